@@ -1,0 +1,35 @@
+"""
+Documented limits: input beyond them is refused with LimitExceeded before anything is decided.
+"""
+
+from typing import Final
+
+from .errors import LimitExceeded
+
+ORDER_LINES_MAX: Final = 2_000
+"""Lines of one order. With two legs each, a release stays below the limit of an entry's legs."""
+LINE_PARTS_MAX: Final = 50
+"""Discounts of one line, and taxes of one line."""
+ORDER_PARTS_MAX: Final = 200
+"""Order discounts, shipping charges, surcharges, tips or stock reservations of one command."""
+CHANGE_ACTIONS_MAX: Final = 500
+"""Actions of one order change."""
+QUANTITY_MAX: Final = 10**9
+"""Units of one line. Real data has 80,995 units of one article in one line."""
+UNIT_PRICE_DECIMALS_MAX: Final = 12
+"""Decimals of a unit price in major units."""
+AMOUNT_MINOR_MAX: Final = 10**24
+"""Largest amount in minor units; the sums of an order stay below the 30 digits of a leg."""
+TEXT_LENGTH_MAX: Final = 500
+"""Characters of a reason, a reference or another free text of a command."""
+PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Bytes of one event's JSON. An order of 2,000 lines with discounts and taxes needs about 1 MiB."""
+
+EVENTS_PER_APPEND_MAX: Final = 5_000
+"""Events of one command. A cancelled order of 2,000 lines makes a handful."""
+
+
+def check_count(what: str, count: int, limit: int) -> None:
+    """Raise LimitExceeded if there are more than ``limit`` of something."""
+    if count > limit:
+        raise LimitExceeded(f"{count} {what}, the limit is {limit}", count=count, limit=limit)

@@ -1,0 +1,241 @@
+"""
+The ports between the engine and what stores its events: rows in, rows out, typed conflicts.
+
+One suite (``tests/contract``) runs on every implementation in ``ledger/stores``.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final, Protocol
+from uuid import UUID
+
+import msgspec
+
+from .errors import OrderLedgerError
+
+
+class NewEvent(msgspec.Struct, frozen=True, gc=False):
+    """One event row to append. ``version`` continues the stream without a gap, from 1."""
+
+    event_id: UUID
+    stream: str
+    version: int
+    topic: str
+    occurred_at: datetime
+    payload: str
+    postings: str
+
+
+class NewAppend(msgspec.Struct, frozen=True):
+    """
+    What one command writes, atomically: its idempotency record and its events, possibly none.
+
+    ``fingerprint`` identifies the command's content; ``reply`` is the JSON of its result or
+    refusal; ``context`` the JSON of the envelope fields that its events share.
+    """
+
+    command_id: UUID
+    key: str
+    key_hash: bytes
+    fingerprint: bytes
+    command: str
+    refused: bool
+    reply: str
+    context: str
+    events: tuple[NewEvent, ...]
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """
+    Appends that share one transaction: all are written or none.
+
+    ``checks`` maps streams that were read but not written to the version they must still have
+    (0: must not exist). ``constraint_generation`` is the generation of the set of constrained
+    accounts under which the postings were decided; None skips that check.
+    """
+
+    appends: tuple[NewAppend, ...]
+    appended_at: datetime
+    checks: Mapping[str, int] = {}
+    constraint_generation: int | None = None
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """
+    Where a batch went. Event ``i`` of the batch, counted over all its appends in order, has
+    position ``first_position + i`` and was recorded ``i`` microseconds after ``recorded_at``.
+
+    Both are None while the events wait for the sequencer.
+    """
+
+    first_position: int | None
+    recorded_at: datetime | None
+
+
+class AppendConflict(OrderLedgerError):
+    """The batch was refused and nothing of it was written."""
+
+    def __init__(
+        self,
+        moved: Mapping[str, int],
+        duplicates: frozenset[bytes] = frozenset(),
+        *,
+        stale_constraints: bool = False,
+    ) -> None:
+        self.moved: Final[Mapping[str, int]] = moved
+        """Streams that are not at the expected version, with the version they are at."""
+        self.duplicates: Final[frozenset[bytes]] = duplicates
+        """Key hashes that are taken."""
+        self.stale_constraints: Final[bool] = stale_constraints
+        super().__init__(moved=dict(moved), duplicates=len(duplicates))
+
+
+class LockTimeout(OrderLedgerError):
+    """The append waited too long for a row that another open transaction holds."""
+
+    http_status = 503
+
+
+class StoredEvent(msgspec.Struct, frozen=True, gc=False):
+    """One stored event. ``position`` and ``recorded_at`` are None until it is sequenced."""
+
+    position: int | None
+    recorded_at: datetime | None
+    event_id: UUID
+    stream: str
+    version: int
+    topic: str
+    occurred_at: datetime
+    appended_at: datetime
+    command_id: UUID
+    context: str
+    postings: str
+    payload: str
+
+
+class StoredCommand(msgspec.Struct, frozen=True):
+    """The record of a command that ran or was refused."""
+
+    key: str
+    command_id: UUID
+    fingerprint: bytes
+    command: str
+    refused: bool
+    reply: str
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The end of a book's log: ``size`` is the last position (0 when empty)."""
+
+    size: int
+    recorded_at: datetime | None
+
+
+class ConstraintSet(msgspec.Struct, frozen=True):
+    """The accounts that carry constraints, and the generation of that set."""
+
+    generation: int
+    accounts: frozenset[str]
+
+
+class EventStore(Protocol):
+    """
+    One book's events in one database. Every method may be called from any thread.
+
+    Raises Unavailable (and its kinds), StorageError or SchemaMismatch where the database fails;
+    the driver's error is the cause.
+    """
+
+    @property
+    def book(self) -> str: ...
+
+    def append(self, batch: Batch, *, connection: object | None = None) -> Appended:
+        """
+        Write a batch in one transaction, sequencing it at once when the head is free.
+
+        With ``connection`` (a psycopg or sqlite3 connection of the same database) it joins that
+        open transaction behind a savepoint and never sequences. Raises AppendConflict (nothing
+        written, the connection still usable), LockTimeout.
+        """
+        ...
+
+    def constrain(
+        self, account: str, build: Callable[[Mapping[tuple[str, str], int], int], Batch]
+    ) -> Appended:
+        """
+        Change the set of constrained accounts while no append is in flight.
+
+        Under a lock that excludes writers, calls ``build`` with the account's net balance per
+        (layer, currency) over every committed event and the current generation, appends the batch,
+        raises the generation by one and adds the account to the set.
+        """
+        ...
+
+    def constraints(self) -> ConstraintSet:
+        """Return the current set of constrained accounts."""
+        ...
+
+    def commands(
+        self, key_hashes: Sequence[bytes], *, connection: object | None = None
+    ) -> Mapping[bytes, StoredCommand]:
+        """
+        Return the records of the commands with these keys; absent ones are left out.
+
+        With ``connection`` the read runs in the host's open transaction and sees what it wrote.
+        """
+        ...
+
+    def load(
+        self, streams: Mapping[str, int], *, connection: object | None = None
+    ) -> Sequence[StoredEvent]:
+        """
+        Return the events of the streams after the given versions, ordered by stream and version.
+
+        For folding: position and recorded_at are not looked up and are None. With ``connection``
+        the read runs in the host's open transaction and sees what it wrote.
+        """
+        ...
+
+    def stream(
+        self, stream: str, *, after: int = 0, until: int | None = None
+    ) -> Iterator[StoredEvent]:
+        """Iterate over one stream in version order, in constant memory, with positions."""
+        ...
+
+    def read(
+        self, after: int, *, until: int | None = None, limit: int = 1000
+    ) -> Sequence[StoredEvent]:
+        """Return events in position order with ``after < position <= until``, at most ``limit``."""
+        ...
+
+    def streams(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[str]:
+        """Return the names of streams that start with a prefix, in order, after a name."""
+        ...
+
+    def positions(self, event_ids: Sequence[UUID]) -> Mapping[UUID, tuple[int, datetime]]:
+        """Return position and recorded_at of the events that are sequenced."""
+        ...
+
+    def head(self) -> Head:
+        """Return the end of the log."""
+        ...
+
+    def sequence(self) -> int:
+        """Give positions to committed events that wait for one; returns how many. Idempotent."""
+        ...
+
+    def pending(self) -> int:
+        """Return how many committed events wait for a position."""
+        ...
+
+    def leaf_hashes(self, after: int, limit: int) -> Sequence[bytes]:
+        """Return the leaf hashes of positions after + 1 onwards."""
+        ...
+
+    def tiles(self, level: int) -> Sequence[bytes]:
+        """Return the complete tile roots of a level (1: 256 leaves, 2: 65,536, …) in order."""
+        ...
+
+    def close(self) -> None:
+        """Release connections. Later calls raise Unavailable."""
+        ...

@@ -1,0 +1,70 @@
+"""
+Stream names: one entity's stream is ``kind-id``, and the kind says how it is folded.
+
+No stream is shared by all orders of a seller, buyer or platform: hot accounts are summed by
+projections, never updated in place.
+"""
+
+import re
+from typing import Final
+
+from .errors import InvalidCommand
+
+ID_GRAMMAR: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@/+:-]{0,119}")
+"""Ids are opaque to the engine; the grammar keeps them usable in account names and URLs."""
+
+
+def _named(kind: str, entity_id: str) -> str:
+    if ID_GRAMMAR.fullmatch(entity_id) is None:
+        raise InvalidCommand(
+            f"{kind} id {entity_id!r} must be 1 to 120 of A-Z a-z 0-9 . _ @ / + : - and start "
+            "with a letter or digit",
+            kind=kind,
+            id=entity_id,
+        )
+    return f"{kind}-{entity_id}"
+
+
+def order(order_id: str) -> str:
+    return _named("order", order_id)
+
+
+def payment(payment_id: str) -> str:
+    return _named("payment", payment_id)
+
+
+def fulfilment(fulfilment_id: str) -> str:
+    return _named("fulfilment", fulfilment_id)
+
+
+def return_(return_id: str) -> str:
+    return _named("return", return_id)
+
+
+def stored_value(account_id: str) -> str:
+    return _named("storedvalue", account_id)
+
+
+def account(name: str) -> str:
+    """The stream of a constrained account; only constrained accounts have one."""
+    return f"account-{name}"
+
+
+def journal(entry_id: str) -> str:
+    """The stream of one manual journal entry: its posting and its reversals."""
+    return _named("journal", entry_id)
+
+
+def inbox(provider: str, notification_id: str) -> str:
+    """The stream of one provider notification."""
+    return _named("inbox", f"{provider}/{notification_id}")
+
+
+def kind_of(stream: str) -> str:
+    """Return the kind of a stream: ``payment`` of ``payment-p1``."""
+    return stream.partition("-")[0]
+
+
+def id_of(stream: str) -> str:
+    """Return the entity id of a stream: ``p1`` of ``payment-p1``."""
+    return stream.partition("-")[2]
