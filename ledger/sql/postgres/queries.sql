@@ -1,0 +1,135 @@
+-- Every statement that the store runs. Placeholders are psycopg's.
+
+-- name: append
+SELECT first_position, recorded_at FROM orderledger.append(
+    %s::integer, %s::boolean, %s::timestamptz, %s::bigint, %s::timestamptz,
+    %s::uuid[], %s::text[], %s::uuid[], %s::bytea[], %s::text[], %s::boolean[], %s::text[],
+    %s::uuid[], %s::text[], %s::bigint[], %s::text[], %s::timestamptz[], %s::uuid[], %s::text[],
+    %s::text[], %s::text[], %s::uuid[], %s::bytea[], %s::text[], %s::bigint[], %s::text[],
+    %s::bigint[])
+
+-- name: sequence
+SELECT orderledger.sequence(%s::integer, %s::timestamptz, %s::bigint, %s::integer)
+
+-- name: ensure_book
+SELECT orderledger.ensure_book(%s::text)
+
+-- name: begin_constrain
+SELECT orderledger.begin_constrain(%s::integer)
+
+-- name: end_constrain
+SELECT orderledger.end_constrain(%s::integer, %s::text)
+
+-- name: account_net
+SELECT layer, currency, minor
+FROM orderledger.account_net(%s::integer, %s::text, %s::bigint, %s::bigint)
+
+-- name: archive_commands
+SELECT orderledger.archive_commands(%s::integer, %s::timestamptz, %s::integer)
+
+-- name: constraints
+SELECT b.constraint_generation, ARRAY(
+    SELECT a.account FROM orderledger.constrained_accounts a WHERE a.book_id = b.book_id)
+FROM orderledger.books b WHERE b.book_id = %s
+
+-- name: commands
+SELECT c.key_hash, c.key, c.command_id, c.fingerprint, c.command, c.refused, c.reply
+FROM unnest(%s::uuid[]) AS k (key_hash)
+CROSS JOIN LATERAL (
+    SELECT * FROM orderledger.commands m
+    WHERE m.book_id = %s AND m.key_hash = k.key_hash
+    UNION ALL
+    SELECT * FROM orderledger.commands_archive m
+    WHERE m.book_id = %s AND m.key_hash = k.key_hash
+    OFFSET 0
+) c
+
+-- name: versions
+-- The last version per stream; streams that do not exist are left out.
+SELECT u.stream, e.version
+FROM unnest(%s::text[]) AS u (stream)
+CROSS JOIN LATERAL (
+    SELECT e.version FROM orderledger.events e
+    WHERE e.book_id = %s AND e.stream = u.stream ORDER BY e.version DESC LIMIT 1
+) e
+
+-- name: load
+-- LATERAL with ORDER BY or LIMIT, here and below: whatever it estimates, the planner then cannot
+-- hash the whole table to find a few rows.
+SELECT NULL, NULL, e.event_id, e.stream, e.version, e.topic, e.occurred_at, e.appended_at,
+    e.command_id, e.context, e.postings, e.payload
+FROM unnest(%s::text[], %s::bigint[]) AS u (stream, after)
+CROSS JOIN LATERAL (
+    SELECT * FROM orderledger.events e
+    WHERE e.book_id = %s AND e.stream = u.stream AND e.version > u.after ORDER BY e.version
+) e
+ORDER BY u.stream COLLATE "C", e.version
+
+-- name: stream
+SELECT l.position, l.recorded_at, e.event_id, e.stream, e.version, e.topic, e.occurred_at,
+    e.appended_at, e.command_id, e.context, e.postings, e.payload
+FROM (
+    SELECT * FROM orderledger.events e
+    WHERE e.book_id = %s AND e.stream = %s AND e.version > %s AND e.version <= %s
+    ORDER BY e.version LIMIT %s
+) e
+LEFT JOIN LATERAL (
+    SELECT * FROM orderledger.log l WHERE l.event_id = e.event_id LIMIT 1
+) l ON true
+ORDER BY e.version
+
+-- name: read
+SELECT l.position, l.recorded_at, e.event_id, e.stream, e.version, e.topic, e.occurred_at,
+    e.appended_at, e.command_id, e.context, e.postings, e.payload
+FROM (
+    SELECT * FROM orderledger.log l
+    WHERE l.book_id = %s AND l.position > %s AND l.position <= %s ORDER BY l.position LIMIT %s
+) l
+CROSS JOIN LATERAL (
+    SELECT * FROM orderledger.events e WHERE e.event_id = l.event_id LIMIT 1
+) e
+ORDER BY l.position
+
+-- name: streams
+-- One index probe per stream, however many events each has. U+10FFFF sorts behind every name.
+WITH RECURSIVE found AS (
+    (SELECT e.stream, 1 AS n FROM orderledger.events e
+     WHERE e.book_id = %(book)s AND e.stream > %(after)s AND e.stream >= %(prefix)s
+         AND e.stream < %(prefix)s || U&'\+10FFFF'
+     ORDER BY e.stream LIMIT 1)
+    UNION ALL
+    SELECT s.stream, f.n + 1
+    FROM found f
+    CROSS JOIN LATERAL (
+        SELECT e.stream FROM orderledger.events e
+        WHERE e.book_id = %(book)s AND e.stream > f.stream
+            AND e.stream < %(prefix)s || U&'\+10FFFF'
+        ORDER BY e.stream LIMIT 1
+    ) s
+    WHERE f.n < %(limit)s
+)
+SELECT stream FROM found LIMIT %(limit)s
+
+-- name: positions
+SELECT l.event_id, l.position, l.recorded_at
+FROM unnest(%s::uuid[]) AS u (id)
+CROSS JOIN LATERAL (
+    SELECT * FROM orderledger.log l WHERE l.event_id = u.id AND l.book_id = %s LIMIT 1
+) l
+
+-- name: head
+SELECT position, recorded_at FROM orderledger.log
+WHERE book_id = %s ORDER BY position DESC LIMIT 1
+
+-- name: pending
+SELECT coalesce(sum(cardinality(event_ids)), 0)::bigint FROM orderledger.pending WHERE book_id = %s
+
+-- name: first_pending
+SELECT id FROM orderledger.pending WHERE book_id = %s ORDER BY id LIMIT 1
+
+-- name: leaf_hashes
+SELECT leaf_hash FROM orderledger.log
+WHERE book_id = %s AND position > %s ORDER BY position LIMIT %s
+
+-- name: tiles
+SELECT root FROM orderledger.tiles WHERE book_id = %s AND level = %s ORDER BY index

@@ -1,0 +1,19 @@
+-- What the `eventsourcing` library keeps beside events: how far a consumer has come in another
+-- application's notifications, and snapshots, which may be deleted at any time.
+
+CREATE TABLE tracking (
+    book_id INTEGER NOT NULL REFERENCES books,
+    application_name TEXT NOT NULL,
+    notification_id INTEGER NOT NULL,
+    PRIMARY KEY (book_id, application_name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE aggregate_snapshots (
+    book_id INTEGER NOT NULL REFERENCES books,
+    purpose TEXT NOT NULL,
+    stream TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    topic TEXT NOT NULL,
+    state BLOB NOT NULL,
+    PRIMARY KEY (book_id, purpose, stream, version)
+) STRICT;

@@ -1,0 +1,134 @@
+-- Named statements of the SQLite store: `-- name: x` starts statement x. Not a migration.
+
+-- name: find_book
+SELECT book_id FROM books WHERE name = :name;
+
+-- name: create_book
+INSERT INTO books (name) VALUES (:name) ON CONFLICT (name) DO NOTHING;
+
+-- name: head
+SELECT position, recorded_at FROM log WHERE book_id = ? ORDER BY position DESC LIMIT 1;
+
+-- name: last_row_id
+SELECT coalesce(max(row_id), 0) FROM events;
+
+-- name: versions
+-- ?1 book, ?2 JSON array of stream names; one row per name, in its order.
+SELECT
+    wanted.key,
+    (SELECT max(version) FROM events WHERE book_id = ?1 AND stream = wanted.value)
+FROM json_each(?2) AS wanted;
+
+-- name: insert_command
+INSERT INTO commands (
+    book_id, key_hash, key, command_id, fingerprint, command, refused, reply, context, appended_at
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: insert_event
+INSERT INTO events (
+    row_id, book_id, event_id, stream, version, topic, occurred_at, appended_at, command_id,
+    context, postings, payload
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: insert_log
+INSERT INTO log (row_id, book_id, position, recorded_at, leaf_hash) VALUES (?, ?, ?, ?, ?);
+
+-- name: insert_tile
+INSERT INTO tiles (book_id, level, tile_index, root) VALUES (?, ?, ?, ?);
+
+-- name: leaf_hashes
+SELECT leaf_hash FROM log WHERE book_id = ? AND position > ? ORDER BY position LIMIT ?;
+
+-- name: tile_roots
+SELECT root FROM tiles
+WHERE book_id = ? AND level = ? AND tile_index >= ?
+ORDER BY tile_index
+LIMIT ?;
+
+-- name: find_command
+SELECT key, command_id, fingerprint, command, refused, reply
+FROM commands
+WHERE book_id = ? AND key_hash = ?;
+
+-- name: generation
+SELECT constraint_generation FROM books WHERE book_id = ?;
+
+-- name: raise_generation
+UPDATE books SET constraint_generation = constraint_generation + 1 WHERE book_id = ?;
+
+-- name: insert_constrained
+INSERT INTO constrained_accounts (book_id, account, generation) VALUES (?, ?, ?)
+ON CONFLICT (book_id, account) DO UPDATE SET generation = excluded.generation;
+
+-- name: constraints
+-- One row at least, so that generation and accounts are of one snapshot.
+SELECT books.constraint_generation, constrained_accounts.account
+FROM books
+LEFT JOIN constrained_accounts ON constrained_accounts.book_id = books.book_id
+WHERE books.book_id = ?;
+
+-- name: postings_of_account
+-- ?1 book, ?2 after row id, ?3 the account between two spaces. A scan: it runs when an account
+-- becomes constrained, which is rare, and all but its last rows outside the write lock.
+SELECT row_id, postings FROM events
+WHERE book_id = ?1 AND row_id > ?2 AND postings <> '' AND instr(postings, ?3) > 0
+ORDER BY row_id;
+
+-- name: load_one
+SELECT
+    NULL, NULL, event_id, stream, version, topic, occurred_at, appended_at, command_id, context,
+    postings, payload
+FROM events
+WHERE book_id = ? AND stream = ? AND version > ?
+ORDER BY version;
+
+-- name: load_many
+-- ?2 JSON array of [stream, version] in stream order.
+SELECT
+    NULL, NULL, event_id, stream, version, topic, occurred_at, appended_at, command_id, context,
+    postings, payload
+FROM json_each(?2) AS wanted
+CROSS JOIN events
+    ON book_id = ?1
+    AND stream = json_extract(wanted.value, '$[0]')
+    AND version > json_extract(wanted.value, '$[1]')
+ORDER BY wanted.key, version;
+
+-- name: stream_page
+SELECT
+    position, recorded_at, event_id, stream, version, topic, occurred_at, appended_at, command_id,
+    context, postings, payload
+FROM events
+JOIN log ON log.row_id = events.row_id
+WHERE events.book_id = ? AND stream = ? AND version > ? AND version <= ?
+ORDER BY version
+LIMIT ?;
+
+-- name: read
+SELECT
+    position, recorded_at, event_id, stream, version, topic, occurred_at, appended_at, command_id,
+    context, postings, payload
+FROM log
+CROSS JOIN events ON events.row_id = log.row_id
+WHERE log.book_id = ? AND position > ? AND position <= ?
+ORDER BY position
+LIMIT ?;
+
+-- name: streams
+-- ?1 book, ?2 first name allowed, ?3 name to start after, ?4 limit. Jumps from name to name in the
+-- index, whatever the number of events of each. The caller stops where the prefix ends.
+WITH RECURSIVE names (stream) AS (
+    SELECT min(stream) FROM events WHERE book_id = ?1 AND stream >= ?2 AND stream > ?3
+    UNION ALL
+    SELECT (SELECT min(stream) FROM events WHERE book_id = ?1 AND stream > names.stream)
+    FROM names
+    WHERE names.stream IS NOT NULL
+    LIMIT ?4
+)
+SELECT stream FROM names WHERE stream IS NOT NULL;
+
+-- name: position_of
+SELECT position, recorded_at
+FROM events
+JOIN log ON log.row_id = events.row_id
+WHERE event_id = ? AND events.book_id = ?;

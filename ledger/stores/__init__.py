@@ -1,0 +1,1 @@
+"""Event stores in memory, in SQLite and in PostgreSQL: the only place that imports a driver."""

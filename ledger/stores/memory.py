@@ -1,0 +1,280 @@
+"""The event store in the memory of one process: for tests and for books that end with it."""
+
+import bisect
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from ..codec import HashedColumns, content_hash, leaf_hash
+from ..errors import InvalidInput, StorageError, Unavailable
+from ..ids import utc_now
+from ..journal import decode_entry
+from ..merkle import complete_tiles
+from ..ports import (
+    AppendConflict,
+    Appended,
+    Batch,
+    ConstraintSet,
+    Head,
+    NewAppend,
+    NewEvent,
+    StoredCommand,
+    StoredEvent,
+)
+from .expected_versions import Expected
+
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class MemoryStore:
+    """One book in memory; see ``EventStore`` for the contract. It cannot join a transaction."""
+
+    def __init__(self, book: str = "main", *, clock: Callable[[], datetime] = utc_now) -> None:
+        self._book: Final = book
+        self._clock: Final = clock
+        self._lock: Final = threading.RLock()
+        self._log: Final[list[StoredEvent]] = []
+        self._leaves: Final[list[bytes]] = []
+        self._tiles: Final[dict[int, list[bytes]]] = {}
+        self._streams: Final[dict[str, list[StoredEvent]]] = {}
+        self._names: Final[list[str]] = []
+        self._by_id: Final[dict[UUID, StoredEvent]] = {}
+        self._commands: Final[dict[bytes, StoredCommand]] = {}
+        self._constraints = ConstraintSet(0, frozenset())
+        self._is_closed = False
+
+    @property
+    def book(self) -> str:
+        """The name of the book."""
+        return self._book
+
+    def append(self, batch: Batch, *, connection: object | None = None) -> Appended:
+        """Write a batch or nothing of it; see ``EventStore.append``."""
+        _refuse_joining(connection)
+        with self._lock:
+            self._check_open()
+            self._check_fits(batch)
+            return self._write(batch)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise Unavailable("the store in memory is closed")
+
+    def _check_fits(self, batch: Batch) -> None:
+        expected = Expected(batch)
+        moved = expected.moved({name: self._version(name) for name in expected.names})
+        hashes = [append.key_hash for append in batch.appends]
+        taken = {key for key in hashes if key in self._commands or hashes.count(key) > 1}
+        generation = batch.constraint_generation
+        is_stale = generation is not None and generation != self._constraints.generation
+        if moved or taken or is_stale:
+            raise AppendConflict(moved, frozenset(taken), stale_constraints=is_stale)
+        ids: set[UUID] = set()
+        for append in batch.appends:
+            for event in append.events:
+                # What the database does in the other stores: raises UnbalancedEntry.
+                decode_entry(event.postings)
+                if event.event_id in self._by_id or event.event_id in ids:
+                    raise StorageError(f"event id {event.event_id} is taken", id=event.event_id)
+                ids.add(event.event_id)
+
+    def _version(self, stream: str) -> int | None:
+        events = self._streams.get(stream)
+        return events[-1].version if events else None
+
+    def _write(self, batch: Batch) -> Appended:
+        now = self._clock().astimezone(UTC)
+        size = len(self._log)
+        if self._log:
+            last = self._log[-1].recorded_at
+            now = max(now, last + _MICROSECOND) if last is not None else now
+        recorded_at = now
+        for append in batch.appends:
+            self._commands[append.key_hash] = StoredCommand(
+                append.key,
+                append.command_id,
+                append.fingerprint,
+                append.command,
+                append.refused,
+                append.reply,
+            )
+            for event in append.events:
+                self._write_event(append, event, batch.appended_at, recorded_at)
+                recorded_at += _MICROSECOND
+        if len(self._log) == size:
+            return Appended(None, None)
+        for level, _, root in complete_tiles(size, len(self._log), self._nodes):
+            self._tiles.setdefault(level, []).append(root)
+        return Appended(size + 1, now)
+
+    def _write_event(
+        self, append: NewAppend, event: NewEvent, appended_at: datetime, recorded_at: datetime
+    ) -> None:
+        position = len(self._log) + 1
+        stored = StoredEvent(
+            position,
+            recorded_at,
+            event.event_id,
+            event.stream,
+            event.version,
+            event.topic,
+            event.occurred_at,
+            appended_at,
+            append.command_id,
+            append.context,
+            event.postings,
+            event.payload,
+        )
+        content = content_hash(
+            self._book,
+            HashedColumns(
+                event.event_id,
+                event.stream,
+                event.version,
+                event.topic,
+                event.occurred_at,
+                appended_at,
+                append.command_id,
+                append.context,
+                event.postings,
+                event.payload,
+            ),
+        )
+        self._leaves.append(leaf_hash(position, recorded_at, content))
+        self._log.append(stored)
+        self._by_id[event.event_id] = stored
+        if event.stream not in self._streams:
+            self._streams[event.stream] = []
+            bisect.insort(self._names, event.stream)
+        self._streams[event.stream].append(stored)
+
+    def _nodes(self, level: int, start: int, count: int) -> Sequence[bytes]:
+        nodes = self._leaves if level == 0 else self._tiles.get(level, [])
+        return nodes[start : start + count]
+
+    def constrain(
+        self, account: str, build: Callable[[Mapping[tuple[str, str], int], int], Batch]
+    ) -> Appended:
+        """Change the set of constrained accounts; see ``EventStore.constrain``."""
+        with self._lock:
+            self._check_open()
+            balance: dict[tuple[str, str], int] = {}
+            for event in self._log:
+                for leg in decode_entry(event.postings).postings:
+                    if leg.account == account:
+                        key = (leg.layer.value, leg.currency)
+                        balance[key] = balance.get(key, 0) + leg.minor
+            before = self._constraints
+            appended = self.append(build(balance, before.generation))
+            self._constraints = ConstraintSet(before.generation + 1, before.accounts | {account})
+            return appended
+
+    def constraints(self) -> ConstraintSet:
+        """Return the current set of constrained accounts."""
+        self._check_open()
+        return self._constraints
+
+    def commands(
+        self, key_hashes: Sequence[bytes], *, connection: object | None = None
+    ) -> Mapping[bytes, StoredCommand]:
+        """Return the records of the commands with these keys; absent ones are left out."""
+        _refuse_joining(connection)
+        with self._lock:
+            self._check_open()
+            return {key: self._commands[key] for key in key_hashes if key in self._commands}
+
+    def load(
+        self, streams: Mapping[str, int], *, connection: object | None = None
+    ) -> Sequence[StoredEvent]:
+        """Return the events of the streams after the given versions, without positions."""
+        _refuse_joining(connection)
+        with self._lock:
+            self._check_open()
+            return [
+                msgspec.structs.replace(event, position=None, recorded_at=None)
+                for stream, after in sorted(streams.items())
+                for event in self._streams.get(stream, ())
+                if event.version > after
+            ]
+
+    def stream(
+        self, stream: str, *, after: int = 0, until: int | None = None
+    ) -> Iterator[StoredEvent]:
+        """Iterate over one stream in version order."""
+        with self._lock:
+            self._check_open()
+            events = tuple(self._streams.get(stream, ()))
+        for event in events:
+            if event.version > after and (until is None or event.version <= until):
+                yield event
+
+    def read(
+        self, after: int, *, until: int | None = None, limit: int = 1000
+    ) -> Sequence[StoredEvent]:
+        """Return events in position order with ``after < position <= until``."""
+        with self._lock:
+            self._check_open()
+            end = after + limit if until is None else min(until, after + limit)
+            return self._log[after : max(end, after)]
+
+    def streams(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[str]:
+        """Return the names of streams that start with a prefix, in order, after a name."""
+        with self._lock:
+            self._check_open()
+            start = max(
+                bisect.bisect_left(self._names, prefix), bisect.bisect_right(self._names, after)
+            )
+            page = self._names[start : start + limit]
+        return [name for name in page if name.startswith(prefix)]
+
+    def positions(self, event_ids: Sequence[UUID]) -> Mapping[UUID, tuple[int, datetime]]:
+        """Return position and recorded_at of the events that are sequenced."""
+        with self._lock:
+            self._check_open()
+            found = (self._by_id[one] for one in event_ids if one in self._by_id)
+            return {
+                event.event_id: (event.position, event.recorded_at)
+                for event in found
+                if event.position is not None and event.recorded_at is not None
+            }
+
+    def head(self) -> Head:
+        """Return the end of the log."""
+        with self._lock:
+            self._check_open()
+            return Head(len(self._log), self._log[-1].recorded_at if self._log else None)
+
+    def sequence(self) -> int:
+        """Return 0: events get their position as they are written."""
+        self._check_open()
+        return 0
+
+    def pending(self) -> int:
+        """Return 0: no event waits for a position."""
+        self._check_open()
+        return 0
+
+    def leaf_hashes(self, after: int, limit: int) -> Sequence[bytes]:
+        """Return the leaf hashes of positions after + 1 onwards."""
+        with self._lock:
+            self._check_open()
+            return self._leaves[after : after + limit]
+
+    def tiles(self, level: int) -> Sequence[bytes]:
+        """Return the complete tile roots of a level in order."""
+        with self._lock:
+            self._check_open()
+            return list(self._tiles.get(level, ()))
+
+    def close(self) -> None:
+        """Later calls raise Unavailable."""
+        self._is_closed = True
+
+
+def _refuse_joining(connection: object | None) -> None:
+    if connection is not None:
+        raise InvalidInput("a book in memory has no transaction to join")

@@ -1,0 +1,417 @@
+"""
+The event store on PostgreSQL 15 and later.
+
+Appends and the sequencer are functions in the database (``sql/postgres/0003_append.pre.sql``, where
+the order of locks is written down): one round trip each, and the application's role needs no right
+to write any table.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from time import monotonic, sleep
+from typing import Final, cast
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg.pq import Format, TransactionStatus
+from psycopg.rows import tuple_row
+
+from ..errors import InvalidInput, Unavailable
+from ..ports import (
+    AppendConflict,
+    Appended,
+    Batch,
+    ConstraintSet,
+    Head,
+    StoredCommand,
+    StoredEvent,
+)
+from .expected_versions import Expected
+from .named_sql import statements
+from .postgres_arrays import bigint_array, register, text_array, uuid_array, uuid_array_of_bytes
+from .postgres_batch import EncodedBatch, encode_batch
+from .postgres_connections import Connections, Row, Session
+from .postgres_errors import (
+    CONFLICTS,
+    GENERATION_MOVED,
+    ISOLATION,
+    sqlstate,
+    translating,
+)
+from .postgres_schema import check
+
+SEQUENCED_APPENDS_MAX: Final = 1_000
+"""Waiting appends per sequencer transaction: bounds how long it keeps the head."""
+
+_LOOK_REST: Final = 4
+
+_STREAM_BATCH: Final = 1000
+_BIGINT_MAX: Final = 2**63 - 1
+
+_EventRow = tuple[
+    int | None, datetime | None, UUID, str, int, str, datetime, datetime, UUID, str, str, str
+]
+_CommandRow = tuple[UUID, str, UUID, bytes, str, bool, str]
+
+
+class PostgresStore:
+    """
+    One book in a PostgreSQL database; implements ``EventStore``.
+
+    ``clock`` replaces the server's clock for ``recorded_at``. Raises SchemaMismatch where the
+    database was not migrated, Unavailable where it cannot be reached. Creates the book.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        book: str = "main",
+        *,
+        clock: Callable[[], datetime] | None = None,
+        connections_max: int = 32,
+    ) -> None:
+        check(url)
+        self._sql: Final = statements("postgres")
+        self._book: Final = book
+        self._url: Final = url
+        self._clock: Final = clock
+        self._connections: Final = Connections(url, max_size=connections_max)
+        self._append_sql: Final = self._sql["append"].encode()
+        self._look_due = monotonic()
+        try:
+            ((book_id,),) = self._query("ensure_book", (book,))
+        except BaseException:
+            self._connections.close()
+            raise
+        self._book_id: Final = cast(int, book_id)
+
+    @property
+    def url(self) -> str:
+        """The URL of the database, for what stands beside the events."""
+        return self._url
+
+    @property
+    def book(self) -> str:
+        return self._book
+
+    def append(self, batch: Batch, *, connection: object | None = None) -> Appended:
+        encoded = encode_batch(self._book, batch)
+        if connection is not None:
+            with _joined(connection) as cursor:
+                return self._append_joined(cursor, batch, encoded)
+        was_sent = False
+        try:
+            with self._connections.session() as session:
+                was_sent = True
+                return self._append_own(session, batch, encoded)
+        except Unavailable:
+            # The commit may have happened before its answer was lost.
+            if was_sent and self._was_written(batch):
+                return self._located(encoded)
+            raise
+
+    def _append_own(self, session: Session, batch: Batch, encoded: EncodedBatch) -> Appended:
+        try:
+            return self._call_append(session.cursor, encoded, may_sequence=True)
+        except psycopg.Error as error:
+            raise self._refusal(session.cursor, batch, error) or error from error
+        except _Impossible as error:
+            raise self._conflict(session.cursor, batch) from error
+
+    def _append_joined(
+        self, cursor: psycopg.Cursor[Row], batch: Batch, encoded: EncodedBatch
+    ) -> Appended:
+        if cursor.connection.info.transaction_status == TransactionStatus.IDLE:
+            # Begins the host's transaction: the savepoint block alone would begin and commit one.
+            cursor.execute("SELECT 1")
+        try:
+            with cursor.connection.transaction():
+                return self._call_append(cursor, encoded, may_sequence=False)
+        except psycopg.Error as error:
+            raise self._refusal(cursor, batch, error) or error from error
+        except _Impossible as error:
+            raise self._conflict(cursor, batch) from error
+
+    def _call_append(
+        self, cursor: psycopg.Cursor[Row], encoded: EncodedBatch, *, may_sequence: bool
+    ) -> Appended:
+        if not encoded.is_possible:
+            raise _Impossible
+        cursor.execute(
+            self._append_sql,
+            (self._book_id, may_sequence, self._now(), *encoded.parameters),
+            prepare=True,
+        )
+        row = cast("tuple[int | None, datetime | None]", cursor.fetchone())
+        return Appended(*row)
+
+    def _refusal(
+        self, cursor: psycopg.Cursor[Row], batch: Batch, error: psycopg.Error
+    ) -> AppendConflict | InvalidInput | None:
+        """Find the facts of a refused append; None where the error was no conflict."""
+        state = sqlstate(error)
+        if state == ISOLATION:
+            return InvalidInput(
+                "the connection's transaction is not READ COMMITTED; the append must see what "
+                "others commit while it waits for their rows"
+            )
+        if state not in CONFLICTS:
+            return None
+        conflict = self._conflict(cursor, batch, stale_constraints=state == GENERATION_MOVED)
+        # Without facts it was an event id that is taken: no race, and a retry would not help.
+        is_race = conflict.moved or conflict.duplicates or conflict.stale_constraints
+        return conflict if is_race else None
+
+    def _conflict(
+        self, cursor: psycopg.Cursor[Row], batch: Batch, *, stale_constraints: bool = False
+    ) -> AppendConflict:
+        keys = [append.key_hash for append in batch.appends]
+        taken = self._rows(
+            cursor, "commands", (uuid_array_of_bytes(keys), self._book_id, self._book_id)
+        )
+        expected = Expected(batch)
+        found = cast(
+            "list[tuple[str, int]]",
+            self._rows(cursor, "versions", (text_array(expected.names), self._book_id)),
+        )
+        versions: dict[str, int | None] = dict.fromkeys(expected.names)
+        versions.update(found)
+        duplicates = {cast(UUID, row[0]).bytes for row in taken}
+        # A key that stands twice in the batch itself is taken by its first holder.
+        duplicates.update(key for key, count in Counter(keys).items() if count > 1)
+        return AppendConflict(
+            expected.moved(versions),
+            frozenset(duplicates),
+            stale_constraints=stale_constraints,
+        )
+
+    def _was_written(self, batch: Batch) -> bool:
+        """Say whether the batch is in the database; one key tells, as all or none is."""
+        append = batch.appends[0]
+        try:
+            stored = self.commands([append.key_hash]).get(append.key_hash)
+        except Unavailable:
+            return False
+        return stored is not None and stored.command_id == append.command_id
+
+    def _located(self, encoded: EncodedBatch) -> Appended:
+        if not encoded.event_ids:
+            return Appended(None, None)
+        first = encoded.event_ids[0]
+        try:
+            place = self.positions([first]).get(first)
+        except Unavailable:
+            place = None
+        return Appended(*place) if place is not None else Appended(None, None)
+
+    def constrain(
+        self, account: str, build: Callable[[Mapping[tuple[str, str], int], int], Batch]
+    ) -> Appended:
+        # The bulk is summed before the lock, which stops every append, and only the rest under it.
+        size = self.head().size
+        net: dict[tuple[str, str], int] = {}
+        self._add_net(net, self._query("account_net", (self._book_id, account, 0, size)))
+        with self._connections.session() as session, session.connection.transaction():
+            cursor = session.cursor
+            ((generation,),) = self._rows(cursor, "begin_constrain", (self._book_id,))
+            self._add_net(
+                net, self._rows(cursor, "account_net", (self._book_id, account, size, None))
+            )
+            batch = build(net, cast(int, generation))
+            encoded = encode_batch(self._book, batch)
+            try:
+                # A savepoint, so that the facts of a conflict can be read.
+                with session.connection.transaction():
+                    appended = self._call_append(cursor, encoded, may_sequence=True)
+            except psycopg.Error as error:
+                raise self._refusal(cursor, batch, error) or error from error
+            except _Impossible as error:
+                raise self._conflict(cursor, batch) from error
+            self._rows(cursor, "end_constrain", (self._book_id, account))
+        return appended
+
+    @staticmethod
+    def _add_net(net: dict[tuple[str, str], int], rows: Sequence[Row]) -> None:
+        for layer, currency, minor in rows:
+            key = (str(layer), str(currency))
+            net[key] = net.get(key, 0) + int(str(minor))
+
+    def constraints(self) -> ConstraintSet:
+        ((generation, accounts),) = self._query("constraints", (self._book_id,))
+        return ConstraintSet(cast(int, generation), frozenset(cast("list[str]", accounts)))
+
+    def commands(
+        self, key_hashes: Sequence[bytes], *, connection: object | None = None
+    ) -> Mapping[bytes, StoredCommand]:
+        parameters = (uuid_array_of_bytes(key_hashes), self._book_id, self._book_id)
+        rows = cast("list[_CommandRow]", self._query("commands", parameters, connection))
+        return {row[0].bytes: StoredCommand(*row[1:]) for row in rows}
+
+    def load(
+        self, streams: Mapping[str, int], *, connection: object | None = None
+    ) -> Sequence[StoredEvent]:
+        parameters = (
+            text_array(list(streams)),
+            bigint_array(list(streams.values())),
+            self._book_id,
+        )
+        rows = self._query("load", parameters, connection)
+        events = [StoredEvent(*row) for row in cast("list[_EventRow]", rows)]
+        return events if connection is None else [_in_utc(event) for event in events]
+
+    def stream(
+        self, stream: str, *, after: int = 0, until: int | None = None
+    ) -> Iterator[StoredEvent]:
+        last = _BIGINT_MAX if until is None else until
+        while True:
+            # By key, not by a server-side cursor: an abandoned iterator holds no snapshot open.
+            parameters = (self._book_id, stream, after, last, _STREAM_BATCH)
+            rows = cast("list[_EventRow]", self._query("stream", parameters))
+            for row in rows:
+                yield StoredEvent(*row)
+            if len(rows) < _STREAM_BATCH:
+                return
+            after = rows[-1][4]
+
+    def read(
+        self, after: int, *, until: int | None = None, limit: int = 1000
+    ) -> Sequence[StoredEvent]:
+        last = _BIGINT_MAX if until is None else until
+        rows = self._query("read", (self._book_id, after, last, limit))
+        return [StoredEvent(*row) for row in cast("list[_EventRow]", rows)]
+
+    def streams(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[str]:
+        parameters = {"book": self._book_id, "prefix": prefix, "after": after, "limit": limit}
+        return [str(row[0]) for row in self._query("streams", parameters)]
+
+    def positions(self, event_ids: Sequence[UUID]) -> Mapping[UUID, tuple[int, datetime]]:
+        rows = self._query("positions", (uuid_array(event_ids), self._book_id))
+        return {
+            cast(UUID, event_id): (cast(int, position), cast(datetime, recorded_at))
+            for event_id, position, recorded_at in rows
+        }
+
+    def head(self) -> Head:
+        rows = self._query("head", (self._book_id,))
+        if not rows:
+            return Head(0, None)
+        return Head(cast(int, rows[0][0]), cast(datetime, rows[0][1]))
+
+    def sequence(self) -> int:
+        """
+        Give positions to committed events that wait for one; returns how many, 0 when none did.
+
+        Looking at all of ``pending`` is slow while an old snapshot keeps its dead rows, so it gets
+        a fifth of the time; in between recent rows are looked at, and an event of a long
+        transaction may be left to the next call.
+        """
+        if monotonic() < self._look_due:
+            if count := self._sequence_from(None):
+                return count
+            sleep(max(0, self._look_due - monotonic()))
+        started = monotonic()
+        rows = self._query("first_pending", (self._book_id,))
+        ended = monotonic()
+        self._look_due = ended + _LOOK_REST * (ended - started)
+        return self._sequence_from(cast(int, rows[0][0]) - 1) if rows else 0
+
+    def _sequence_from(self, first: int | None) -> int:
+        total = 0
+        while True:
+            parameters = (self._book_id, self._now(), first, SEQUENCED_APPENDS_MAX)
+            ((count,),) = self._query("sequence", parameters)
+            if not count:
+                return total
+            total += cast(int, count)
+
+    def pending(self) -> int:
+        ((count,),) = self._query("pending", (self._book_id,))
+        return cast(int, count)
+
+    def leaf_hashes(self, after: int, limit: int) -> Sequence[bytes]:
+        rows = self._query("leaf_hashes", (self._book_id, after, limit))
+        return [cast(bytes, row[0]) for row in rows]
+
+    def tiles(self, level: int) -> Sequence[bytes]:
+        return [cast(bytes, row[0]) for row in self._query("tiles", (self._book_id, level))]
+
+    def archive_commands(self, before: datetime, *, limit: int = 10_000) -> int:
+        """
+        Move at most ``limit`` command records older than ``before`` to the archive table.
+
+        Keeps the index of recent keys small; no key becomes usable again. Returns how many moved.
+        """
+        ((count,),) = self._query("archive_commands", (self._book_id, before, limit))
+        return cast(int, count)
+
+    def close(self) -> None:
+        self._connections.close()
+
+    def _now(self) -> datetime | None:
+        return None if self._clock is None else self._clock()
+
+    def _query(
+        self,
+        name: str,
+        parameters: Sequence[object] | Mapping[str, object],
+        connection: object | None = None,
+    ) -> list[Row]:
+        if connection is not None:
+            with _joined(connection) as cursor:
+                return self._rows(cursor, name, parameters)
+        with self._connections.session() as session:
+            return self._rows(session.cursor, name, parameters)
+
+    def _rows(
+        self,
+        cursor: psycopg.Cursor[Row],
+        name: str,
+        parameters: Sequence[object] | Mapping[str, object],
+    ) -> list[Row]:
+        cursor.execute(self._sql[name].encode(), parameters)
+        return cursor.fetchall()
+
+
+class _Impossible(Exception):
+    """The batch contradicts itself about a stream's version."""
+
+
+@contextmanager
+def _joined(connection: object) -> Generator[psycopg.Cursor[Row]]:
+    """
+    Give a cursor in a host's open transaction; nothing of the host's settings changes.
+
+    Raises InvalidInput for what is no psycopg connection, or not in a usable transaction.
+    """
+    if not isinstance(connection, psycopg.Connection):
+        raise InvalidInput(
+            f"connection must be a psycopg.Connection, not {type(connection).__name__}"
+        )
+    host = cast("psycopg.Connection[object]", connection)
+    status = host.info.transaction_status
+    if status == TransactionStatus.IDLE and host.autocommit:
+        raise InvalidInput(
+            "the connection is in autocommit mode and has no open transaction to join; "
+            "use `with connection.transaction():`"
+        )
+    if status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
+        raise InvalidInput(
+            f"the connection cannot be joined: its transaction is {status.name}", status=status.name
+        )
+    # A cursor of our own class and row factory, whatever the host prefers.
+    with translating(), psycopg.Cursor(host, row_factory=tuple_row) as cursor:
+        cursor.format = Format.BINARY
+        register(cursor.adapters)
+        yield cursor
+
+
+def _in_utc(event: StoredEvent) -> StoredEvent:
+    # The host's session may show time in another zone.
+    return msgspec.structs.replace(
+        event,
+        occurred_at=event.occurred_at.astimezone(UTC),
+        appended_at=event.appended_at.astimezone(UTC),
+    )

@@ -1,0 +1,128 @@
+"""
+The store's own connections: a small last-in-first-out pool.
+
+Last in, first out keeps few connections hot, each with its prepared statements; a connection is
+opened when none is free, so a writer never queues behind a reader. Needs session pooling: prepared
+statements and session settings do not survive a transaction-pooling proxy.
+"""
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg
+from psycopg.rows import tuple_row
+
+from ..errors import Unavailable
+from .postgres_arrays import register
+from .postgres_errors import is_broken, translated
+
+Row = tuple[object, ...]
+
+LOCK_TIMEOUT_MS: Final = 150
+"""How long an append waits for a row. Longer only hides that a host's transaction is open."""
+
+_SETTINGS: Final = f"""
+SELECT set_config('lock_timeout', '{LOCK_TIMEOUT_MS}ms', false),
+    set_config('TimeZone', 'UTC', false),
+    set_config('default_transaction_isolation', 'read committed', false)
+"""
+
+
+class Session:
+    """
+    One open connection in autocommit mode with a cursor that is reused.
+
+    Making a cursor costs a sixth of a lone append.
+    """
+
+    __slots__ = ("connection", "cursor", "generation")
+
+    def __init__(self, url: str, generation: int) -> None:
+        self.connection: psycopg.Connection[Row] = psycopg.connect(
+            url, autocommit=True, prepare_threshold=2, row_factory=tuple_row
+        )
+        self.generation = generation
+        try:
+            register(self.connection.adapters)
+            self.cursor: psycopg.Cursor[Row] = self.connection.cursor(binary=True)
+            self.cursor.execute(_SETTINGS.encode())
+        except BaseException:
+            self.connection.close()
+            raise
+
+
+class Connections:
+    """
+    The sessions of one store.
+
+    At most ``max_size`` at once; a caller beyond that waits up to ``timeout_s`` seconds.
+    """
+
+    def __init__(self, url: str, *, max_size: int = 32, timeout_s: int = 10) -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+        self._slots = threading.Semaphore(max_size)
+        self._lock = threading.Lock()
+        self._idle: list[Session] = []
+        self._generation = 0
+        self._is_closed = False
+
+    @contextmanager
+    def session(self) -> Generator[Session]:
+        """
+        Lend a session; psycopg's errors leave as ours.
+
+        Raises Unavailable when the server cannot be reached, too many callers wait or the store is
+        closed.
+        """
+        session = self._take()
+        try:
+            yield session
+        except psycopg.Error as error:
+            raise translated(error) from error
+        finally:
+            self._give_back(session)
+
+    def _take(self) -> Session:
+        if not self._slots.acquire(timeout=self._timeout_s):
+            raise Unavailable(f"no connection became free within {self._timeout_s} s")
+        try:
+            with self._lock:
+                if self._is_closed:
+                    raise Unavailable("the store is closed")
+                generation = self._generation
+                if self._idle:
+                    return self._idle.pop()
+            return Session(self._url, generation)
+        except psycopg.Error as error:
+            self._slots.release()
+            raise translated(error) from error
+        except BaseException:
+            self._slots.release()
+            raise
+
+    def _give_back(self, session: Session) -> None:
+        broken = is_broken(session.connection)
+        with self._lock:
+            if broken and session.generation == self._generation:
+                # The server went away: what idles is as dead and would fail one caller each.
+                self._generation += 1
+                stale, self._idle = self._idle, []
+            else:
+                stale = []
+            is_kept = not broken and not self._is_closed and session.generation == self._generation
+            if is_kept:
+                self._idle.append(session)
+        self._slots.release()
+        for one in stale if is_kept else [*stale, session]:
+            one.connection.close()
+
+    def close(self) -> None:
+        """Close what is idle now, and what is lent when it comes back."""
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+        for session in idle:
+            session.connection.close()

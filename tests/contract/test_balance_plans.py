@@ -1,0 +1,149 @@
+"""How the databases answer balance queries: from the index alone, and with few rights."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.errors import InsufficientPrivilege
+
+from orderledger.ledger.stores.journals import journal_of
+from orderledger.ledger.stores.named_sql import statements
+from orderledger.ledger.stores.postgres import PostgresStore
+from orderledger.ledger.stores.postgres_schema import migrate
+from orderledger.projections.balances import Balances
+from tests.seeding import CASH, START, Seeder, sqlite_store, ticking, transfer
+
+SELECTED: dict[str, object] = {
+    "book_id": 1,
+    "until": 99,
+    "first": CASH,
+    "last": CASH,
+    "below": "",
+    "currency": "USD",
+    "layer": "posted",
+    "effective_from": None,
+    "effective_to": None,
+    "after_effective_at": None,
+    "after_position": 0,
+    "after_line_no": 0,
+    "limit": 10,
+}
+INDEX = "journal_lines_by_account"
+
+
+@pytest.fixture
+def sqlite_book(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """Give a connection to a prepared, empty file."""
+    sqlite_store(tmp_path / "book.db").close()
+    connection = sqlite3.connect(tmp_path / "book.db")
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def postgres_book(pg_url: str) -> str:
+    """Give the URL of a book of 500 entries, caught up and analysed."""
+    migrate(pg_url)
+    store = PostgresStore(pg_url, clock=ticking())
+    Seeder(store).append_many([transfer(1, START, entry_id=f"e{n}") for n in range(500)])
+    journal = journal_of(store)
+    assert Balances(store, journal).catch_up() == 500
+    journal.close()
+    store.close()
+    with psycopg.connect(pg_url, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE orderledger.journal_lines")
+    return pg_url
+
+
+def _sqlite_plan(connection: sqlite3.Connection, name: str) -> str:
+    sql = statements("sqlite", "journal_queries")[name]
+    rows = connection.execute(f"EXPLAIN QUERY PLAN {sql}", SELECTED).fetchall()
+    return "\n".join(row[3] for row in rows)
+
+
+@pytest.mark.parametrize("name", ["totals", "uses"])
+def test_sqlite_sums_from_the_index_alone(sqlite_book: sqlite3.Connection, name: str) -> None:
+    """Catches a balance that reads every line of the book, or the table beside the index."""
+    plan = _sqlite_plan(sqlite_book, name)
+    assert f"COVERING INDEX {INDEX} (book_id=? AND account>? AND account<?)" in plan
+    assert "TEMP B-TREE" not in plan
+
+
+def test_sqlite_statements_are_read_in_order(sqlite_book: sqlite3.Connection) -> None:
+    """Catches a statement that sorts an account's whole life for one page."""
+    plan = _sqlite_plan(sqlite_book, "lines_by_effect")
+    assert f"{INDEX} (book_id=? AND account=? AND currency=? AND layer=?" in plan
+    assert "TEMP B-TREE" not in plan
+
+
+def test_sqlite_reads_the_journal_by_position(sqlite_book: sqlite3.Connection) -> None:
+    """Catches a page of the journal that scans from the start."""
+    plan = _sqlite_plan(sqlite_book, "lines")
+    assert "USING PRIMARY KEY (book_id=? AND (position,line_no)>" in plan
+    assert "TEMP B-TREE" not in plan
+    assert f"{INDEX} (book_id=? AND account=?" in _sqlite_plan(sqlite_book, "account_lines")
+
+
+@pytest.mark.parametrize("name", ["totals", "uses", "lines_by_effect"])
+def test_postgres_answers_from_the_index(postgres_book: str, name: str) -> None:
+    """Catches a balance that reads every line of the book."""
+    sql = statements("postgres", "journal_queries")[name]
+    with psycopg.connect(postgres_book) as connection:
+        connection.execute("SET enable_seqscan = off")
+        connection.execute("SET enable_bitmapscan = off")
+        rows = connection.execute(f"EXPLAIN {sql}".encode(), SELECTED).fetchall()
+    plan = "\n".join(str(row[0]) for row in rows)
+    assert INDEX in plan
+    if name != "lines_by_effect":
+        assert f"Index Only Scan using {INDEX}" in plan
+
+
+def test_an_application_needs_no_right_on_history(postgres_book: str) -> None:
+    """Catches a read model whose rows need the rights to change events."""
+    role = "orderledger_reader_test"
+    with psycopg.connect(postgres_book, autocommit=True) as connection:
+        connection.execute(f"DROP ROLE IF EXISTS {role}")
+        connection.execute(f"CREATE ROLE {role}")
+        try:
+            connection.execute(f"SELECT orderledger.grant_application('{role}')")
+            connection.execute(f"SELECT orderledger.grant_read_models('{role}')")
+            joiner = "&" if "?" in postgres_book else "?"
+            store = PostgresStore(f"{postgres_book}{joiner}options=-c%20role%3D{role}")
+            journal = journal_of(store)
+            balances = Balances(store, journal)
+            assert balances.rebuild() == 500
+            assert balances.balance(CASH) == {"USD": 500}
+            journal.close()
+            store.close()
+            connection.execute(f"SET ROLE {role}")
+            with pytest.raises(InsufficientPrivilege):
+                connection.execute("DELETE FROM orderledger.events")
+            connection.execute("RESET ROLE")
+        finally:
+            connection.execute("RESET ROLE")
+            connection.execute(f"DROP OWNED BY {role}")
+            connection.execute(f"DROP ROLE {role}")
+
+
+def test_views_show_exact_amounts(tmp_path: Path, postgres_book: str) -> None:
+    """Catches a view that shows an auditor another amount than was posted."""
+    amounts = (10**29 + 5, -(10**12), 7, -(10**20) - 3, -5)
+    store = sqlite_store(tmp_path / "amounts.db")
+    facts = [transfer(one, START, entry_id=f"e{number}") for number, one in enumerate(amounts)]
+    Seeder(store).append_many(facts)
+    Balances(store, journal_of(store)).catch_up()
+    store.close()
+    with sqlite3.connect(tmp_path / "amounts.db") as connection:
+        rows = connection.execute(
+            "SELECT minor FROM postings WHERE account = ? ORDER BY position", (CASH,)
+        ).fetchall()
+    connection.close()
+    assert [row[0] for row in rows] == [str(amount) for amount in amounts]
+    with psycopg.connect(postgres_book) as postgres:
+        found = postgres.execute(
+            "SELECT book, sum(minor) FROM orderledger.postings WHERE account = %s GROUP BY book",
+            (CASH,),
+        ).fetchall()
+    assert found == [("main", 500)]

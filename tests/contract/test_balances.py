@@ -1,0 +1,332 @@
+"""The balance read model on every engine: both clocks, exact sums, checkpoints, statements."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from orderledger.ledger.errors import InvalidAccount, InvalidInput, Unavailable
+from orderledger.ledger.journal import Layer, entry
+from orderledger.ledger.journal import Posting as Leg
+from orderledger.ledger.ports import EventStore
+from orderledger.ledger.read_ports import Checkpoint, JournalStore, LineSelection
+from orderledger.ledger.stores.journals import journal_of
+from orderledger.projections.balances import Balances, JournalFilter, StatementRequest
+from orderledger.projections.base import CheckpointDiverged, position_at
+from tests.seeding import (
+    CASH,
+    OPENING,
+    START,
+    Seeder,
+    memory_store,
+    posted,
+    sqlite_store,
+    ticking,
+    transfer,
+)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EventStore]:
+    """Give an empty book on each engine; its clock moves on by a second an append."""
+    if request.param == "memory":
+        opened: EventStore = memory_store()
+    elif request.param == "sqlite":
+        opened = sqlite_store(tmp_path / "book.db")
+    else:
+        from orderledger.ledger.stores.postgres import PostgresStore
+        from orderledger.ledger.stores.postgres_schema import migrate
+
+        url = request.getfixturevalue("pg_url")
+        migrate(url)
+        opened = PostgresStore(url, clock=ticking())
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def journal(store: EventStore) -> Iterator[JournalStore]:
+    """Give the journal lines beside the book."""
+    opened = journal_of(store)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def balances(store: EventStore, journal: JournalStore) -> Balances:
+    """Give the read model of the book."""
+    return Balances(store, journal)
+
+
+def day(number: int) -> datetime:
+    """Return noon of a day in January."""
+    return datetime(2026, 1, number, 12, tzinfo=UTC)
+
+
+MATRIX = (
+    (5, (100, 100, 100, 100, 100)),
+    (7, (100, 100, 70, 70, 70)),
+    (10, (100, 150, 120, 120, 180)),
+    (31, (100, 150, 120, 70, 130)),
+)
+FACTS = ((5, 100), (10, 50), (6, -30), (20, -50), (10, 60))
+
+
+def _seed_matrix(store: EventStore) -> list[datetime]:
+    seeder = Seeder(store)
+    for number, (on, amount) in enumerate(FACTS, 1):
+        seeder.append(transfer(amount, day(on), entry_id=f"e{number}"))
+    recorded = [event.recorded_at for event in store.read(0)]
+    assert all(recorded)
+    return [instant for instant in recorded if instant is not None]
+
+
+@pytest.mark.parametrize(("effective_to", "expected"), MATRIX)
+def test_the_two_clocks_give_the_documented_matrix(
+    store: EventStore, balances: Balances, effective_to: int, expected: tuple[int, ...]
+) -> None:
+    """Catches a back-dated entry that is missed, or that changes what was known before."""
+    recorded = _seed_matrix(store)
+    found = tuple(
+        balances.balance(CASH, effective_to=day(effective_to), recorded_to=instant)["USD"]
+        for instant in recorded
+    )
+    assert found == expected
+
+
+def test_either_clock_may_be_left_out(store: EventStore, balances: Balances) -> None:
+    """Catches a default that cuts off the future or the past of one clock."""
+    recorded = _seed_matrix(store)
+    assert balances.balance(CASH) == {"USD": 130}
+    assert balances.balance(CASH, effective_to=day(7)) == {"USD": 70}
+    assert balances.balance(CASH, recorded_to=recorded[1]) == {"USD": 150}
+    before = recorded[0] - timedelta(microseconds=1)
+    assert balances.balance(CASH, recorded_to=before) == {}
+    assert balances.balance(CASH, "USD", recorded_to=before) == {"USD": 0}
+
+
+def test_bounds_are_inclusive_to_the_microsecond(store: EventStore, balances: Balances) -> None:
+    """Catches an end-of-day balance that leaves the day's last entry out."""
+    _seed_matrix(store)
+    just_before = day(5) - timedelta(microseconds=1)
+    assert balances.balance(CASH, effective_to=day(5)) == {"USD": 100}
+    assert balances.balance(CASH, effective_to=just_before) == {}
+
+
+def test_amounts_beyond_64_bits_sum_exactly(store: EventStore, balances: Balances) -> None:
+    """Catches sums that wrap around or go through a float."""
+    seeder = Seeder(store)
+    amounts = (10**24, 10**24, -(10**24) + 1, 10**29, -7, 10**10, -(10**20), 1, 10**18 - 1)
+    for number, amount in enumerate(amounts):
+        seeder.append(transfer(amount, day(1), entry_id=f"e{number}"))
+    assert balances.balance(CASH) == {"USD": sum(amounts)}
+    assert balances.balance(OPENING) == {"USD": -sum(amounts)}
+    assert [line.minor for line in balances.lines(until=99) if line.account == CASH] == [*amounts]
+    trial = balances.trial_balance()
+    assert trial.is_balanced
+    assert trial.totals[0].debit == sum(amounts)
+
+
+def test_currencies_and_layers_are_kept_apart(store: EventStore, balances: Balances) -> None:
+    """Catches a hold that counts as money, or yen added to dollars."""
+    seeder = Seeder(store)
+    seeder.append(transfer(100, day(1), entry_id="a"))
+    seeder.append(transfer(7, day(1), entry_id="b", currency="JPY"))
+    seeder.append(transfer(40, day(1), entry_id="c", layer=Layer.HELD))
+    assert balances.balance(CASH) == {"JPY": 7, "USD": 100}
+    assert balances.balance(CASH, "JPY") == {"JPY": 7}
+    assert balances.balance(CASH, layer=Layer.HELD) == {"USD": 40}
+    assert [total.currency for total in balances.trial_balance().totals] == ["JPY", "USD"]
+
+
+def test_balances_below_a_prefix_are_whole_segments(store: EventStore, balances: Balances) -> None:
+    """Catches seller `a-1` and seller `ab` counted as below seller `a`."""
+    seeder = Seeder(store)
+    names = ("a", "a:x", "a-1", "a.1", "ab", "a/2", "b")
+    for number, name in enumerate(names, 1):
+        account = f"liabilities:seller:{name}"
+        seeder.append(transfer(-number, day(1), entry_id=name.replace(":", "_"), account=account))
+    found = balances.balances_below("liabilities:seller:a")
+    assert [(one.account.rpartition("seller:")[2], one.minor) for one in found] == [
+        ("a", -1),
+        ("a:x", -2),
+    ]
+    assert len(balances.balances_below("liabilities")) == len(names)
+    assert balances.balances_below("liabilities:seller:c") == []
+
+
+def test_the_trial_balance_names_both_columns(store: EventStore, balances: Balances) -> None:
+    """Catches columns that are swapped, a zero account that clutters, or sums that differ."""
+    seeder = Seeder(store)
+    seeder.append(transfer(100, day(1), entry_id="a"))
+    seeder.append(transfer(50, day(2), entry_id="b", account="assets:psp:adyen"))
+    seeder.append(transfer(-50, day(3), entry_id="c", account="assets:psp:adyen"))
+    trial = balances.trial_balance(effective_to=day(3))
+    assert [(row.account, row.debit, row.credit) for row in trial.rows] == [
+        (CASH, 100, 0),
+        (OPENING, 0, 100),
+    ]
+    assert trial.position == 3
+    assert [(one.debit, one.credit) for one in trial.totals] == [(100, 100)]
+    then = balances.trial_balance(effective_to=day(2))
+    assert [row.account for row in then.rows] == ["assets:bank:main", "assets:psp:adyen", OPENING]
+
+
+def test_accounts_say_when_they_were_used(store: EventStore, balances: Balances) -> None:
+    """Catches a list of accounts with the wrong class or the wrong first and last use."""
+    seeder = Seeder(store)
+    seeder.append(transfer(-5, day(9), entry_id="a", account="liabilities:escrow:o1"))
+    seeder.append(transfer(5, day(3), entry_id="b", account="liabilities:escrow:o1"))
+    (escrow,) = balances.accounts("liabilities")
+    assert (escrow.account, escrow.side, escrow.must_be_zero) == (
+        "liabilities:escrow:o1",
+        "credit",
+        True,
+    )
+    assert (escrow.first_effective_at, escrow.last_effective_at) == (day(3), day(9))
+    assert (escrow.first_position, escrow.last_position, escrow.line_count) == (1, 2, 2)
+    assert [one.account for one in balances.accounts()] == [OPENING, "liabilities:escrow:o1"]
+
+
+def test_the_journal_gives_whole_entries_in_order(store: EventStore, balances: Balances) -> None:
+    """Catches an entry shown without its other leg, twice, or out of order."""
+    _seed_matrix(store)
+    everything = list(balances.journal(JournalFilter()))
+    assert [one.position for one in everything] == [1, 2, 3, 4, 5]
+    assert [line.minor for line in everything[2].lines] == [-30, 30]
+    assert everything[0].stream == "journal-e1"
+    chosen = JournalFilter(
+        account=CASH, first_position=2, last_position=4, effective_from=day(6), effective_to=day(10)
+    )
+    assert [one.position for one in balances.journal(chosen)] == [2, 3]
+    on_one_day = JournalFilter(effective_from=day(10), effective_to=day(10))
+    assert [one.position for one in balances.journal(on_one_day)] == [2, 5]
+    assert list(balances.journal(JournalFilter(account="assets:bank:other"))) == []
+
+
+def test_the_journal_pages_through_large_entries(store: EventStore, balances: Balances) -> None:
+    """Catches entries lost or doubled where a page of lines ends inside an entry."""
+    legs = [Leg(f"expenses:part{number}", "USD", 1) for number in range(399)]
+    facts = [
+        posted(entry(*legs, Leg(CASH, "USD", -399)), day(number + 1), entry_id=f"big{number}")
+        for number in range(7)
+    ]
+    Seeder(store).append_many(facts)
+    found = list(balances.journal(JournalFilter()))
+    assert [(one.position, len(one.lines)) for one in found] == [(n, 400) for n in range(1, 8)]
+
+
+def test_a_statement_adds_up_and_never_changes(store: EventStore, balances: Balances) -> None:
+    """Catches a statement sent last month that cannot be produced again today."""
+    recorded = _seed_matrix(store)
+    wanted = StatementRequest(
+        account=CASH, currency="USD", start=day(6), end=day(20), recorded_to=recorded[3]
+    )
+    first = balances.statement(wanted)
+    assert (first.opening, [line.minor for line in first.lines]) == (100, [-30, 50])
+    assert [line.balance for line in first.lines] == [70, 120]
+    assert first.closing == 120
+    Seeder(store, first=1000).append(transfer(999, day(7), entry_id="later"))
+    again = balances.statement(wanted)
+    assert msgspec.json.encode(again) == msgspec.json.encode(first)
+    now = balances.statement(msgspec.structs.replace(wanted, recorded_to=None))
+    assert now.closing == balances.balance(CASH, effective_to=day(19))["USD"] == 1179
+    assert now.recorded_to == store.head().recorded_at
+    Seeder(store, first=2000).append(transfer(1, day(7), entry_id="latest"))
+    reproduced = msgspec.structs.replace(wanted, recorded_to=now.recorded_to)
+    assert balances.statement(reproduced) == now
+
+
+def test_statements_page_and_stay_in_order(store: EventStore, balances: Balances) -> None:
+    """Catches lines lost where many have the same instant and a page ends among them."""
+    facts = [transfer(1, day(2), entry_id=f"e{number}") for number in range(2_100)]
+    Seeder(store).append_many(facts)
+    wanted = StatementRequest(account=CASH, currency="USD", start=day(1), end=day(3))
+    found = balances.statement(wanted)
+    assert [line.balance for line in found.lines] == list(range(1, 2_101))
+
+
+def test_bad_questions_are_refused(store: EventStore, balances: Balances) -> None:
+    """Catches a typing error in an account that is answered with a balance of zero."""
+    with pytest.raises(InvalidAccount):
+        balances.balance("asset:bank")
+    with pytest.raises(InvalidInput, match="time zone"):
+        balances.balance(CASH, effective_to=datetime(2026, 1, 1))
+    with pytest.raises(InvalidInput, match="ends before"):
+        balances.statement(StatementRequest(account=CASH, currency="USD", start=day(2), end=day(1)))
+
+
+def test_position_at_finds_every_instant(store: EventStore) -> None:
+    """Catches a search that is off by one between two recorded instants."""
+    assert position_at(store, START) == 0
+    recorded = _seed_matrix(store)
+    for position, instant in enumerate(recorded, 1):
+        assert position_at(store, instant) == position
+        assert position_at(store, instant - timedelta(microseconds=1)) == position - 1
+
+
+def test_catching_up_in_small_batches_gives_the_same(
+    store: EventStore, balances: Balances, journal: JournalStore
+) -> None:
+    """Catches lines lost or doubled between two batches."""
+    assert balances.catch_up() == 0
+    assert journal.checkpoint("balances") is None
+    _seed_matrix(store)
+    assert balances.catch_up(batch_events=2) == 5
+    assert [line.position for line in balances.lines(until=5)] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    found = balances.checkpoint()
+    assert found is not None
+    assert found.leaf_hash == store.leaf_hashes(4, 1)[0]
+    assert balances.catch_up() == 5
+    assert balances.rebuild() == 5
+    assert len(list(balances.lines(until=5))) == 10
+
+
+def test_only_one_of_two_writers_of_a_batch_wins(
+    store: EventStore, balances: Balances, journal: JournalStore
+) -> None:
+    """Catches a batch written twice by two processes that read the same checkpoint."""
+    _seed_matrix(store)
+    first = Checkpoint("balances", 1, 2, b"a" * 32)
+    assert journal.advance(None, first, ())
+    assert not journal.advance(None, first, ())
+    assert not journal.advance(Checkpoint("balances", 1, 1, b"a" * 32), first, ())
+    second = Checkpoint("balances", 1, 3, b"b" * 32)
+    assert journal.advance(first, second, ())
+    assert not journal.advance(first, second, ())
+    assert journal.checkpoint("balances") == second
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        (Checkpoint("balances", 1, 6, b"x" * 32), "beyond the head"),
+        (Checkpoint("balances", 1, 3, b"x" * 32), "another history"),
+        (Checkpoint("balances", 9, 3, b"x" * 32), "version 9"),
+    ],
+)
+def test_a_checkpoint_of_another_history_is_refused(
+    store: EventStore,
+    balances: Balances,
+    journal: JournalStore,
+    stored: Checkpoint,
+    message: str,
+) -> None:
+    """Catches a model that goes on from a restored or foreign log as if nothing had happened."""
+    _seed_matrix(store)
+    assert journal.advance(None, stored, ())
+    with pytest.raises(CheckpointDiverged, match=message):
+        balances.balance(CASH)
+    with pytest.raises(CheckpointDiverged, match="projection rebuild balances"):
+        balances.catch_up()
+    assert balances.rebuild() == 5
+    assert balances.balance(CASH) == {"USD": 130}
+
+
+def test_a_closed_journal_says_so(store: EventStore, journal: JournalStore) -> None:
+    """Catches a read after close that hangs or opens the database anew."""
+    journal.close()
+    with pytest.raises(Unavailable):
+        journal.totals(LineSelection(until=1))
