@@ -1,0 +1,123 @@
+"""
+Decisions on provider notifications: keep first, then apply, park or reject.
+
+A notification's stream is its own, so its provider and id can be taken in only once. The events
+that it causes are appended together with it.
+"""
+
+from datetime import datetime
+
+import msgspec
+
+from orderledger.ledger import streams
+from orderledger.ledger.errors import InvalidCommand, NotFound
+from orderledger.ledger.events import topic_of
+from orderledger.ledger.inbox import InboxStatus
+from orderledger.ledger.inbox_events import (
+    GatewayNotificationReceived,
+    NotificationApplied,
+    NotificationDeduplicated,
+    NotificationParked,
+    NotificationRejected,
+    Observation,
+)
+from orderledger.ledger.order_events import AnomalyRaised
+from orderledger.ledger.payments import PaymentState
+from orderledger.ledger.streams import ID_GRAMMAR
+
+from .decide_observations import find, observe
+from .decision import Change, Changes, States, decides
+from .payment_commands import ReceiveNotification, RetryNotification
+
+
+@decides(ReceiveNotification)
+def receive(command: ReceiveNotification, states: States, now: datetime) -> Changes:
+    """Keep a notification and apply what it says; one that is known changes nothing."""
+    state = states.inbox(command.provider, command.notification_id)
+    if command.body_sha256 in state.hashes:
+        return ()
+    stream = streams.inbox(command.provider, command.notification_id)
+    received = GatewayNotificationReceived(
+        provider=command.provider,
+        notification_id=command.notification_id,
+        kind=command.kind,
+        body_sha256=command.body_sha256,
+        signature_ok=command.signature_ok,
+        refs=command.refs,
+        raw_ref=command.raw_ref,
+        interpreted=command.interpreted,
+    )
+    kept = Change(stream, received)
+    if not command.signature_ok:
+        return (kept, Change(stream, NotificationRejected(why="the signature is not valid")))
+    if state.exists and InboxStatus.REJECTED is not state.status:
+        return (kept, *_second_body(command, stream, state.hashes[0]))
+    if command.interpreted is None:
+        return (kept, Change(stream, NotificationRejected(why="it could not be interpreted")))
+    return (kept, *_apply(stream, command.interpreted, states))
+
+
+def _second_body(command: ReceiveNotification, stream: str, first: str) -> Changes:
+    """Another body under a known id is kept and not applied: the two contradict each other."""
+    anomaly = AnomalyRaised(
+        kind="NotificationContentDiffers",
+        refs=(command.provider, command.notification_id, command.body_sha256),
+        detail=f"the first body has the hash {first}",
+        severity="error",
+    )
+    why = "its id was used before with another content"
+    return (Change(stream, NotificationRejected(why=why)), Change(stream, anomaly))
+
+
+def _apply(stream: str, seen: Observation, states: States) -> Changes:
+    """Return the outcome of an interpreted notification, followed by what it causes."""
+    if ID_GRAMMAR.fullmatch(seen.payment_id) is None:
+        missing = seen.payment_id or seen.provider_ref or seen.order_id or "payment"
+        return (Change(stream, NotificationParked(missing_ref=missing)),)
+    try:
+        caused = observe(seen, states)
+    except NotFound:
+        return (Change(stream, NotificationParked(missing_ref=seen.payment_id)),)
+    if not caused:
+        of = _known_as(states.payment(seen.payment_id), seen)
+        return (Change(stream, NotificationDeduplicated(of=of)),)
+    names = tuple([f"{change.stream} {topic_of(type(change.event))}" for change in caused])
+    return (Change(stream, NotificationApplied(events=names)), *caused)
+
+
+def _known_as(state: PaymentState, seen: Observation) -> str:
+    op = find(state, seen)
+    what = op.op_id if op is not None else seen.kind
+    return f"{streams.payment(state.payment_id)} {what} {seen.outcome.value}".strip()
+
+
+@decides(RetryNotification)
+def retry(command: RetryNotification, states: States, now: datetime) -> Changes:
+    """Apply a parked notification if its subject exists by now; otherwise it stays parked."""
+    state = states.inbox(command.provider, command.notification_id)
+    if not state.exists:
+        raise NotFound(
+            f"there is no notification {command.notification_id} of {command.provider}",
+            provider=command.provider,
+            notification_id=command.notification_id,
+        )
+    if state.status is not InboxStatus.PARKED or state.interpreted is None:
+        return ()
+    seen = state.interpreted
+    if command.payment_id:
+        if seen.payment_id not in ("", command.payment_id):
+            raise InvalidCommand(
+                f"notification {command.notification_id} is about payment {seen.payment_id}, not "
+                f"{command.payment_id}",
+                notification_id=command.notification_id,
+                payment_id=seen.payment_id,
+            )
+        seen = _about(seen, command.payment_id)
+    stream = streams.inbox(command.provider, command.notification_id)
+    changes = _apply(stream, seen, states)
+    return () if isinstance(changes[0].event, NotificationParked) else changes
+
+
+def _about(seen: Observation, payment_id: str) -> Observation:
+
+    return msgspec.structs.replace(seen, payment_id=payment_id)

@@ -1,0 +1,533 @@
+"""
+What a provider reports of a payment becomes events here. Reports are never refused.
+
+A repeat changes nothing. A report that contradicts what is known is recorded with an anomaly in
+the payment's stream. The postings of each event are the difference that it makes to the payment's
+state, so any order of the reports ends in the same balances.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from orderledger.ledger import streams
+from orderledger.ledger.events import Event
+from orderledger.ledger.inbox_events import Observation
+from orderledger.ledger.journal import EMPTY, Entry, Layer
+from orderledger.ledger.order_events import (
+    AnomalyRaised,
+    AnomalyResolved,
+    LatePaymentDetected,
+    RefundFailed,
+    RefundRoutedAsVoid,
+    RefundSettled,
+)
+from orderledger.ledger.orders import ENDED
+from orderledger.ledger.payment_events import (
+    AuthorisationExpired,
+    CaptureFinalised,
+    CaptureMode,
+    ObservationKept,
+    OperationConflictObserved,
+    OperationMatched,
+    OperationReversed,
+    RefundReversed,
+)
+from orderledger.ledger.payment_operations import (
+    TRANSITIONS,
+    Effect,
+    Operation,
+    OperationKind,
+    OperationStatus,
+    Outcome,
+)
+from orderledger.ledger.payments import EVOLVE, PaymentState, reference_key
+from orderledger.ledger.recipes_payment import between
+
+from .decide_observed_events import (
+    OUTCOME_EVENTS,
+    REVERSAL_EVENTS,
+    declined_event,
+    observation_key,
+    success_event,
+)
+from .decide_payment_guards import found_payment
+from .decision import Change, Changes, States
+from .escrow_follow import follow_payment
+
+_PAYS: Final = frozenset({OperationKind.AUTHORISE, OperationKind.CAPTURE, OperationKind.PURCHASE})
+_EXPECTED_UNASKED: Final = frozenset({OperationKind.AUTHORISE, OperationKind.PURCHASE})
+"""What a provider's own checkout page does without being asked from here."""
+
+
+class Record:
+    """The changes of one report as they come about, each on the state that the ones before left."""
+
+    def __init__(self, states: States, state: PaymentState, seen: Observation) -> None:
+        self.states: Final = states
+        self.state = state
+        self.seen: Final = seen
+        self.changes: list[Change] = []
+
+    def add(self, event: Event, *op_ids: str) -> None:
+        """Append an event to the payment's stream with what it posts."""
+        before, self.state = self.state, EVOLVE[type(event)](self.state, event)
+        entry = between(before, self.state, *op_ids) if op_ids else EMPTY
+        self.changes.append(Change(streams.payment(before.payment_id), event, entry))
+
+    def add_to_order(self, event: Event) -> None:
+        self.changes.append(Change(streams.order(self.state.order_id), event))
+
+    def anomaly(self, kind: str, *refs: str, detail: str = "", severity: str = "warning") -> None:
+        """Raise an anomaly, unless the same is open."""
+        event = AnomalyRaised(kind=kind, refs=refs, severity=severity, detail=detail)
+        if event.key not in self.state.anomalies:
+            self.add(event)
+
+    def keep(self, op_id: str, why: str, anomaly: str = "") -> None:
+        """Keep a report that changes no amount, once, with an anomaly if one is named."""
+        seen = self.seen
+        who = op_id or f"{seen.kind}~{seen.provider_ref}"
+        op = self.state.operations.get(op_id)
+        amount = seen.amount if seen.amount is not None else op.amount if op else 0
+        key = f"{who} {observation_key(seen, amount)}"
+        if key in self.state.kept:
+            return
+        event = ObservationKept(
+            op_id=op_id or seen.op_id,
+            key=key,
+            provider_ref=seen.provider_ref,
+            sequence=seen.sequence,
+            attempt=seen.attempt,
+            outcome=seen.outcome,
+            why=why,
+            kind=seen.kind,
+            amount=amount,
+            currency=seen.currency,
+        )
+        self.add(event)
+        if anomaly:
+            detail = f"{seen.outcome.value} {seen.amount} {seen.currency}: {why}"
+            self.anomaly(anomaly, who, seen.provider_ref, detail=detail)
+
+
+def observe(seen: Observation, states: States) -> Changes:
+    """
+    Return what a report adds to the history; () if it says nothing new.
+
+    Raises NotFound if there is no such payment, and nothing else.
+    """
+    state = found_payment(states, seen.payment_id)
+    record = Record(states, state, seen)
+    if seen.order_id and seen.order_id != state.order_id:
+        detail = f"report names order {seen.order_id}, the payment is for {state.order_id}"
+        record.anomaly("BoundToAnotherOrder", seen.order_id, detail=detail)
+    if seen.outcome is Outcome.EXPIRED:
+        _observe_expiry(record)
+    else:
+        observe_operation(record)
+    return finished(record, state)
+
+
+def finished(record: Record, before: PaymentState) -> Changes:
+    """Return the changes of a report, with the breaches it made and what the escrow does."""
+    observe_breaches(record, before)
+    after = record.state
+    if not after.order_id or not any(_is_posted(change.entry) for change in record.changes):
+        return tuple(record.changes)
+    order = record.states.order(after.order_id)
+    return (*record.changes, *follow_payment(order, after.payment_id, after))
+
+
+def _is_posted(entry: Entry) -> bool:
+    """Whether an entry has more than a hold; its posted legs come first."""
+    return bool(entry.postings) and entry.postings[0].layer is Layer.POSTED
+
+
+def observe_operation(record: Record) -> None:
+    op = find(record.state, record.seen)
+    if op is None:
+        _observe_unknown(record)
+        return
+    seen = record.seen
+    amount = op.amount if seen.amount is None else seen.amount
+    key = observation_key(seen, amount)
+    if key in op.seen or f"{op.op_id} {key}" in record.state.kept:
+        return
+    op = _match(record, op)
+    if seen.outcome is Outcome.SUCCEEDED and not _is_possible(record, op.op_id, amount):
+        return
+    effect = TRANSITIONS[op.status][seen.outcome]
+    if effect is not Effect.MOVES and effect is not Effect.AGAIN and _is_older(seen, op):
+        effect = Effect.STALE
+    _EFFECTS[effect](record, op, amount)
+
+
+def find(state: PaymentState, seen: Observation) -> Operation | None:
+    """Return the operation that a report is about, by id or else by kind and reference."""
+    op = state.operations.get(seen.op_id) if seen.op_id else None
+    if op is None and seen.kind and seen.provider_ref:
+        op_id = state.by_reference.get(reference_key(seen.kind, seen.provider_ref), "")
+        op = state.operations.get(op_id)
+    if op is not None and op.matched_by:
+        return state.operations.get(op.matched_by)
+    return op
+
+
+def _is_older(seen: Observation, op: Operation) -> bool:
+    """Whether the provider's own sequence says that something later is known already."""
+    return 0 <= seen.sequence < op.sequence
+
+
+def _is_possible(record: Record, op_id: str, amount: int) -> bool:
+    """An amount that is not positive, or of another currency, is kept and posts nothing."""
+    seen, state = record.seen, record.state
+    if amount <= 0:
+        record.keep(op_id, "the amount is not positive", "NonPositiveAmount")
+        return False
+    if seen.currency and seen.currency != state.currency:
+        record.keep(op_id, f"the payment is in {state.currency}", "CurrencyMismatch")
+        return False
+    if not state.order_id and seen.kind not in ("", OperationKind.CREDIT.value):
+        record.keep(op_id, "the payment belongs to no order", "PaymentWithoutOrder")
+        return False
+    return True
+
+
+def _match(record: Record, op: Operation) -> Operation:
+    """
+    Join a requested operation with one that the provider had reported under the same reference.
+
+    Source: medusa#13301 and vendure#3734, a webhook racing the answer to the request.
+    """
+    seen = record.seen
+    if not seen.provider_ref:
+        return op
+    known = record.state.by_reference.get(reference_key(op.kind.value, seen.provider_ref), "")
+    other = record.state.operations.get(known)
+    if other is None or not other.is_observed or other.op_id == op.op_id:
+        return op
+    event = OperationMatched(
+        op_id=op.op_id,
+        key=f"matched {other.op_id}",
+        provider_ref=seen.provider_ref,
+        observed_op_id=other.op_id,
+    )
+    record.add(event, op.op_id, other.op_id)
+    matched = record.state.operations[op.op_id]
+    if matched.status is not op.status or matched.settled != op.settled:
+        _tell_order(record, op, matched)
+    key = f"UnrequestedOperation:{other.op_id}"
+    if key in record.state.anomalies:
+        record.add(AnomalyResolved(anomaly_id=key, by="engine", resolution=f"it is {op.op_id}"))
+    return matched
+
+
+def _tell_order(record: Record, before: Operation, after: Operation) -> None:
+    """Tell the order's stream what became of a refund's operation, if it is one."""
+    if not after.refund_id:
+        return
+    seen = record.seen
+    reason = seen.detail or seen.code or seen.outcome.value
+    if before.done:
+        _fail_refund(record, after, _stands_for(record, before, before.done), reason)
+    if after.done:
+        settle = RefundRoutedAsVoid if after.kind is OperationKind.VOID else RefundSettled
+        record.add_to_order(
+            settle(
+                refund_id=after.refund_id,
+                payment_id=record.state.payment_id,
+                op_id=after.op_id,
+                amount=_stands_for(record, after, after.done),
+            )
+        )
+    elif before.is_in_flight and not after.is_in_flight:
+        _fail_refund(record, after, _stands_for(record, after, after.amount), reason)
+
+
+def _fail_refund(record: Record, op: Operation, amount: int, reason: str) -> None:
+    event = RefundFailed(
+        refund_id=op.refund_id,
+        payment_id=record.state.payment_id,
+        op_id=op.op_id,
+        amount=amount,
+        reason=reason,
+        after_success=op.settled > 0,
+    )
+    record.add_to_order(event)
+
+
+def _stands_for(record: Record, op: Operation, amount: int) -> int:
+    """Return an amount of a refund in the order's currency: as requested if it is all of it."""
+    if amount == op.amount and op.order_amount:
+        return op.order_amount
+    return record.state.in_order_currency(amount)
+
+
+def _moves(record: Record, op: Operation, amount: int) -> None:
+    outcome = record.seen.outcome
+    if outcome is Outcome.SUCCEEDED:
+        _succeed(record, op, amount)
+        return
+    if outcome is Outcome.ABORTED and op.status is OperationStatus.PENDING:
+        record.anomaly("AbortedWhilePending", op.op_id)
+    record.add(OUTCOME_EVENTS[outcome](record.seen, op, amount), op.op_id)
+    _tell_order(record, op, record.state.operations[op.op_id])
+
+
+def _late(record: Record, op: Operation, amount: int) -> None:
+    _succeed(record, op, amount, is_late=True)
+    record.anomaly("LateSuccess", op.op_id, detail=f"it was {op.status.value} before")
+
+
+def _again(record: Record, op: Operation, amount: int) -> None:
+    """A success after a reversal is new only if something says that it is not the old one."""
+    seen = record.seen
+    is_new_reference = bool(seen.provider_ref) and seen.provider_ref != op.provider_ref
+    if seen.attempt > op.attempt or 0 <= op.sequence < seen.sequence or is_new_reference:
+        _succeed(record, op, amount, is_re_attempt=True)
+    elif amount != op.settled:
+        _conflicts(record, op, amount)
+    else:
+        _stale(record, op, amount)
+
+
+def _conflicts(record: Record, op: Operation, amount: int) -> None:
+    """
+    The operation succeeded before: the same again is nothing new, another amount is kept.
+
+    What counts is of the report with the highest sequence, or else the larger amount, so that it
+    does not depend on which came first; a success that was taken back stays taken back.
+    """
+    seen = record.seen
+    is_same_reference = not seen.provider_ref or seen.provider_ref == op.provider_ref
+    if amount == op.settled:
+        if not op.provider_ref and seen.provider_ref:
+            record.keep(op.op_id, "the reference becomes known")
+        elif not is_same_reference:
+            record.keep(op.op_id, f"it is known as {op.provider_ref}", "SecondReference")
+        elif seen.sequence > op.sequence:
+            record.keep(op.op_id, "its place in the provider's sequence becomes known")
+        return
+    counted = max((op.sequence, op.settled), (seen.sequence, amount))[1]
+    event = OperationConflictObserved(
+        op_id=op.op_id,
+        key=observation_key(seen, amount),
+        provider_ref=seen.provider_ref,
+        sequence=seen.sequence,
+        attempt=seen.attempt,
+        amount=amount,
+        counted=counted,
+    )
+    record.add(event, op.op_id)
+    if counted != op.settled:
+        _tell_order(record, op, record.state.operations[op.op_id])
+    detail = f"{op.settled} and {amount} were reported, {counted} counts"
+    record.anomaly("ConflictingAmount", op.op_id, detail=detail, severity="error")
+
+
+def _reverses(record: Record, op: Operation, amount: int) -> None:
+    seen = record.seen
+    kind = REVERSAL_EVENTS.get(op.kind, OperationReversed)
+    fields = {"refund_id": op.refund_id} if kind is RefundReversed else {}
+    event = kind(
+        op_id=op.op_id,
+        key=observation_key(seen, amount),
+        provider_ref=seen.provider_ref,
+        sequence=seen.sequence,
+        attempt=seen.attempt,
+        amount=op.settled,
+        cause=seen.detail or seen.code or seen.outcome.value,
+        **fields,
+    )
+    record.add(event, op.op_id)
+    _tell_order(record, op, record.state.operations[op.op_id])
+    if seen.outcome is not Outcome.REVERSED and (seen.sequence < 0 or op.sequence < 0):
+        detail = f"{seen.outcome.value} after success, and no sequence says which is later"
+        record.anomaly("FailureAfterSuccess", op.op_id, detail=detail, severity="error")
+
+
+def _fails(record: Record, op: Operation, amount: int) -> None:
+    record.add(declined_event(record.seen, op, amount), op.op_id)
+    _tell_order(record, op, record.state.operations[op.op_id])
+    record.anomaly("ReversedBeforeSuccess", op.op_id)
+
+
+def _stale(record: Record, op: Operation, amount: int) -> None:
+    record.keep(op.op_id, f"it is {op.status.value} already")
+
+
+def _succeed(
+    record: Record,
+    op: Operation,
+    amount: int,
+    *,
+    is_late: bool = False,
+    is_re_attempt: bool = False,
+) -> None:
+    seen = record.seen
+    event = success_event(
+        seen,
+        op,
+        {
+            "op_id": op.op_id,
+            "key": observation_key(seen, amount),
+            "provider_ref": seen.provider_ref,
+            "sequence": seen.sequence,
+            "attempt": seen.attempt,
+            "amount": amount,
+            "currency": record.state.currency,
+            "parent_op": op.parent_op,
+            "processed_amount": seen.processed_amount,
+            "processed_currency": seen.processed_currency,
+            "is_late": is_late,
+            "is_re_attempt": is_re_attempt,
+            "is_observed": op.is_observed,
+        },
+    )
+    _recordsuccess_event(record, event, op)
+    is_partial = op.kind is OperationKind.AUTHORISE and amount < op.amount
+    if amount != op.amount and not is_partial:
+        detail = f"{op.amount} was requested, {amount} {record.state.currency} succeeded"
+        record.anomaly("AmountMismatch", op.op_id, detail=detail)
+
+
+def _recordsuccess_event(record: Record, event: Event, op: Operation) -> None:
+    before = record.state
+    record.add(event, op.op_id)
+    after = record.state.operations[op.op_id]
+    if op.kind is OperationKind.CAPTURE and after.is_final and before.held:
+        left = record.state.authorisations[op.parent_op].remainder
+        if left:
+            record.add(CaptureFinalised(op_id=op.op_id, released_remainder=left))
+    _tell_order(record, op, after)
+    if op.kind in _PAYS:
+        _detect_late_payment(record, op, after.settled)
+
+
+def _detect_late_payment(record: Record, op: Operation, amount: int) -> None:
+    """An order that is over got paid: the order's stream says so, and what is proposed."""
+    order = record.states.order(record.state.order_id)
+    if order.lifecycle not in ENDED or op.op_id in order.late_ops:
+        return
+    record.anomaly(
+        "LatePayment",
+        op.op_id,
+        detail=f"order {record.state.order_id} is {order.lifecycle.value}",
+        severity="error",
+    )
+    record.add_to_order(
+        LatePaymentDetected(
+            payment_id=record.state.payment_id,
+            op_id=op.op_id,
+            amount=amount,
+            order_state=order.lifecycle.value,
+            policy="void" if op.kind is OperationKind.AUTHORISE else "refund",
+        )
+    )
+
+
+def _observe_unknown(record: Record) -> None:
+    """Take in a success that nobody here requested; keep anything else about an unknown one."""
+    seen, state = record.seen, record.state
+    if (
+        seen.outcome is not Outcome.SUCCEEDED
+        or seen.op_id
+        or not seen.kind
+        or not seen.provider_ref
+    ):
+        record.keep("", "the operation is not known", "UnknownOperation")
+        return
+    amount = seen.amount or 0
+    if not _is_possible(record, "", amount):
+        return
+    kind = OperationKind(seen.kind)
+    op = Operation(
+        op_id=observed_id(kind, seen.provider_ref),
+        kind=kind,
+        amount=amount,
+        attempt=seen.attempt,
+        parent_op=_parent(state, seen) if kind in _OF_AUTHORISATION else "",
+        is_final=seen.is_final and kind is OperationKind.CAPTURE,
+        is_observed=True,
+    )
+    if kind not in _EXPECTED_UNASKED and not (
+        kind is OperationKind.CAPTURE and state.capture_mode is CaptureMode.AUTO
+    ):
+        detail = f"{kind.value} of {amount} {state.currency} under {seen.provider_ref}"
+        record.anomaly("UnrequestedOperation", op.op_id, detail=detail)
+    _succeed(record, op, amount)
+
+
+_OF_AUTHORISATION: Final = frozenset(
+    {OperationKind.CAPTURE, OperationKind.VOID, OperationKind.ADJUST}
+)
+
+
+def observed_id(kind: OperationKind, provider_ref: str) -> str:
+    """Return the id of an operation that only the provider knows; no caller can give such an id."""
+    return f"~{kind.value}:{provider_ref}"
+
+
+def _parent(state: PaymentState, seen: Observation) -> str:
+    """
+    Return the authorisation that a report refers to: the named one, or the only one requested.
+
+    Whether its success was reported yet plays no part: reports come in any order.
+    """
+    if seen.parent_op:
+        return seen.parent_op
+    asked = [
+        op.op_id
+        for op in state.operations.values()
+        if op.kind is OperationKind.AUTHORISE and not op.is_observed
+    ]
+    return asked[0] if len(asked) == 1 else ""
+
+
+def _observe_expiry(record: Record) -> None:
+    seen, state = record.seen, record.state
+    known = state.by_reference.get(
+        reference_key(OperationKind.AUTHORISE.value, seen.provider_ref), ""
+    )
+    auth_op = seen.op_id or known or _parent(state, seen)
+    if not auth_op and seen.provider_ref:
+        auth_op = observed_id(OperationKind.AUTHORISE, seen.provider_ref)
+    if not auth_op:
+        record.keep("", "it is not clear which authorisation expired", "UnknownOperation")
+        return
+    one = state.authorisations.get(auth_op)
+    if one is not None and one.is_expired:
+        return
+    event = AuthorisationExpired(
+        auth_op=auth_op,
+        amount=one.remainder if one is not None else 0,
+        provider_ref=seen.provider_ref,
+        by_provider=True,
+    )
+    record.add(event, auth_op)
+
+
+def observe_breaches(record: Record, before: PaymentState) -> None:
+    """A bound that a report broke, or broke further, is one open anomaly each."""
+    after = record.state
+    exposure, over_captured = after.exposure, after.over_captured
+    if exposure and exposure > before.exposure:
+        detail = f"{exposure} {after.currency} minor units beyond what was captured"
+        record.anomaly("Exposure", after.payment_id, detail=detail, severity="error")
+    if over_captured and over_captured > before.over_captured:
+        detail = f"{over_captured} {after.currency} minor units beyond what was authorised"
+        record.anomaly("OverCapture", after.payment_id, detail=detail, severity="error")
+
+
+_EFFECTS: Final[Mapping[Effect, Callable[[Record, Operation, int], None]]] = MappingProxyType(
+    {
+        Effect.MOVES: _moves,
+        Effect.LATE: _late,
+        Effect.AGAIN: _again,
+        Effect.CONFLICTS: _conflicts,
+        Effect.REVERSES: _reverses,
+        Effect.FAILS: _fails,
+        Effect.STALE: _stale,
+    }
+)

@@ -1,0 +1,255 @@
+"""
+Guards that the decisions on payments share, in the order in which they apply: malformed, unknown,
+already done, state, amounts.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from orderledger.ledger.currencies import exponent
+from orderledger.ledger.errors import InvalidCommand, NotFound, Reason, Rejected
+from orderledger.ledger.limits import AMOUNT_MINOR_MAX
+from orderledger.ledger.orders import Lifecycle, OrderState
+from orderledger.ledger.payment_events import OperationRequested
+from orderledger.ledger.payment_operations import FundingPart, Operation, OperationKind
+from orderledger.ledger.payments import Authorisation, PaymentState
+from orderledger.ledger.streams import ID_GRAMMAR
+
+from .decision import States
+from .payment_commands import OfPayment
+
+NO_FACTS: Final[Mapping[str, object]] = MappingProxyType({})
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    An operation as a command asks for it.
+
+    ``amount`` None and ``parent_op`` "" leave the choice to the decision; a repeated command is
+    then the same whatever was chosen.
+    """
+
+    op_id: str
+    kind: OperationKind
+    currency: str
+    amount: int | None = None
+    idempotency_key: str = ""
+    parent_op: str = ""
+    refund_id: str = ""
+    is_final: bool = False
+    funding: tuple[FundingPart, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return self.idempotency_key or self.op_id
+
+
+def check_amount(amount: int, currency: str) -> None:
+    """Raise InvalidCommand unless 0 < amount ≤ the limit, UnknownCurrency for a wrong code."""
+    if type(amount) is not int or not 0 < amount <= AMOUNT_MINOR_MAX:
+        raise InvalidCommand(
+            f"amount {amount!r} must be a positive integer of at most {AMOUNT_MINOR_MAX} minor "
+            "units",
+            amount=repr(amount),
+        )
+    exponent(currency)
+
+
+def check_op_id(op_id: str) -> None:
+    """Raise InvalidCommand for an operation id outside the grammar of ids."""
+    if ID_GRAMMAR.fullmatch(op_id) is None:
+        raise InvalidCommand(f"operation id {op_id!r} is outside the grammar of ids", op_id=op_id)
+
+
+def existing_payment(states: States, command: OfPayment) -> PaymentState:
+    """Return the payment; raises NotFound, or Rejected if it belongs to another order."""
+    state = found_payment(states, command.payment_id)
+    if command.order_id and command.order_id != state.order_id:
+        raise Rejected(
+            Reason.BOUND_TO_ANOTHER_ORDER,
+            f"payment {command.payment_id} belongs to order {state.order_id!r}, for good; "
+            f"initiate another payment for order {command.order_id}",
+            payment_id=command.payment_id,
+            order_id=state.order_id,
+            other_order_id=command.order_id,
+        )
+    return state
+
+
+def found_payment(states: States, payment_id: str) -> PaymentState:
+    """Return the payment; raises NotFound."""
+    state = states.payment(payment_id)
+    if not state.exists:
+        raise NotFound(f"there is no payment {payment_id}", payment_id=payment_id)
+    return state
+
+
+def existing_order(states: States, order_id: str) -> OrderState:
+    """Return the order; raises NotFound."""
+    order = states.order(order_id)
+    if not order.exists:
+        raise NotFound(f"there is no order {order_id!r}", order_id=order_id)
+    return order
+
+
+def is_known(state: PaymentState, request: Request) -> bool:
+    """
+    Tell whether the operation was requested before with the same content.
+
+    Raises Rejected: OPERATION_ALREADY_USED if its id, or its idempotency key, was used for
+    something else; OPERATION_IN_FLIGHT if another operation of its kind with the same key has no
+    outcome yet. Source: killbill#639, a second capture with the key of one whose outcome was
+    unknown.
+    """
+    known = state.operations.get(request.op_id)
+    if known is not None:
+        if _is_same(state, known, request):
+            return True
+        raise _used(state, request, known)
+    for other in state.operations.values():
+        if other.idempotency_key == request.key and other.kind is request.kind:
+            if other.is_in_flight:
+                raise Rejected(
+                    Reason.OPERATION_IN_FLIGHT,
+                    f"operation {other.op_id} of payment {state.payment_id} has the same "
+                    f"idempotency key {request.key!r} and is {other.status.value}; wait for its "
+                    "outcome",
+                    payment_id=state.payment_id,
+                    op_id=other.op_id,
+                    status=other.status.value,
+                )
+            raise _used(state, request, other)
+    return False
+
+
+def _used(state: PaymentState, request: Request, other: Operation) -> Rejected:
+    return Rejected(
+        Reason.OPERATION_ALREADY_USED,
+        f"payment {state.payment_id}: {request.kind.value} {request.op_id} uses the id or the "
+        f"idempotency key of {other.kind.value} {other.op_id} over {other.amount}; a new "
+        "operation needs new ones",
+        payment_id=state.payment_id,
+        op_id=request.op_id,
+        other_op_id=other.op_id,
+        other_amount=other.amount,
+    )
+
+
+def _is_same(state: PaymentState, known: Operation, request: Request) -> bool:
+    return (
+        known.kind is request.kind
+        and request.currency == state.currency
+        and request.amount in (None, known.amount)
+        and request.parent_op in ("", known.parent_op)
+        and known.refund_id == request.refund_id
+        and known.is_final == request.is_final
+        and known.funding == request.funding
+        and known.idempotency_key == request.key
+    )
+
+
+def check_currency(state: PaymentState, currency: str) -> None:
+    """Raise Rejected CURRENCY_MISMATCH unless the currency is the payment's."""
+    if currency != state.currency:
+        raise Rejected(
+            Reason.CURRENCY_MISMATCH,
+            f"payment {state.payment_id} is in {state.currency}, not in {currency}",
+            payment_id=state.payment_id,
+            currency=state.currency,
+            other_currency=currency,
+        )
+
+
+def check_available(state: PaymentState, what: str, amount: int, available: int) -> None:
+    """Raise Rejected AMOUNT_EXCEEDS_AVAILABLE if more is asked for than there is."""
+    if amount > available:
+        raise Rejected(
+            Reason.AMOUNT_EXCEEDS_AVAILABLE,
+            f"payment {state.payment_id}: {amount} {state.currency} minor units is more than the "
+            f"{available} {what}",
+            payment_id=state.payment_id,
+            amount=amount,
+            available=available,
+            currency=state.currency,
+        )
+
+
+def wrong_state(
+    state: PaymentState, message: str, facts: Mapping[str, object] = NO_FACTS
+) -> Rejected:
+    """Return the refusal of something that the payment's state does not allow."""
+    return refused(state, Reason.WRONG_STATE, message, facts)
+
+
+def refused(
+    state: PaymentState, reason: Reason, message: str, facts: Mapping[str, object] = NO_FACTS
+) -> Rejected:
+    """Return a refusal that names the payment and its lifecycle."""
+    return Rejected(
+        reason,
+        f"payment {state.payment_id} of order {state.order_id} is {state.lifecycle.value}: "
+        f"{message}",
+        payment_id=state.payment_id,
+        order_id=state.order_id,
+        lifecycle=state.lifecycle.value,
+        **facts,
+    )
+
+
+def open_authorisation(state: PaymentState, auth_op: str) -> tuple[str, Authorisation]:
+    """
+    Return the open authorisation: the named one, or the only one if none is named.
+
+    Raises Rejected WRONG_STATE if there is none or the choice is not clear.
+    """
+    candidates = {
+        op_id: one
+        for op_id, one in state.authorisations.items()
+        if op_id and one.is_seen and one.is_open and auth_op in ("", op_id)
+    }
+    if len(candidates) != 1:
+        what = "several open authorisations, name one" if candidates else "no open authorisation"
+        raise wrong_state(
+            state, what, {"auth_op": auth_op, "open_authorisations": sorted(candidates)}
+        )
+    return candidates.popitem()
+
+
+def amount_due(states: States, order: OrderState, besides: str) -> int:
+    """
+    Return what the order still lacks, other payments than ``besides`` considered.
+
+    In the order's currency. What other payments still expect counts as if it were there, so that
+    two open payments are not both taken.
+    """
+    due = order.due - sum(order.redeemed.values()) + sum(order.redeemed_returned.values())
+    for payment_id, linked in order.payments.items():
+        if payment_id == besides:
+            continue
+        other = states.payment(payment_id)
+        due -= other.in_order_currency(other.expected) if other.exists else linked
+    return max(0, due)
+
+
+def requested(request: Request, amount: int, parent_op: str = "") -> OperationRequested:
+    """Return the event for a request whose open choices were made."""
+    return OperationRequested(
+        op_id=request.op_id,
+        kind=request.kind,
+        amount=amount,
+        currency=request.currency,
+        idempotency_key=request.key,
+        parent_op=parent_op or request.parent_op,
+        refund_id=request.refund_id,
+        is_final=request.is_final,
+        funding=request.funding,
+    )
+
+
+NOT_CAPTURABLE: Final = frozenset(
+    {Lifecycle.CANCELLING, Lifecycle.CANCELLED, Lifecycle.EXPIRED, Lifecycle.REJECTED}
+)
+"""Lifecycles of an order for which nothing is captured any more."""

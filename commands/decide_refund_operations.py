@@ -1,0 +1,271 @@
+"""
+Decisions on the operations that settle a granted refund.
+
+What the buyer is entitled to stands in the order's stream, what the provider is asked for in the
+payment's: a refund is requested on a live grant, for at most what it allocates to the payment, and
+for at most what the payment has left.
+"""
+
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from orderledger.ledger import accounts, streams
+from orderledger.ledger.errors import InvalidCommand, Reason, Rejected
+from orderledger.ledger.order_refunds import Grant, GrantStatus
+from orderledger.ledger.orders import OrderState
+from orderledger.ledger.payment_operations import FundingPart, OperationKind
+from orderledger.ledger.payments import (
+    EVOLVE,
+    PaymentState,
+    failed_refunds,
+    owed_again,
+    refund_operations,
+)
+from orderledger.ledger.recipes_payment import between
+
+from .decide_authorisations import request_void
+from .decide_payment_guards import (
+    Request,
+    check_amount,
+    check_available,
+    check_currency,
+    check_op_id,
+    existing_order,
+    existing_payment,
+    is_known,
+    refused,
+    requested,
+    wrong_state,
+)
+from .decision import Change, Changes, States, decides
+from .escrow_follow import follow_payment
+from .payment_commands import RequestRefund, RetryRefund, RouteRefundAsVoid
+
+BEARERS: Final = (
+    "liabilities:seller:",
+    "liabilities:tax:",
+    "liabilities:shipping:",
+    "liabilities:tips:",
+    "liabilities:dispute_reserve:",
+    "liabilities:rolling_reserve:",
+)
+"""Beginnings of the accounts that may bear a refund after the release."""
+PLATFORM: Final = (accounts.COMMISSION_REFUNDED, accounts.GOODWILL, accounts.PROMO)
+
+
+@decides(RequestRefund)
+def request_refund(command: RequestRefund, states: States, now: datetime) -> Changes:
+    """Request a refund of what a grant allocates to this payment; it is owed from here on."""
+    return _request(command, states, is_retry=False)
+
+
+@decides(RetryRefund)
+def retry_refund(command: RetryRefund, states: States, now: datetime) -> Changes:
+    """Request again what failed: a new operation on the same grant, counted as an attempt."""
+    return _request(command, states, is_retry=True)
+
+
+def _request(command: RequestRefund, states: States, *, is_retry: bool) -> Changes:
+    check_amount(command.amount, command.currency)
+    check_op_id(command.op_id)
+    state = existing_payment(states, command)
+    _check_funding(command, state.order_id)
+    order = existing_order(states, state.order_id)
+    request = Request(
+        op_id=command.op_id,
+        kind=OperationKind.REFUND,
+        currency=command.currency,
+        amount=command.amount,
+        idempotency_key=command.idempotency_key,
+        refund_id=command.refund_id,
+        funding=command.funding,
+    )
+    if is_known(state, request):
+        return ()
+    grant = live_grant(order, state, command.refund_id)
+    failed = failed_refunds(state, command.refund_id)
+    again = owed_again(state, command.refund_id)
+    if is_retry and not failed:
+        raise wrong_state(state, f"no operation of refund {command.refund_id} has failed")
+    if not is_retry and again:
+        raise wrong_state(
+            state,
+            f"{again} {state.currency} minor units of refund {command.refund_id} failed after "
+            "success and are owed already; retry them",
+            {"refund_id": command.refund_id, "owed_again": again},
+        )
+    check_currency(state, command.currency)
+    if again:
+        check_available(state, "that failed after success", command.amount, again)
+        if command.funding:
+            raise InvalidCommand("what failed after success is owed already: no funding")
+    else:
+        _check_bearers(order, command)
+    order_amount = _order_amount(state, command)
+    check_allocated(state, grant, order_amount)
+    check_available(state, "left to refund", command.amount, state.refundable)
+    event = msgspec.structs.replace(
+        requested(request, command.amount),
+        attempt=len(failed) + 1,
+        is_reissue=again > 0,
+        order_amount=order_amount if state.fx else 0,
+    )
+    after = EVOLVE[type(event)](state, event)
+    entry = between(state, after, command.op_id)
+    change = Change(streams.payment(command.payment_id), event, entry)
+    return (change, *follow_payment(order, command.payment_id, after))
+
+
+def _check_funding(command: RequestRefund, order_id: str) -> None:
+    """Raise InvalidCommand unless the parts are positive, allowed, distinct and sum up."""
+    if not command.funding:
+        return
+    own = accounts.escrow(order_id)
+    seen: set[str] = set()
+    for part in command.funding:
+        account = accounts.check(part.account)
+        is_allowed = account == own or account in PLATFORM or account.startswith(BEARERS)
+        if not is_allowed or account in seen or type(part.amount) is not int or part.amount <= 0:
+            raise InvalidCommand(
+                f"{account} cannot bear {part.amount} of refund {command.refund_id}: each account "
+                f"at most once, with a positive amount, and it must be {own}, one of {PLATFORM} "
+                f"or begin with one of {BEARERS}",
+                account=account,
+                amount=part.amount,
+                refund_id=command.refund_id,
+            )
+        seen.add(account)
+    total = sum([part.amount for part in command.funding])
+    if total != command.amount:
+        raise InvalidCommand(
+            f"the funding of refund {command.refund_id} sums to {total}, not to {command.amount}",
+            funding=total,
+            amount=command.amount,
+        )
+
+
+def _check_bearers(order: OrderState, command: RequestRefund) -> None:
+    """Before the release the sellers have nothing to give back; afterwards the escrow has not."""
+    facts = {"order_id": order.order_id, "refund_id": command.refund_id}
+    own = accounts.escrow(order.order_id)
+    parts = command.funding or (FundingPart(own, command.amount),)
+    others = [part.account for part in parts if part.account != own]
+    if not order.released and any(account.startswith(BEARERS) for account in others):
+        raise Rejected(
+            Reason.WRONG_STATE,
+            f"nothing of order {order.order_id} was released, so its escrow bears refund "
+            f"{command.refund_id}",
+            accounts=others,
+            **facts,
+        )
+    from_escrow = sum([part.amount for part in parts if part.account == own])
+    if order.released and from_escrow > order.escrow_held:
+        raise Rejected(
+            Reason.AMOUNT_EXCEEDS_AVAILABLE,
+            f"the escrow of order {order.order_id} holds {order.escrow_held} after a release, "
+            f"refund {command.refund_id} takes {from_escrow}; name who bears it",
+            amount=from_escrow,
+            available=order.escrow_held,
+            **facts,
+        )
+
+
+def _order_amount(state: PaymentState, command: RequestRefund) -> int:
+    """Return what the refund stands for in the order's currency, within one unit of the rate."""
+    computed = state.in_order_currency(command.amount)
+    given = command.order_amount
+    if given is None:
+        return computed
+    tolerance = 0
+    if state.fx is not None:
+        # One minor unit of the payment's currency may be several of the order's.
+        tolerance = 1 + state.fx.order_amount // state.amount
+    if abs(given - computed) > tolerance:
+        raise refused(
+            state,
+            Reason.AMOUNT_MISMATCH,
+            f"{command.amount} {state.currency} stand for {computed} of the order's currency, "
+            f"not for {given}",
+            {"amount": command.amount, "order_amount": given, "computed": computed},
+        )
+    return given
+
+
+def live_grant(order: OrderState, state: PaymentState, refund_id: str) -> Grant:
+    """Return a grant with allocations; raises Rejected NOT_FOUND or WRONG_STATE."""
+    grant = order.grants.get(refund_id)
+    if grant is None:
+        raise Rejected(
+            Reason.NOT_FOUND,
+            f"order {order.order_id} has no granted refund {refund_id!r}",
+            order_id=order.order_id,
+            refund_id=refund_id,
+        )
+    if grant.status in (GrantStatus.GRANTED, GrantStatus.WITHDRAWN):
+        raise wrong_state(
+            state,
+            f"refund {refund_id} is {grant.status.value}, not allocated to payments",
+            {"refund_id": refund_id, "status": grant.status.value},
+        )
+    return grant
+
+
+def check_allocated(state: PaymentState, grant: Grant, order_amount: int) -> None:
+    """Raise Rejected if operations of the grant would exceed its allocation to the payment."""
+    in_flight = settled = 0
+    for op in refund_operations(state, grant.refund_id):
+        amount = op.reserved or op.done
+        whole = op.order_amount if op.order_amount and amount == op.amount else 0
+        stands_for = whole or state.in_order_currency(amount)
+        if op.is_in_flight:
+            in_flight += stands_for
+        else:
+            settled += stands_for
+    used = in_flight + settled
+    allocated = grant.allocations.get(state.payment_id, 0)
+    # What was settled by other means is not outstanding, though its allocation is not used.
+    left = min(allocated - used, grant.outstanding - in_flight)
+    if order_amount > left:
+        raise refused(
+            state,
+            Reason.AMOUNT_EXCEEDS_AVAILABLE,
+            f"refund {grant.refund_id} allocates {allocated} to it, of which {used} are settled "
+            f"or in flight; {order_amount} is too much",
+            {
+                "refund_id": grant.refund_id,
+                "amount": order_amount,
+                "available": max(0, left),
+            },
+        )
+
+
+@decides(RouteRefundAsVoid)
+def route_as_void(command: RouteRefundAsVoid, states: States, now: datetime) -> Changes:
+    """Request a void in place of a refund while nothing was captured."""
+    check_amount(command.amount, command.currency)
+    check_op_id(command.op_id)
+    state = existing_payment(states, command)
+    order = existing_order(states, state.order_id)
+    request = Request(
+        op_id=command.op_id,
+        kind=OperationKind.VOID,
+        currency=command.currency,
+        amount=command.amount,
+        idempotency_key=command.idempotency_key,
+        parent_op=command.auth_op,
+        refund_id=command.refund_id,
+    )
+    if is_known(state, request):
+        return ()
+    grant = live_grant(order, state, command.refund_id)
+    if state.captured:
+        raise wrong_state(
+            state,
+            f"{state.captured} {state.currency} minor units are captured: refund them",
+            {"captured": state.captured},
+        )
+    changes = request_void(state, request)
+    check_allocated(state, grant, state.in_order_currency(command.amount))
+    return changes

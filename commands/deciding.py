@@ -1,0 +1,299 @@
+"""
+From a command to the rows it appends: fold what it reads, decide, encode.
+
+Pure but for the ids it draws; the executor does the I/O around it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from orderledger.ledger import streams as names
+from orderledger.ledger.accounts_state import AccountMoved, check_net_effect
+from orderledger.ledger.codec import encode_event, encode_json, key_hash
+from orderledger.ledger.errors import (
+    ConcurrencyConflict,
+    LimitExceeded,
+    NotFound,
+    OrderLedgerError,
+    Rejected,
+)
+from orderledger.ledger.folds import fold_of
+from orderledger.ledger.journal import Layer, encode_entry
+from orderledger.ledger.limits import EVENTS_PER_APPEND_MAX, PAYLOAD_BYTES_MAX
+from orderledger.ledger.order_events import AnomalyRaised
+from orderledger.ledger.ports import NewAppend, NewEvent
+
+from .decision import Change, Changes, Command, MissingState, States, decide
+from .idempotency import encode_refusal, encode_reply, fingerprint
+from .requests import Context, Envelope
+from .validation import validated
+
+Decider = Callable[[Any, States, datetime], Changes]
+
+
+class Versioned(msgspec.Struct, frozen=True, gc=False):
+    """A folded stream: its state after ``version`` events."""
+
+    version: int
+    state: Any
+
+
+class Layered(Mapping[str, Any]):
+    """The states a decider sees: what this batch changed, over what is loaded."""
+
+    def __init__(self, loaded: Mapping[str, Versioned], changed: Mapping[str, Versioned]) -> None:
+        self._loaded = loaded
+        self._changed = changed
+
+    def __getitem__(self, stream: str) -> Any:
+        found = self._changed.get(stream) or self._loaded[stream]
+        return found.state
+
+    def __iter__(self) -> Any:
+        return iter({**self._loaded, **self._changed})
+
+    def __len__(self) -> int:
+        return len({**self._loaded, **self._changed})
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A command made ready once: its key, fingerprint and envelope do not change with retries."""
+
+    envelope: Envelope
+    command_id: UUID
+    key: str
+    key_hash: bytes
+    fingerprint: bytes
+    context: str
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """The outcome of one decision, before it is written."""
+
+    append: NewAppend
+    written: Mapping[str, Versioned]
+    read: frozenset[str]
+    has_postings: bool
+    refusal: OrderLedgerError | None = None
+
+
+def prepare(book: str, envelope: Envelope, command_id: UUID) -> Prepared:
+    """
+    Return what stays the same over retries; raises InvalidCommand for a field of the wrong type.
+
+    Without a key, the command's id serves as key and its bytes as key hash, so that such keys are
+    time-ordered in the index.
+    """
+    envelope = msgspec.structs.replace(envelope, command=validated(envelope.command))
+    key = envelope.key if envelope.key is not None else str(command_id)
+    hashed = key_hash(book, key) if envelope.key is not None else command_id.bytes
+    context = Context(
+        actor=envelope.actor,
+        key=key,
+        source=envelope.source,
+        correlation_id=envelope.correlation_id,
+        causation_id=envelope.causation_id,
+        provider_event_id=envelope.provider_event_id,
+    )
+    return Prepared(
+        envelope=envelope,
+        command_id=command_id,
+        key=key,
+        key_hash=hashed,
+        fingerprint=fingerprint(envelope.command),
+        context=encode_json(context),
+    )
+
+
+class Deciding:
+    """
+    Decides a series of commands, each on the state that the ones before it leave.
+
+    ``loaded`` holds the streams read from the store (version 0 and the initial state for one
+    without events). A decision that needs another stream raises MissingState and leaves no trace.
+    """
+
+    def __init__(
+        self,
+        loaded: Mapping[str, Versioned],
+        constrained: frozenset[str],
+        new_id: Callable[[], UUID],
+    ) -> None:
+        self._loaded: Final = loaded
+        self._constrained: Final = constrained
+        self._new_id: Final = new_id
+        self.changed: Final[dict[str, Versioned]] = {}
+
+    def decide(self, prepared: Prepared, now: datetime, decider: Decider = decide) -> Decided:
+        """
+        Decide one command, with the registered decider unless another is given.
+
+        A refusal that depended on state is part of the result. Raises MissingState, InvalidInput
+        and, where ``expected`` does not hold, ConcurrencyConflict; then nothing is kept.
+        """
+        states = States(Layered(self._loaded, self.changed))
+        envelope = prepared.envelope
+        try:
+            self._check_expected(envelope.expected, states)
+            changes = decider(envelope.command, states, now)
+            if self._constrained:
+                changes = self._with_constraints(envelope.command, changes, states)
+        except (Rejected, NotFound) as refusal:
+            return self._refused(prepared, states, refusal)
+        return self._accepted(prepared, states, changes, now)
+
+    def _check_expected(self, expected: Mapping[str, int], states: States) -> None:
+        for stream, version in expected.items():
+            states.read.add(stream)
+            found = self._version(stream)
+            if found != version:
+                raise ConcurrencyConflict(stream, version, found)
+
+    def _version(self, stream: str) -> int:
+        found = self.changed.get(stream) or self._loaded.get(stream)
+        if found is None:
+            raise MissingState(stream)
+        return found.version
+
+    def _with_constraints(
+        self, command: Command, changes: Sequence[Change], states: States
+    ) -> tuple[Change, ...]:
+        """
+        Add the movement of every constrained account that an entry touches, or refuse.
+
+        What an observation reports has happened: there a breach is recorded with an anomaly.
+        """
+        extended: list[Change] = []
+        moved: dict[str, Any] = {}
+        for change in changes:
+            extended.append(change)
+            for account, net in _net_of(change, self._constrained).items():
+                state = moved.get(account) or states.account(account)
+                try:
+                    check_net_effect(state, net)
+                except Rejected as breach:
+                    if not command.is_observation:
+                        raise
+                    extended.append(_breached(change, account, breach))
+                for one in _movements(change, account, net):
+                    state = fold_of(one.stream).apply(state, one.event)
+                    extended.append(one)
+                moved[account] = state
+        return tuple(extended)
+
+    def _refused(self, prepared: Prepared, states: States, refusal: OrderLedgerError) -> Decided:
+        return Decided(
+            append=self._append(prepared, (), encode_refusal(refusal), refused=True),
+            written={},
+            read=frozenset(states.read),
+            has_postings=False,
+            refusal=refusal,
+        )
+
+    def _accepted(
+        self, prepared: Prepared, states: States, changes: Sequence[Change], now: datetime
+    ) -> Decided:
+        command = prepared.envelope.command
+        if len(changes) > EVENTS_PER_APPEND_MAX:
+            raise LimitExceeded(
+                f"{type(command).__name__} makes {len(changes)} events, "
+                f"the limit is {EVENTS_PER_APPEND_MAX}",
+                events=len(changes),
+                limit=EVENTS_PER_APPEND_MAX,
+            )
+        written: dict[str, Versioned] = {}
+        events: list[NewEvent] = []
+        has_postings = False
+        for change in changes:
+            before = written.get(change.stream) or self._known(change.stream)
+            after = Versioned(
+                before.version + 1, fold_of(change.stream).apply(before.state, change.event)
+            )
+            written[change.stream] = after
+            has_postings = has_postings or bool(change.entry)
+            events.append(self._encode(change, after.version, command, now))
+        reply = encode_reply(
+            {stream: state.version for stream, state in written.items()},
+            tuple([event.event_id for event in events]),
+        )
+        self.changed.update(written)
+        return Decided(
+            append=self._append(prepared, tuple(events), reply, refused=False),
+            written=written,
+            read=frozenset(states.read),
+            has_postings=has_postings,
+        )
+
+    def _known(self, stream: str) -> Versioned:
+        found = self.changed.get(stream) or self._loaded.get(stream)
+        if found is None:
+            raise MissingState(stream)
+        return found
+
+    def _encode(self, change: Change, version: int, command: Command, now: datetime) -> NewEvent:
+        topic, payload = encode_event(change.event)
+        if len(payload) > PAYLOAD_BYTES_MAX:
+            raise LimitExceeded(
+                f"the {topic} event of {change.stream} has {len(payload)} characters of payload, "
+                f"the limit is {PAYLOAD_BYTES_MAX}",
+                stream=change.stream,
+                size=len(payload),
+                limit=PAYLOAD_BYTES_MAX,
+            )
+        return NewEvent(
+            self._new_id(),
+            change.stream,
+            version,
+            topic,
+            change.occurred_at or command.occurred_at or now,
+            payload,
+            encode_entry(change.entry),
+        )
+
+    @staticmethod
+    def _append(
+        prepared: Prepared, events: tuple[NewEvent, ...], reply: str, *, refused: bool
+    ) -> NewAppend:
+        return NewAppend(
+            prepared.command_id,
+            prepared.key,
+            prepared.key_hash,
+            prepared.fingerprint,
+            type(prepared.envelope.command).__name__,
+            refused,
+            reply,
+            prepared.context,
+            events,
+        )
+
+
+def _movements(
+    change: Change, account: str, net: Mapping[tuple[Layer, str], int]
+) -> Iterator[Change]:
+    for (layer, currency), minor in net.items():
+        event = AccountMoved.of(account, layer, currency, minor, change.stream)
+        yield Change(names.account(account), event, occurred_at=change.occurred_at)
+
+
+def _breached(change: Change, account: str, breach: Rejected) -> Change:
+    anomaly = AnomalyRaised(
+        kind="account_constraint_breached",
+        refs=(account, breach.reason.value),
+        severity="critical",
+        detail=breach.message,
+    )
+    return Change(change.stream, anomaly, occurred_at=change.occurred_at)
+
+
+def _net_of(change: Change, constrained: frozenset[str]) -> dict[str, dict[tuple[Layer, str], int]]:
+    """Return the net effect of an entry per constrained account, by layer and currency."""
+    net: dict[str, dict[tuple[Layer, str], int]] = {}
+    for leg in change.entry.postings:
+        if leg.account in constrained:
+            sums = net.setdefault(leg.account, {})
+            sums[(leg.layer, leg.currency)] = sums.get((leg.layer, leg.currency), 0) + leg.minor
+    return net

@@ -1,0 +1,530 @@
+"""
+The executor: one verb for commands, on one book.
+
+A batch of commands is decided on cached states, each command on the state that the ones before it
+leave, and appended in one round trip. When the append conflicts, nothing of it was written; the
+streams that moved are read again and the batch is decided anew, within a bound. Every stream that
+was read but not written is a check of the append, so that concurrent commands have a serial order.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from orderledger.ledger import ids
+from orderledger.ledger.errors import (
+    ConcurrencyConflict,
+    IdempotencyConflict,
+    InvalidCommand,
+    NotFound,
+    OrderLedgerError,
+    Rejected,
+    StorageError,
+    Unavailable,
+)
+from orderledger.ledger.journal import Layer
+from orderledger.ledger.ports import (
+    AppendConflict,
+    Appended,
+    Batch,
+    ConstraintSet,
+    EventStore,
+    LockTimeout,
+    StoredCommand,
+)
+
+from .account_commands import Constraining
+from .attempt import Attempt, Surroundings
+from .decide_accounts import constrain
+from .deciding import Decided, Prepared, Versioned, prepare
+from .group_commit import GroupCommit, Request, Result
+from .idempotency import replay
+from .observe import Handled, command_handled, is_logged, sequencer_failed
+from .requests import Envelope, Receipt
+from .states import CACHE_STREAMS, StateCache
+
+MAX_BATCH: Final = 1_000
+"""Commands per transaction. Beyond it a batch costs more latency than it saves in commits."""
+MAX_ATTEMPTS: Final = 20
+"""Decisions per command before a conflict is reported: only a very hot stream gets near it."""
+LOCK_PATIENCE: Final = 40
+"""Tries of a command alone that meets a lock, each as long as the store's lock timeout."""
+SEQUENCE_DELAY_S: Final = 0.005
+"""Wait before sequencing what an append left pending: another appender usually does it sooner."""
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+Known = Mapping[bytes, StoredCommand]
+
+
+class Executor:
+    """
+    Executes commands against one book. Share it between threads; make one per process and book.
+
+    ``clock`` gives the time that deciders see as now (timezone-aware UTC). ``cache_streams`` bounds
+    the folded streams kept in memory; a long order takes up to a megabyte.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        *,
+        clock: Callable[[], datetime] = ids.utc_now,
+        new_id: ids.IdSource = ids.new_id,
+        cache_streams: int = CACHE_STREAMS,
+    ) -> None:
+        self._store: Final = store
+        self._clock: Final = clock
+        self._new_id: Final = new_id
+        self._cache: Final = StateCache(store, new_id.observe, cache_streams)
+        self._group: Final = GroupCommit(self._process, MAX_BATCH)
+        self._constraints: ConstraintSet | None = None
+        self._sequencer: Final = threading.Lock()
+
+    def execute(self, envelope: Envelope) -> Receipt:
+        """
+        Execute one command and return its receipt once it is durable.
+
+        Raises InvalidInput, IdempotencyConflict, ConcurrencyConflict, NotFound, Rejected (also as
+        replayed), Unavailable or another StorageError. After Unavailable the caller learns the
+        truth by executing again with the same key.
+        """
+        if isinstance(envelope.command, Constraining):
+            return self._constrain(envelope, envelope.command)
+        request = Request(self._prepare(envelope))
+        self._group.run((request,))
+        return _receipt(request)
+
+    def submit(self, envelope: Envelope) -> "Future[Receipt]":
+        """Queue one command and return a future of its receipt; many may be in flight."""
+        future: Future[Receipt] = Future()
+        self._group.queue(Request(self._prepare(_shareable(envelope)), future))
+        return future
+
+    async def execute_async(self, envelope: Envelope) -> Receipt:
+        """Await the receipt of one command: ``submit`` bridged to asyncio."""
+        return await asyncio.wrap_future(self.submit(envelope))
+
+    def execute_many(self, envelopes: Iterable[Envelope]) -> list[Result]:
+        """
+        Execute commands in order, each for itself; return receipts or errors in the same order.
+
+        They share transactions of up to 1,000 commands; one that fails does not stop the others.
+        """
+        requests = [Request(self._prepare(_shareable(envelope))) for envelope in envelopes]
+        if requests:
+            self._group.run(requests)
+        return [_result(request) for request in requests]
+
+    def execute_atomic(self, envelopes: Iterable[Envelope]) -> list[Receipt]:
+        """
+        Execute commands in order in one transaction: all of them, or none.
+
+        The first error is raised with the command's index in its facts, and nothing is written,
+        not even the refusal. Commands whose key is known are replayed, the others run.
+        """
+        prepared = [self._prepare(_shareable(envelope)) for envelope in envelopes]
+        for _ in range(MAX_ATTEMPTS):
+            known = self._known(prepared)
+            attempt = Attempt(self._surroundings(), prepared, presume_new=False)
+            receipts: list[Receipt | None] = []
+            todo: list[tuple[Prepared, Decided]] = []
+            for index, one in enumerate(prepared):
+                try:
+                    receipts.append(self._replayed(one, known))
+                    if receipts[-1] is None:
+                        todo.append((one, attempt.decide_or_raise(one)))
+                except OrderLedgerError as error:
+                    raise _at_index(error, index) from error
+            try:
+                made = iter(self._append(todo, attempt))
+            except AppendConflict as conflict:
+                self._forget(conflict)
+                continue
+            return [receipt or next(made) for receipt in receipts]
+        raise Unavailable("an atomic group met conflicts on every attempt", attempts=MAX_ATTEMPTS)
+
+    def rehearse(self, envelopes: Iterable[Envelope]) -> list[Result]:
+        """Return what ``execute_many`` would return now, and write nothing (a dry run)."""
+        prepared = [self._prepare(_shareable(envelope)) for envelope in envelopes]
+        known = self._known(prepared)
+        attempt = Attempt(self._surroundings(), prepared, presume_new=False)
+        results: list[Result] = []
+        for one in prepared:
+            try:
+                receipt = self._replayed(one, known)
+                if receipt is None:
+                    decided = attempt.decide_or_raise(one)
+                    receipt = self._receipt(one, decided, Appended(None, None), 0)
+                results.append(receipt)
+            except OrderLedgerError as error:
+                results.append(error)
+        return results
+
+    def execute_joined(self, envelope: Envelope, connection: object) -> Receipt:
+        """
+        Execute one command inside the host's open transaction on ``connection``.
+
+        It commits or rolls back with the host, and its receipt has no positions yet. A refusal
+        leaves the host's transaction usable; it is not recorded, since the host may roll back.
+        """
+        prepared = self._prepare(_shareable(envelope))
+        for _ in range(MAX_ATTEMPTS):
+            receipt = self._replayed(prepared, self._known((prepared,), connection))
+            if receipt is not None:
+                return receipt
+            attempt = Attempt(self._surroundings(connection), (prepared,))
+            decided = attempt.decide_or_raise(prepared)
+            try:
+                self._store.append(attempt.batch((decided,)), connection=connection)
+            except AppendConflict as conflict:
+                self._forget(conflict)
+                continue
+            return self._receipt(prepared, decided, Appended(None, None), 0)
+        raise _exhausted(prepared, {})
+
+    def state(self, stream: str) -> Versioned:
+        """Return the committed state of a stream now, with what other processes wrote."""
+        return self._cache.fresh(stream)
+
+    def positions(self, receipt: Receipt) -> Receipt:
+        """
+        Return the receipt with positions and recorded_at, sequencing what is pending if need be.
+
+        Raises NotFound if its events are not committed (a host's transaction that is still open
+        or was rolled back).
+        """
+        if receipt.positions is not None or not receipt.event_ids:
+            return receipt
+        placed = self._with_positions(receipt)
+        if placed is None:
+            self._store.sequence()
+            placed = self._with_positions(receipt)
+        if placed is None:
+            raise NotFound(
+                f"the events of command {receipt.command_id} are not committed",
+                command_id=str(receipt.command_id),
+                key=receipt.key,
+            )
+        return placed
+
+    def close(self) -> None:
+        """Refuse new commands and finish those that are queued."""
+        self._group.close()
+
+    # -- one batch ---------------------------------------------------------------------------
+
+    def _prepare(self, envelope: Envelope) -> Prepared:
+        return prepare(self._store.book, envelope, self._new_id())
+
+    def _process(self, requests: list[Request]) -> None:
+        """Resolve every request of a batch, whatever happens: nobody may wait for ever."""
+        remaining = requests
+        try:
+            while remaining:
+                remaining = self._attempt(remaining)
+        except OrderLedgerError as error:
+            _fail(requests, error)
+        except BaseException as error:
+            failure = StorageError(f"the append failed: {error!r}")
+            failure.__cause__ = error
+            _fail(requests, failure)
+            if not isinstance(error, Exception):
+                raise
+
+    def _attempt(self, requests: list[Request]) -> list[Request]:
+        """Decide and append a batch once; return the requests that need another attempt."""
+        attempt = Attempt(
+            self._surroundings(),
+            [request.prepared for request in requests],
+            presume_new=not any(request.attempts for request in requests),
+        )
+        taken: set[bytes] = set()
+        ready: list[Request] = []
+        decided: list[tuple[Prepared, Decided]] = []
+        later: list[Request] = []
+        for request in requests:
+            prepared = request.prepared
+            if prepared.key_hash in taken:
+                # The same key twice in one batch: the second waits, and is then replayed.
+                later.append(request)
+                continue
+            request.attempts += 1
+            try:
+                decided.append((prepared, attempt.decide(prepared)))
+            except ConcurrencyConflict as conflict:
+                # A stored reply of the key comes before the caller's own expectation.
+                self._resolve_known([request], otherwise=conflict)
+                continue
+            except OrderLedgerError as error:
+                request.resolve(error)
+                continue
+            taken.add(prepared.key_hash)
+            ready.append(request)
+        if not ready:
+            return later
+        try:
+            receipts = self._append(decided, attempt)
+        except AppendConflict as conflict:
+            return self._after_conflict(ready, conflict) + later
+        except LockTimeout as timeout:
+            self._after_lock(ready, timeout)
+            return later
+        for request, (_, one), receipt in zip(ready, decided, receipts, strict=True):
+            result = one.refusal or receipt
+            _log(request, result)
+            request.resolve(result)
+        return later
+
+    def _append(
+        self, decided: Sequence[tuple[Prepared, Decided]], attempt: Attempt
+    ) -> list[Receipt]:
+        """Append decisions in one transaction; return a receipt for each, refused ones too."""
+        if not decided:
+            return []
+        appended = self._store.append(attempt.batch([one for _, one in decided]))
+        self._cache.remember(attempt.changed)
+        receipts: list[Receipt] = []
+        offset = 0
+        for prepared, one in decided:
+            receipts.append(self._receipt(prepared, one, appended, offset))
+            offset += len(one.append.events)
+        if offset and appended.first_position is None:
+            self._sequence_soon()
+        return receipts
+
+    def _after_conflict(self, requests: list[Request], conflict: AppendConflict) -> list[Request]:
+        """Replay the known keys; return the others for another attempt, within the bound."""
+        self._forget(conflict)
+        known = [one for one in requests if one.prepared.key_hash in conflict.duplicates]
+        if known:
+            self._resolve_known(known, otherwise=None)
+        again: list[Request] = []
+        for request in requests:
+            if request.result is not None:
+                continue
+            if request.attempts >= MAX_ATTEMPTS:
+                request.resolve(_exhausted(request.prepared, conflict.moved))
+            else:
+                again.append(request)
+        return again
+
+    def _after_lock(self, requests: list[Request], timeout: LockTimeout) -> None:
+        """
+        Let each command of a batch that met a lock go on alone, in the background.
+
+        A host's open transaction may hold the lock for long: it delays only who needs the same.
+        """
+        for request in requests:
+            if len(requests) == 1 and request.attempts >= LOCK_PATIENCE:
+                request.resolve(
+                    Unavailable(
+                        "another open transaction holds what this command needs; retry it "
+                        "with the same key",
+                        key=request.prepared.key,
+                        attempts=request.attempts,
+                    )
+                )
+            else:
+                self._group.background(self._process_patiently, request)
+
+    def _process_patiently(self, request: Request) -> None:
+        self._cache.forget(request.prepared.envelope.command.streams())
+        self._process([request])
+
+    def _resolve_known(self, requests: list[Request], otherwise: OrderLedgerError | None) -> None:
+        """Resolve requests from the stored records of their keys; the others get ``otherwise``."""
+        known = self._known([request.prepared for request in requests])
+        for request in requests:
+            try:
+                receipt = self._replayed(request.prepared, known)
+                if receipt is not None:
+                    request.resolve(receipt)
+                elif otherwise is not None:
+                    request.resolve(otherwise)
+            except OrderLedgerError as error:
+                request.resolve(error)
+
+    def _known(self, prepared: Sequence[Prepared], connection: object | None = None) -> Known:
+        return self._store.commands(
+            [one.key_hash for one in prepared if one.envelope.key is not None],
+            connection=connection,
+        )
+
+    def _replayed(self, prepared: Prepared, known: Known) -> Receipt | None:
+        """Return the stored receipt, raise the stored refusal, or return None if unknown."""
+        stored = known.get(prepared.key_hash)
+        if stored is None:
+            return None
+        receipt = replay(self._store.book, prepared.envelope.command, prepared.fingerprint, stored)
+        return self._with_positions(receipt) or receipt
+
+    def _receipt(
+        self, prepared: Prepared, decided: Decided, appended: Appended, offset: int
+    ) -> Receipt:
+        events = decided.append.events
+        first = appended.first_position
+        placed = first is not None and appended.recorded_at is not None and events
+        return Receipt(
+            book=self._store.book,
+            command_id=prepared.command_id,
+            key=prepared.key,
+            streams={stream: state.version for stream, state in decided.written.items()},
+            event_ids=tuple([event.event_id for event in events]),
+            positions=tuple(range(first + offset, first + offset + len(events)))
+            if first is not None and placed
+            else None,
+            recorded_at=appended.recorded_at + offset * _MICROSECOND
+            if appended.recorded_at is not None and placed
+            else None,
+        )
+
+    def _with_positions(self, receipt: Receipt) -> Receipt | None:
+        found = self._store.positions(receipt.event_ids)
+        if len(found) < len(receipt.event_ids):
+            return None
+        placed = [found[event_id] for event_id in receipt.event_ids]
+        return msgspec.structs.replace(
+            receipt,
+            positions=tuple([position for position, _ in placed]),
+            recorded_at=placed[0][1] if placed else None,
+        )
+
+    # -- shared state ------------------------------------------------------------------------
+
+    def _constrain(self, envelope: Envelope, command: Constraining) -> Receipt:
+        """
+        Execute a command that needs an account's balance while no append is in flight.
+
+        Rare and exclusive, so it goes past the group commit: the store calls back under its lock.
+        """
+        prepared = self._prepare(envelope)
+        receipt = self._replayed(prepared, self._known((prepared,)))
+        if receipt is not None:
+            return receipt
+        made: list[tuple[Decided, Attempt]] = []
+
+        def build(opening: Mapping[tuple[str, str], int], generation: int) -> Batch:
+            net = {(Layer(layer), currency): minor for (layer, currency), minor in opening.items()}
+            self._cache.forget(command.streams())
+            self._constraints = None
+            attempt = Attempt(self._surroundings(), (prepared,))
+            decided = attempt.decide(
+                prepared,
+                lambda _, states, __: constrain(command, states.account(command.account), net),
+            )
+            made.append((decided, attempt))
+            return attempt.batch((decided,))
+
+        try:
+            appended = self._store.constrain(command.account, build)
+        except AppendConflict:
+            self._resolve_known([request := Request(prepared)], otherwise=_exhausted(prepared, {}))
+            return _receipt(request)
+        self._constraints = None
+        decided, attempt = made[-1]
+        self._cache.remember(attempt.changed)
+        if decided.refusal is not None:
+            raise decided.refusal
+        return self._receipt(prepared, decided, appended, 0)
+
+    def _forget(self, conflict: AppendConflict) -> None:
+        self._cache.forget(conflict.moved)
+        if conflict.stale_constraints:
+            self._constraints = None
+
+    def _surroundings(self, connection: object | None = None) -> Surroundings:
+        return Surroundings(
+            self._cache, self._constraint_set(), self._new_id, self._clock(), connection
+        )
+
+    def _constraint_set(self) -> ConstraintSet:
+        found = self._constraints
+        if found is None:
+            found = self._constraints = self._store.constraints()
+        return found
+
+    def _sequence_soon(self) -> None:
+        """Give positions to pending events in the background, once for many appends."""
+        if self._sequencer.acquire(blocking=False):
+            self._group.background(self._sequence)
+
+    def _sequence(self) -> None:
+        time.sleep(SEQUENCE_DELAY_S)
+        # Released first: an append that comes while we drain starts another round.
+        self._sequencer.release()
+        try:
+            self._store.sequence()
+        except OrderLedgerError as error:
+            sequencer_failed(self._store.book, error)
+
+
+def _shareable(envelope: Envelope) -> Envelope:
+    """Refuse the commands that cannot share a transaction with others."""
+    if isinstance(envelope.command, Constraining):
+        name = type(envelope.command).__name__
+        raise InvalidCommand(
+            f"{name} runs alone: give it to execute, without a connection", command=name
+        )
+    return envelope
+
+
+def _result(request: Request) -> Result:
+    assert request.result is not None, "the group commit left a request unresolved"
+    return request.result
+
+
+def _receipt(request: Request) -> Receipt:
+    result = _result(request)
+    if isinstance(result, OrderLedgerError):
+        raise result
+    return result
+
+
+def _fail(requests: Sequence[Request], error: OrderLedgerError) -> None:
+    for request in requests:
+        request.resolve(error)
+
+
+def _exhausted(prepared: Prepared, moved: Mapping[str, int]) -> ConcurrencyConflict:
+    """Name a stream that kept moving; the caller may simply retry."""
+    streams = prepared.envelope.command.streams()
+    stream = next((one for one in streams if one in moved), streams[0] if streams else "")
+    actual = moved.get(stream, 0)
+    return ConcurrencyConflict(stream, max(actual - 1, 0), actual)
+
+
+def _at_index(error: OrderLedgerError, index: int) -> OrderLedgerError:
+    """Return the same error with the place of its command in the atomic group."""
+    message = f"command {index} of the atomic group: {error.message}"
+    if isinstance(error, Rejected):
+        return Rejected(error.reason, message, **{**error.facts, "index": index})
+    if isinstance(error, ConcurrencyConflict | IdempotencyConflict):
+        return error
+    return type(error)(message, **{**error.facts, "index": index})
+
+
+def _log(request: Request, result: Result) -> None:
+    if not is_logged():
+        return
+    streams: tuple[str, ...] = ()
+    events = 0
+    if isinstance(result, Receipt):
+        outcome, streams, events = "accepted", tuple(result.streams), len(result.event_ids)
+    else:
+        outcome = result.reason.value if isinstance(result, Rejected) else type(result).__name__
+    command_handled(
+        Handled(
+            type(request.prepared.envelope.command).__name__,
+            request.prepared.key,
+            outcome,
+            streams,
+            events,
+            request.attempts,
+        )
+    )

@@ -1,0 +1,121 @@
+"""
+Idempotency records: what identifies a command, and how its result or refusal is stored.
+"""
+
+import zlib
+from hashlib import sha256
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from orderledger.ledger.codec import encode_json
+from orderledger.ledger.errors import (
+    CorruptEvent,
+    IdempotencyConflict,
+    NotFound,
+    OrderLedgerError,
+    Reason,
+    Rejected,
+)
+from orderledger.ledger.ports import StoredCommand
+
+from .decision import Command
+from .requests import Receipt
+
+_DIGEST: Final = 32
+_CHECKSUM: Final = 4
+_encoder: Final = msgspec.json.Encoder(decimal_format="string")
+
+
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The stored outcome of a command: where it wrote, or why it was refused."""
+
+    streams: dict[str, int] = {}
+    event_ids: tuple[UUID, ...] = ()
+    error: str = ""
+    reason: str = ""
+    message: str = ""
+    facts: dict[str, object] = {}
+
+
+_reply_decoder: Final = msgspec.json.Decoder(Reply)
+
+
+def fingerprint(command: Command) -> bytes:
+    """
+    Return what identifies a command's content: SHA-256 of its type and JSON, then 4 bytes a field.
+
+    The hash decides whether two commands are the same; the CRC-32 of each field, in the order of
+    the struct, only serves to name the fields that differ without storing their values.
+    """
+    fields = [_encoder.encode(getattr(command, name)) for name in command.__struct_fields__]
+    whole = sha256(type(command).__name__.encode() + b"\x00" + b"\x00".join(fields)).digest()
+    return whole + b"".join([zlib.crc32(field).to_bytes(_CHECKSUM, "big") for field in fields])
+
+
+def differing_fields(command: Command, mine: bytes, stored: StoredCommand) -> tuple[str, ...]:
+    """Name the fields in which a command differs from the stored one; its type counts as one."""
+    if stored.command != type(command).__name__:
+        return ("command",)
+    names = command.__struct_fields__
+    ours, theirs = mine[_DIGEST:], stored.fingerprint[_DIGEST:]
+    if len(ours) != len(theirs):
+        return ("command",)
+    differing = tuple(
+        name
+        for index, name in enumerate(names)
+        if ours[index * _CHECKSUM : (index + 1) * _CHECKSUM]
+        != theirs[index * _CHECKSUM : (index + 1) * _CHECKSUM]
+    )
+    return differing or ("command",)
+
+
+def encode_refusal(error: OrderLedgerError) -> str:
+    """Return the JSON under which a refusal is stored."""
+    return encode_json(
+        Reply(
+            error=type(error).__name__,
+            reason=error.reason.value if isinstance(error, Rejected) else "",
+            message=error.message,
+            facts=dict(error.facts),
+        )
+    )
+
+
+def encode_reply(streams: dict[str, int], event_ids: tuple[UUID, ...]) -> str:
+    """Return the JSON under which an accepted command's result is stored."""
+    return encode_json(Reply(streams=streams, event_ids=event_ids))
+
+
+def replay(book: str, command: Command, mine: bytes, stored: StoredCommand) -> Receipt:
+    """
+    Return the stored result of a key, or raise the stored refusal again.
+
+    Raises IdempotencyConflict when the key belongs to another command. Positions are not in the
+    record; the caller looks them up.
+    """
+    if stored.command != type(command).__name__ or stored.fingerprint != mine:
+        raise IdempotencyConflict(stored.key, differing_fields(command, mine, stored))
+    try:
+        reply = _reply_decoder.decode(stored.reply)
+    except msgspec.DecodeError as error:
+        raise CorruptEvent(
+            f"the stored reply of key {stored.key!r} cannot be decoded", key=stored.key
+        ) from error
+    if stored.refused:
+        raise _refusal(reply)
+    return Receipt(
+        book=book,
+        command_id=stored.command_id,
+        key=stored.key,
+        streams=reply.streams,
+        event_ids=reply.event_ids,
+        replayed=True,
+    )
+
+
+def _refusal(reply: Reply) -> OrderLedgerError:
+    if reply.error == Rejected.__name__:
+        return Rejected(Reason(reply.reason), reply.message, **reply.facts)
+    return NotFound(reply.message, **reply.facts)

@@ -1,0 +1,170 @@
+"""
+What the tenders of an order bring: its linked payments and redemptions, in the order's currency.
+
+The order's stream knows which payments belong to it; their amounts stand in their own streams.
+"""
+
+from typing import Final
+
+import msgspec
+
+from orderledger.ledger.errors import Reason, Rejected
+from orderledger.ledger.money import cumulative_part
+from orderledger.ledger.order_events import PaymentPart, RefundGranted, RefundSource
+from orderledger.ledger.order_refunds import Grant
+from orderledger.ledger.orders import OrderState
+from orderledger.ledger.payment_operations import FAILED, OperationKind
+from orderledger.ledger.payments import PaymentState
+
+from .decision import States
+
+_REDEMPTION: Final = "store_credit"
+
+
+class Tender(msgspec.Struct, frozen=True):
+    """
+    One payment or redemption of an order; amounts in the order's currency.
+
+    ``capturable`` is authorised and open, ``lost`` is charged back or contested, ``claimed`` maps
+    refunds to what their operations, in flight or done, take of it.
+    """
+
+    tender_id: str
+    method: str
+    capturable: int = 0
+    capture_in_flight: int = 0
+    purchase_in_flight: int = 0
+    void_in_flight: int = 0
+    voided: int = 0
+    captured: int = 0
+    refunded: int = 0
+    refundable: int = 0
+    lost: int = 0
+    claimed: dict[str, int] = {}
+
+    @property
+    def charge_in_flight(self) -> int:
+        """Captures and purchases whose outcome is not known yet."""
+        return self.capture_in_flight + self.purchase_in_flight
+
+    @property
+    def kept(self) -> int:
+        """Captured less what went back to the buyer or was charged back."""
+        return self.captured - self.refunded - self.lost
+
+
+def tenders_of(order: OrderState, states: States) -> tuple[Tender, ...]:
+    """Return the order's tenders in the order in which they were linked."""
+    payments = [
+        _of_payment(payment_id, states.payment(payment_id), order) for payment_id in order.payments
+    ]
+    redemptions = [
+        _of_redemption(redemption_id, amount, order)
+        for redemption_id, amount in order.redeemed.items()
+    ]
+    return (*payments, *redemptions)
+
+
+def _of_payment(payment_id: str, payment: PaymentState, order: OrderState) -> Tender:
+    linked = order.payments[payment_id]
+
+    def here(amount: int) -> int:
+        """Convert an amount of the payment at the rate of its link, if that is needed."""
+        if payment.currency in ("", order.currency) or payment.amount <= 0:
+            return amount
+        if amount > payment.amount:
+            return linked + here(amount - payment.amount)
+        return cumulative_part(linked, payment.amount, 0, max(0, amount))
+
+    purchasing = 0
+    claimed: dict[str, int] = {}
+    for op in payment.operations.values():
+        if op.kind is OperationKind.PURCHASE:
+            purchasing += op.reserved
+        elif op.kind is OperationKind.REFUND and op.refund_id and op.status not in FAILED:
+            amount = here(op.reserved + op.done)
+            if amount:
+                claimed[op.refund_id] = claimed.get(op.refund_id, 0) + amount
+    return Tender(
+        payment_id,
+        order.tenders.get(payment_id) or payment.method,
+        here(payment.capturable),
+        here(payment.capture_in_flight),
+        here(purchasing),
+        here(payment.void_in_flight),
+        here(payment.voided),
+        here(payment.captured),
+        here(payment.refunded),
+        here(payment.refundable),
+        here(payment.chargeback_open + payment.chargeback_lost),
+        claimed,
+    )
+
+
+def _of_redemption(redemption_id: str, amount: int, order: OrderState) -> Tender:
+    returned = order.redeemed_returned.get(redemption_id, 0)
+    claimed = {
+        refund_id: grant.settled[redemption_id]
+        for refund_id, grant in order.grants.items()
+        if grant.settled.get(redemption_id)
+    }
+    return Tender(
+        redemption_id,
+        _REDEMPTION,
+        captured=amount,
+        refunded=returned,
+        refundable=max(0, amount - returned),
+        claimed=claimed,
+    )
+
+
+def charged_by(tenders: tuple[Tender, ...]) -> int:
+    """Return Σ captured and redeemed, refunds not subtracted."""
+    return sum([tender.captured for tender in tenders])
+
+
+def surplus(order: OrderState, tenders: tuple[Tender, ...]) -> int:
+    """
+    Return what the buyer paid beyond what is due and was not promised back yet.
+
+    A refund comes only from this balance, never from the difference of two edits of the order.
+    """
+    kept = sum([tender.kept for tender in tenders])
+    return max(0, kept - order.settled_externally - order.refund_outstanding - order.due)
+
+
+def voids_to_make(tenders: tuple[Tender, ...]) -> tuple[PaymentPart, ...]:
+    """Return the authorisations that still hold the buyer's money."""
+    return tuple([PaymentPart(one.tender_id, one.capturable) for one in tenders if one.capturable])
+
+
+def surplus_grant(
+    order: OrderState, tenders: tuple[Tender, ...], refund_id: str, source: RefundSource
+) -> tuple[RefundGranted, ...]:
+    """Return the grant of the whole surplus, or nothing if there is none."""
+    amount = surplus(order, tenders)
+    if amount == 0:
+        return ()
+    return (
+        RefundGranted(
+            refund_id=refund_id,
+            total=amount,
+            reason=order.reason or source.value,
+            source=source,
+            adjustment=amount,
+        ),
+    )
+
+
+def check_not_requested(order: OrderState, grant: Grant, tenders: tuple[Tender, ...]) -> None:
+    """Raise Rejected(OPERATION_IN_FLIGHT) if an operation already pays the grant."""
+    for tender in tenders:
+        if tender.claimed.get(grant.refund_id):
+            raise Rejected(
+                Reason.OPERATION_IN_FLIGHT,
+                f"refund {grant.refund_id} of order {order.order_id} was already requested from "
+                f"{tender.tender_id}",
+                order_id=order.order_id,
+                refund_id=grant.refund_id,
+                payment_id=tender.tender_id,
+            )

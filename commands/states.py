@@ -1,0 +1,116 @@
+"""
+The folded states of streams, cached between commands and read again when they moved.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from orderledger.ledger.codec import decode_event
+from orderledger.ledger.errors import CorruptEvent, UnknownTopic
+from orderledger.ledger.folds import fold_of
+from orderledger.ledger.ports import EventStore, StoredEvent
+
+from .deciding import Versioned
+
+CACHE_STREAMS: Final = 50_000
+"""Folded streams kept in memory; the half that was written longest ago is dropped when full."""
+
+
+class StateCache:
+    """
+    Folded streams of one book.
+
+    A cached state may be old: that is found out by the version check of the append, which is why a
+    decision on it is never final before the append succeeded. Values are immutable and each
+    operation is one dict operation, so threads may share it.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        observe_id: Callable[[UUID], None],
+        limit: int = CACHE_STREAMS,
+    ) -> None:
+        self._store: Final = store
+        self._limit: Final = limit
+        self._observe_id: Final = observe_id
+        self._folded: Final[dict[str, Versioned]] = {}
+
+    def get(self, streams: Iterable[str], presumed_new: Iterable[str]) -> dict[str, Versioned]:
+        """Return the states of streams: cached, presumed new, or loaded, in one query."""
+        found: dict[str, Versioned] = {}
+        missing: set[str] = set()
+        for stream in streams:
+            cached = self._folded.get(stream)
+            if cached is not None:
+                found[stream] = cached
+            else:
+                missing.add(stream)
+        for stream in presumed_new:
+            if stream in missing:
+                missing.remove(stream)
+                found[stream] = Versioned(0, fold_of(stream).initial)
+        if missing:
+            found.update(self.load(missing))
+        return found
+
+    def load(
+        self, streams: Iterable[str], *, connection: object | None = None
+    ) -> dict[str, Versioned]:
+        """Read and fold whole streams; what a host's transaction sees is not cached."""
+        states = {stream: Versioned(0, fold_of(stream).initial) for stream in streams}
+        rows = self._store.load(dict.fromkeys(states, 0), connection=connection)
+        self._fold(states, rows)
+        if connection is None:
+            self.remember({name: state for name, state in states.items() if state.version})
+        return states
+
+    def fresh(self, stream: str) -> Versioned:
+        """Return the committed state of a stream, reading only what came after the cached one."""
+        states = {stream: self._folded.get(stream) or Versioned(0, fold_of(stream).initial)}
+        self._fold(states, self._store.load({stream: states[stream].version}))
+        if states[stream].version:
+            self.remember(states)
+        return states[stream]
+
+    def remember(self, states: Mapping[str, Versioned]) -> None:
+        """Keep states that were committed."""
+        self._folded.update(states)
+        if len(self._folded) > self._limit:
+            for stream in list(self._folded)[: self._limit // 2]:
+                self._folded.pop(stream, None)
+
+    def forget(self, streams: Iterable[str]) -> None:
+        """Drop states that turned out to be old."""
+        for stream in streams:
+            self._folded.pop(stream, None)
+
+    def _fold(self, states: dict[str, Versioned], rows: Iterable[StoredEvent]) -> None:
+        for row in rows:
+            before = states[row.stream]
+            if row.version != before.version + 1:
+                raise CorruptEvent(
+                    f"stream {row.stream} has version {row.version} after {before.version}",
+                    stream=row.stream,
+                    version=row.version,
+                    expected=before.version + 1,
+                )
+            states[row.stream] = Versioned(row.version, fold_row(before.state, row))
+            self._observe_id(row.event_id)
+
+
+def fold_row(state: Any, row: StoredEvent) -> Any:
+    """Return the state after a stored event; a bad row is reported with its place."""
+    try:
+        event = decode_event(row.topic, row.payload)
+    except (UnknownTopic, CorruptEvent) as error:
+        raise type(error)(
+            f"{error.message} (stream {row.stream}, version {row.version}, "
+            f"position {row.position})",
+            stream=row.stream,
+            version=row.version,
+            position=row.position,
+            topic=row.topic,
+        ) from error
+    return fold_of(row.stream).apply(state, event)

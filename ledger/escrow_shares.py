@@ -1,0 +1,277 @@
+"""
+Who is entitled to what of an order's escrow, and how its slices follow the order's money.
+
+A slice is one seller's part of the order. Its shares follow from the live content less what was
+granted back; what it holds follows from the tenders. Both are integers in the order's currency.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from .events import Event
+from .money import allocate, cumulative_part
+from .order_content import Beneficiary, ShippingCharge
+from .order_escrow import Escrowed, Slice
+from .order_events import FundsHeld, FundsReturned, RefundSource
+from .order_lines import LineState
+from .order_refunds import Grant
+from .orders import ENDED, EVOLVE, OrderState
+
+OVERFLOW: Final = ""
+"""The slice of what was captured beyond every seller's share; it is never released."""
+
+PartKey = tuple[str, str]
+"""Beneficiary and target of a part of a release."""
+
+
+class Share(msgspec.Struct, frozen=True):
+    """
+    What one slice is entitled to: ``buyer`` from the buyer and ``promo`` from the platform, which
+    together are ``items`` for the seller (before commission) and ``parts`` for others.
+    """
+
+    slice_id: str
+    buyer: int
+    promo: int
+    items: int
+    parts: Mapping[PartKey, int]
+
+    @property
+    def total(self) -> int:
+        """Σ of the share."""
+        return self.buyer + self.promo
+
+
+class _Building:
+    """A share while it is summed up."""
+
+    def __init__(self) -> None:
+        self.promo = 0
+        self.items = 0
+        self.parts: dict[PartKey, int] = {}
+
+    def add(self, kind: Beneficiary, target: str, amount: int) -> None:
+        if amount:
+            key = (kind.value, target)
+            self.parts[key] = self.parts.get(key, 0) + amount
+
+
+def shares_of(order: OrderState) -> dict[str, Share]:
+    """
+    Return the share of every seller of the order, by seller.
+
+    Without grants they sum to the grand total plus the platform's discounts.
+    """
+    if order.lifecycle in ENDED:
+        return {}
+    building: dict[str, _Building] = {}
+    for line in order.lines.values():
+        _add_line(building.setdefault(line.line.seller, _Building()), line)
+    _add_shipping(building, order)
+    for fee in order.surcharges:
+        building.setdefault(fee.seller, _Building()).items += fee.amount
+    for tip in order.tips:
+        building.setdefault(tip.seller, _Building()).add(Beneficiary.TIP, tip.seller, tip.amount)
+    _add_adjustments(building, order)
+    return {seller: _share(seller, one) for seller, one in building.items()}
+
+
+def _share(seller: str, one: _Building) -> Share:
+    total = one.items + sum(one.parts.values())
+    promo = min(one.promo, total)
+    return Share(seller, total - promo, promo, one.items, one.parts)
+
+
+def _add_line(one: _Building, line: LineState) -> None:
+    live = line.line
+    platform = live.platform_discount
+    if platform and line.granted_quantity:
+        refunded = min(line.granted_quantity, live.quantity)
+        platform -= cumulative_part(platform, live.quantity, 0, refunded)
+    one.promo += platform
+    one.items += live.net - line.granted_net + platform
+    left = live.tax_total - line.granted_tax
+    if left > 0:
+        amounts = allocate(left, [tax.amount for tax in live.tax])
+        for tax, amount in zip(live.tax, amounts, strict=True):
+            one.add(Beneficiary.TAX, tax.jurisdiction, amount)
+
+
+def _add_shipping(building: dict[str, _Building], order: OrderState) -> None:
+    granted = sum([grant.shipping for grant in order.grants.values() if grant.is_live])
+    for charge in order.shipping:
+        back = min(granted, charge.charged)
+        granted -= back
+        _add_charge(building.setdefault(charge.seller, _Building()), charge, back)
+
+
+def _add_charge(one: _Building, charge: ShippingCharge, back: int) -> None:
+    if charge.charged == back:
+        return
+    included = sum([tax.amount for tax in charge.tax if tax.included])
+    weights = [charge.amount - included, *[tax.amount for tax in charge.tax]]
+    amounts = allocate(charge.charged - back, weights)
+    if charge.carrier:
+        one.add(Beneficiary.CARRIER, charge.carrier, amounts[0])
+    else:
+        one.add(Beneficiary.SELLER_SHIPPING, charge.seller, amounts[0])
+    for tax, amount in zip(charge.tax, amounts[1:], strict=True):
+        one.add(Beneficiary.TAX, tax.jurisdiction, amount)
+
+
+def _add_adjustments(building: dict[str, _Building], order: OrderState) -> None:
+    """Sellers bear the adjustments of grants (a restocking fee is theirs), not goodwill's."""
+    for grant in order.grants.values():
+        if not (grant.is_live and grant.lowers_due and grant.adjustment):
+            continue
+        if grant.source is RefundSource.GOODWILL:
+            continue
+        sellers = sellers_of(order, grant) or list(building)
+        weights = [max(0, building[seller].items) for seller in sellers if seller in building]
+        if not any(weights):
+            weights = [1] * len(weights)
+        if not weights:
+            continue
+        parts = allocate(grant.adjustment, weights)
+        for seller, part in zip(sellers, parts, strict=False):
+            building[seller].items = max(0, building[seller].items - part)
+
+
+def sellers_of(order: OrderState, grant: Grant) -> list[str]:
+    """Return the sellers of a grant's lines, each once, in the order of the lines."""
+    found: dict[str, None] = {}
+    for part in grant.lines:
+        line = order.lines.get(part.line_id)
+        if line is not None:
+            found[line.line.seller] = None
+    return list(found)
+
+
+def follow(
+    order: OrderState, tender_id: str, now: Escrowed, currency: str = ""
+) -> tuple[Event, ...]:
+    """
+    Return the events that bring the slices to what a tender holds in escrow now.
+
+    ``now`` is captured less what refunds took from escrow, in the order's currency, and in
+    ``currency`` too if the tender is in another one. No event if nothing changed.
+    """
+    before = order.escrowed.get(tender_id) or Escrowed()
+    moved = now.amount - before.amount
+    paid = now.paid_amount - before.paid_amount
+    if moved > 0:
+        parts = _spread_held(order, moved)
+        return tuple(
+            [
+                FundsHeld(
+                    slice_id=slice_id,
+                    amount=amount,
+                    payment_id=tender_id,
+                    paid_amount=paid if index == 0 else 0,
+                    paid_currency=currency,
+                )
+                for index, (slice_id, amount) in enumerate(parts)
+            ]
+        )
+    if moved < 0:
+        parts = _spread_returned(order, -moved)
+        return tuple(
+            [
+                FundsReturned(
+                    slice_id=slice_id,
+                    amount=amount,
+                    cause="tender",
+                    payment_id=tender_id,
+                    paid_amount=-paid if index == 0 else 0,
+                    paid_currency=currency,
+                )
+                for index, (slice_id, amount) in enumerate(parts)
+            ]
+        )
+    return ()
+
+
+def _spread_held(order: OrderState, amount: int) -> list[tuple[str, int]]:
+    """Give each slice its part of what it still lacks; the rest goes to the overflow slice."""
+    lacking: dict[str, int] = {}
+    for slice_id, share in shares_of(order).items():
+        one = order.slices.get(slice_id) or Slice(slice_id)
+        lack = share.buyer - one.buyer_money
+        if lack > 0:
+            lacking[slice_id] = lack
+    within = min(amount, sum(lacking.values()))
+    parts = _spread(within, lacking)
+    if amount > within:
+        parts.append((OVERFLOW, amount - within))
+    return parts
+
+
+def _spread_returned(order: OrderState, amount: int) -> list[tuple[str, int]]:
+    """Take from what slices hold beyond their share first, then from what they hold at all."""
+    shares = shares_of(order)
+    beyond: dict[str, int] = {}
+    holding: dict[str, int] = {}
+    for slice_id, one in order.slices.items():
+        share = shares.get(slice_id)
+        free = max(0, min(one.available, one.buyer_money))
+        excess = one.buyer_money - (share.buyer if share is not None else 0)
+        beyond[slice_id] = max(0, min(excess, free))
+        holding[slice_id] = free - beyond[slice_id]
+    first = min(amount, sum(beyond.values()))
+    second = min(amount - first, sum(holding.values()))
+    parts = dict(_spread(first, beyond))
+    for slice_id, part in _spread(second, holding):
+        parts[slice_id] = parts.get(slice_id, 0) + part
+    if amount > first + second:
+        # Only a report of the provider can take more than is there; the slice shows it as debt.
+        parts[OVERFLOW] = parts.get(OVERFLOW, 0) + amount - first - second
+    return list(parts.items())
+
+
+def _spread(amount: int, weights: Mapping[str, int]) -> list[tuple[str, int]]:
+    if amount == 0:
+        return []
+    by_id = sorted(weights)
+    parts = allocate(amount, [weights[slice_id] for slice_id in by_id])
+    return [(slice_id, part) for slice_id, part in zip(by_id, parts, strict=True) if part]
+
+
+def follow_coupons(order: OrderState) -> tuple[Event, ...]:
+    """
+    Return the events that bring each slice's coupon money to its part of the buyer's.
+
+    The platform pays its coupon in as the buyer's money comes in, and gets it back as that goes.
+    """
+    events: list[Event] = []
+    shares = shares_of(order)
+    for slice_id in sorted({*shares, *order.slices} - {OVERFLOW}):
+        share = shares.get(slice_id)
+        one = order.slices.get(slice_id) or Slice(slice_id)
+        moved = _coupon_target(share, one) - one.coupon_money
+        if moved > 0:
+            events.append(FundsHeld(slice_id=slice_id, amount=0, promo=moved))
+        elif moved < 0:
+            back = min(-moved, max(0, one.available))
+            if back:
+                events.append(
+                    FundsReturned(slice_id=slice_id, amount=0, cause="coupon", promo=back)
+                )
+    return tuple(events)
+
+
+def _coupon_target(share: Share | None, one: Slice) -> int:
+    if share is None or share.promo == 0:
+        return 0
+    if share.buyer == 0:
+        return share.promo
+    reached = max(0, min(one.buyer_money, share.buyer))
+    return cumulative_part(share.promo, share.buyer, 0, reached)
+
+
+def applied(order: OrderState, events: tuple[Event, ...]) -> OrderState:
+    """Return the order after events."""
+    for event in events:
+        order = EVOLVE[type(event)](order, event)
+    return order

@@ -1,0 +1,316 @@
+"""
+The state of one payment: its amounts, derived from its operations.
+
+Every amount is a sum over the payment's operations, so that it does not depend on the order in
+which the provider's reports arrive. An observed capture without an authorisation implies one; the
+authorisation that is reported later fills in.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from fractions import Fraction
+from typing import Final
+
+import msgspec
+
+from .payment_events import Capabilities, CaptureMode, FxQuote
+from .payment_operations import FAILED, Operation, OperationKind, OperationStatus
+
+
+class PaymentLifecycle(StrEnum):
+    """The payment's summary status; the amounts say more."""
+
+    NONE = "none"
+    INITIATED = "initiated"
+    REQUIRES_ACTION = "requires_action"
+    AUTHORISED = "authorised"
+    PARTIALLY_CAPTURED = "partially_captured"
+    CAPTURED = "captured"
+    PARTIALLY_REFUNDED = "partially_refunded"
+    REFUNDED = "refunded"
+    VOIDED = "voided"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    CREDITED = "credited"
+
+
+class Authorisation(msgspec.Struct, frozen=True):
+    """
+    What was authorised by one operation and what became of it. Id "": reports that name none.
+
+    ``adjusted`` is the absolute amount of the adjustment that counts (None: never adjusted),
+    ``finals`` how many final captures succeeded, ``capturing`` and ``voiding`` are in flight.
+    """
+
+    authorised: int = 0
+    adjusted: int | None = None
+    voided: int = 0
+    captured: int = 0
+    capturing: int = 0
+    voiding: int = 0
+    finals: int = 0
+    is_expired: bool = False
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether the authorisation itself was reported, not only captures of it."""
+        return self.authorised > 0 or self.adjusted is not None
+
+    @property
+    def effective(self) -> int:
+        return self.authorised if self.adjusted is None else self.adjusted
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more may be captured, as far as the provider's rules go."""
+        return self.finals == 0 and not self.is_expired
+
+    @property
+    def remainder(self) -> int:
+        """The amount neither captured nor voided, whether still open or not."""
+        return max(0, self.effective - self.voided - self.captured)
+
+
+class PaymentState(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A payment folded from its events. Amounts in minor units of ``currency``.
+
+    ``by_reference`` finds an operation by "kind reference"; ``kept`` holds the keys of reports
+    that changed nothing, ``anomalies`` those of the open anomalies.
+    """
+
+    payment_id: str = ""
+    order_id: str = ""
+    provider: str = ""
+    method: str = ""
+    currency: str = ""
+    amount: int = 0
+    capture_mode: CaptureMode = CaptureMode.MANUAL
+    capabilities: Capabilities = Capabilities()
+    quote_id: str = ""
+    order_version: int = 0
+    expires_at: datetime | None = None
+    fx: FxQuote | None = None
+    needs_action: bool = False
+    operations: Mapping[str, Operation] = {}
+    by_reference: Mapping[str, str] = {}
+    authorisations: Mapping[str, Authorisation] = {}
+    initiating: int = 0
+    purchased: int = 0
+    refunded: int = 0
+    refund_in_flight: int = 0
+    credited: int = 0
+    chargeback_open: int = 0
+    chargeback_lost: int = 0
+    chargeback_reversed: int = 0
+    kept: frozenset[str] = frozenset()
+    anomalies: tuple[str, ...] = ()
+
+    @property
+    def exists(self) -> bool:
+        return self.payment_id != ""
+
+    @property
+    def captured_of_authorisations(self) -> int:
+        return sum([one.captured for one in self.authorisations.values()])
+
+    @property
+    def captured(self) -> int:
+        """What was captured and not taken back, purchases included."""
+        return self.captured_of_authorisations + self.purchased
+
+    @property
+    def capture_in_flight(self) -> int:
+        return sum([one.capturing for one in self.authorisations.values()])
+
+    @property
+    def void_in_flight(self) -> int:
+        return sum([one.voiding for one in self.authorisations.values()])
+
+    @property
+    def authorised(self) -> int:
+        """
+        What was authorised before adjustments; at least what captures without a seen
+        authorisation imply. A purchase authorises what it captures.
+        """
+        known = 0
+        for one in self.authorisations.values():
+            known += one.authorised if one.is_seen else one.captured + one.voided
+        if "" in self.authorisations:
+            own = self.authorisations[""]
+            known = max(known - own.captured - own.voided, self.captured_of_authorisations)
+        return known + self.purchased
+
+    @property
+    def authorised_adjustment(self) -> int:
+        """Signed: what adjustments added to what was authorised."""
+        return sum([one.effective - one.authorised for one in self.authorisations.values()])
+
+    @property
+    def voided(self) -> int:
+        """What was voided, the rest released by a final capture included."""
+        return sum(
+            [
+                one.voided + (one.remainder if one.finals else 0)
+                for one in self.authorisations.values()
+            ]
+        )
+
+    @property
+    def authorisation_expired(self) -> int:
+        return sum(
+            [
+                one.remainder
+                for one in self.authorisations.values()
+                if one.is_expired and not one.finals
+            ]
+        )
+
+    @property
+    def held(self) -> int:
+        """What the authorisations still hold: the balance of the payment's held layer."""
+        total = 0
+        for one in self.authorisations.values():
+            if one.finals == 0 and not one.is_expired:
+                total += one.effective - one.voided - one.captured
+        return total if total > 0 else 0
+
+    @property
+    def capturable(self) -> int:
+        """max(0, authorised + adjustment − voided − expired − captured − captures in flight)."""
+        total = 0
+        for one in self.authorisations.values():
+            if one.finals == 0 and not one.is_expired:
+                total += one.effective - one.voided - one.captured
+            total -= one.capturing
+        return total if total > 0 else 0
+
+    @property
+    def over_captured(self) -> int:
+        """
+        By how much captures, captures in flight and voids exceed what was authorised.
+
+        Only reports of the provider can make it positive. 0 while an authorisation that captures
+        name was not reported yet.
+        """
+        effective = used = 0
+        for op_id, one in self.authorisations.items():
+            if op_id and not one.is_seen:
+                return 0
+            effective += one.effective
+            used += one.captured + one.capturing + one.voided
+        if effective == 0:
+            return 0
+        tolerance = effective * self.capabilities.over_capture_basis_points // 10_000
+        return max(0, used - effective - tolerance)
+
+    @property
+    def unclamped_refundable(self) -> int:
+        """Captured less refunds, refunds in flight and chargebacks; negative after a breach."""
+        return (
+            self.captured
+            - self.refunded
+            - self.refund_in_flight
+            - self.chargeback_open
+            - self.chargeback_lost
+        )
+
+    @property
+    def refundable(self) -> int:
+        """What may still be refunded, never negative."""
+        return max(0, self.unclamped_refundable)
+
+    @property
+    def exposure(self) -> int:
+        """What has been or may be given back beyond what was captured."""
+        return max(0, -self.unclamped_refundable)
+
+    @property
+    def lifecycle(self) -> PaymentLifecycle:
+        return _lifecycle(self)
+
+    @property
+    def expected(self) -> int:
+        """What the payment still brings or has brought for the order, refunds subtracted."""
+        lifecycle = self.lifecycle
+        if lifecycle in _OPENING:
+            return self.amount
+        if lifecycle in _OVER and not self.initiating:
+            return 0
+        brings = self.captured + self.capture_in_flight + self.capturable + self.initiating
+        return max(0, brings - self.refunded)
+
+    def in_order_currency(self, amount: int) -> int:
+        """Convert an amount of this payment at its own quote, rounded once, half-even."""
+        if self.fx is None:
+            return amount
+        return round(Fraction(amount * self.fx.order_amount, self.amount))
+
+    def operations_of(self, kind: OperationKind) -> list[Operation]:
+        return [op for op in self.operations.values() if op.kind is kind]
+
+
+_OPENING: Final = frozenset({PaymentLifecycle.INITIATED, PaymentLifecycle.REQUIRES_ACTION})
+_OVER: Final = frozenset(
+    {PaymentLifecycle.FAILED, PaymentLifecycle.VOIDED, PaymentLifecycle.EXPIRED}
+)
+_FIRST: Final = frozenset({OperationKind.AUTHORISE, OperationKind.PURCHASE})
+
+
+def _lifecycle(state: PaymentState) -> PaymentLifecycle:
+    if not state.exists:
+        return PaymentLifecycle.NONE
+    if state.captured > 0:
+        if state.refunded >= state.captured:
+            return PaymentLifecycle.REFUNDED
+        if state.refunded > 0:
+            return PaymentLifecycle.PARTIALLY_REFUNDED
+        is_partial = state.held > 0
+        return PaymentLifecycle.PARTIALLY_CAPTURED if is_partial else PaymentLifecycle.CAPTURED
+    if state.held > 0:
+        return PaymentLifecycle.AUTHORISED
+    if state.credited > 0:
+        return PaymentLifecycle.CREDITED
+    if state.initiating == 0 and any(one.is_seen for one in state.authorisations.values()):
+        is_expired = state.authorisation_expired > 0
+        return PaymentLifecycle.EXPIRED if is_expired else PaymentLifecycle.VOIDED
+    return _before_success(state)
+
+
+def _before_success(state: PaymentState) -> PaymentLifecycle:
+    if state.needs_action:
+        return PaymentLifecycle.REQUIRES_ACTION
+    first = [op for op in state.operations.values() if op.kind in _FIRST]
+    is_over = bool(first) and not any(op.is_in_flight for op in first)
+    return PaymentLifecycle.FAILED if is_over else PaymentLifecycle.INITIATED
+
+
+def reference_key(kind: str, provider_ref: str) -> str:
+    """Return the key of ``by_reference``: providers reuse a reference across kinds."""
+    return f"{kind} {provider_ref}"
+
+
+def refund_operations(state: PaymentState, refund_id: str) -> list[Operation]:
+    """Return the operations of one grant, refunds and voids in place of one, oldest first."""
+    return [op for op in state.operations.values() if op.refund_id == refund_id]
+
+
+def failed_refunds(state: PaymentState, refund_id: str) -> list[Operation]:
+    """Return the operations of one grant that failed or were taken back, oldest first."""
+    return [
+        op
+        for op in refund_operations(state, refund_id)
+        if op.status in FAILED or op.status is OperationStatus.REVERSED
+    ]
+
+
+def owed_again(state: PaymentState, refund_id: str) -> int:
+    """Return what failed after success and was not issued again: a liability to the buyer."""
+    total = 0
+    for op in refund_operations(state, refund_id):
+        if op.is_reissue:
+            total -= op.reserved + op.done
+        elif op.kind is OperationKind.REFUND and op.status is OperationStatus.REVERSED:
+            total += op.settled
+    return max(0, total)

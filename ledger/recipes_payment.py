@@ -1,0 +1,186 @@
+"""
+Posting recipes of payments and refunds, and the postings of one payment event.
+
+One function per row of the table of recipes (``docs/money.md``), which the docstring names.
+Amounts are positive integers in minor units.
+
+``between`` posts the difference of what two states of a payment mean on the accounts. So the sum
+of all postings of a payment is a function of its last state, whatever the order of the reports.
+"""
+
+from functools import lru_cache
+
+from . import accounts
+from .journal import EMPTY, Entry, Layer, Posting, credit, debit, entry
+from .money import allocate
+from .payment_operations import FundingPart, Operation, OperationKind, OperationStatus
+from .payments import PaymentState
+
+# Names of a payment's accounts are checked once, not with every leg.
+_psp = lru_cache(maxsize=256)(accounts.psp)
+_escrow = lru_cache(maxsize=4_096)(accounts.escrow)
+
+
+def authorised(provider: str, order_id: str, amount: int, currency: str) -> Entry:
+    """Recipe 1: authorised A. Held: debit psp A, credit escrow A."""
+    return entry(*_hold(provider, order_id, amount, currency))
+
+
+def captured(provider: str, order_id: str, amount: int, held: int, currency: str) -> Entry:
+    """
+    Recipe 2: captured c. Debit psp c, credit escrow c; consumes ``held`` of the hold.
+
+    ``held`` is less than c where more is captured than is held, and more for a final capture.
+    """
+    return entry(
+        Posting(_psp(provider), currency, amount),
+        Posting(_escrow(order_id), currency, -amount),
+        *_hold(provider, order_id, -held, currency),
+    )
+
+
+def released(provider: str, order_id: str, held: int, currency: str) -> Entry:
+    """Recipe 3: voided or expired. Releases the hold, nothing posted."""
+    return entry(*_hold(provider, order_id, -held, currency))
+
+
+def capture_reversed(provider: str, order_id: str, amount: int, held: int, currency: str) -> Entry:
+    """
+    Recipe 6: capture reversed c. Debit escrow c, credit psp c.
+
+    ``held`` is what the authorisation holds again, if it is still open.
+    """
+    return entry(
+        Posting(_escrow(order_id), currency, amount),
+        Posting(_psp(provider), currency, -amount),
+        *_hold(provider, order_id, held, currency),
+    )
+
+
+def refund_requested(order_id: str, funding: tuple[FundingPart, ...], currency: str) -> Entry:
+    """
+    Recipes 10 and 11: refund requested. Debit what bears it, credit refunds with the sum.
+
+    Before the release that is escrow r (recipe 10); afterwards seller a, commission_refunded k
+    and tax t (recipe 11).
+    """
+    total = sum([part.amount for part in funding])
+    legs = [debit(part.account, currency, part.amount) for part in funding]
+    return entry(*legs, credit(accounts.refunds(order_id), currency, total))
+
+
+def refund_succeeded(provider: str, order_id: str, amount: int, currency: str) -> Entry:
+    """Recipe 12: refund succeeded at the provider. Debit refunds r, credit psp r."""
+    return entry(
+        debit(accounts.refunds(order_id), currency, amount),
+        Posting(_psp(provider), currency, -amount),
+    )
+
+
+def refund_declined(order_id: str, funding: tuple[FundingPart, ...], currency: str) -> Entry:
+    """Recipe 13, before success: debit refunds r, credit what recipe 10 or 11 debited."""
+    return refund_requested(order_id, funding, currency).reversed()
+
+
+def refund_reversed(provider: str, order_id: str, amount: int, currency: str) -> Entry:
+    """Recipe 13, after success: debit psp r, credit refunds r, to be issued again."""
+    return refund_succeeded(provider, order_id, amount, currency).reversed()
+
+
+def customer_credited(provider: str, amount: int, currency: str) -> Entry:
+    """Unreferenced credit z, a goodwill of the platform: debit goodwill z, credit psp z."""
+    return entry(
+        debit(accounts.GOODWILL, currency, amount), Posting(_psp(provider), currency, -amount)
+    )
+
+
+def _hold(provider: str, order_id: str, amount: int, currency: str) -> tuple[Posting, ...]:
+    if not amount:
+        return ()
+    return (
+        Posting(_psp(provider), currency, amount, Layer.HELD),
+        Posting(_escrow(order_id), currency, -amount, Layer.HELD),
+    )
+
+
+def between(before: PaymentState, after: PaymentState, *op_ids: str) -> Entry:
+    """
+    Return what one event posts: ``before`` and ``after`` it, ``op_ids`` the operations it touches.
+    """
+    if not after.exists or not after.order_id:
+        return _credits(before, after)
+    held = after.held - before.held
+    moved = after.captured - before.captured
+    if moved > 0:
+        return captured(after.provider, after.order_id, moved, -held, after.currency)
+    if moved < 0:
+        return capture_reversed(after.provider, after.order_id, -moved, held, after.currency)
+    if held > 0:
+        return authorised(after.provider, after.order_id, held, after.currency)
+    if held < 0:
+        return released(after.provider, after.order_id, -held, after.currency)
+    legs: list[Posting] = []
+    for op_id in op_ids:
+        one, other = before.operations.get(op_id), after.operations.get(op_id)
+        if other is not None and other.kind is OperationKind.REFUND:
+            legs.extend(_refund(after, one, other))
+    return entry(*legs) if legs else _credits(before, after)
+
+
+def _credits(before: PaymentState, after: PaymentState) -> Entry:
+    moved = after.credited - before.credited
+    if moved > 0:
+        return customer_credited(after.provider, moved, after.currency)
+    if moved < 0:
+        return customer_credited(after.provider, -moved, after.currency).reversed()
+    return EMPTY
+
+
+def _refund(state: PaymentState, before: Operation | None, after: Operation) -> tuple[Posting, ...]:
+    """Return the legs of a refund operation that went from one status to another."""
+    legs: list[Posting] = []
+    if not after.is_reissue:
+        was = _shares(state, before) if before else {}
+        now = _shares(state, after)
+        up = _difference(now, was)
+        down = _difference(was, now)
+        legs.extend(refund_requested(state.order_id, up, state.currency).postings)
+        legs.extend(refund_declined(state.order_id, down, state.currency).postings)
+    paid = after.done - (before.done if before else 0)
+    if paid > 0:
+        one = refund_succeeded(state.provider, state.order_id, paid, state.currency)
+        legs.extend(one.postings)
+    elif paid < 0:
+        one = refund_reversed(state.provider, state.order_id, -paid, state.currency)
+        legs.extend(one.postings)
+    return tuple(legs)
+
+
+def _shares(state: PaymentState, op: Operation) -> dict[str, int]:
+    """Return what each account bears of a refund operation as it stands."""
+    amount = funded(op)
+    if amount == 0:
+        return {}
+    if not op.funding:
+        return {accounts.escrow(state.order_id): amount}
+    parts = allocate(amount, [part.amount for part in op.funding])
+    return {part.account: share for part, share in zip(op.funding, parts, strict=True) if share}
+
+
+def funded(op: Operation) -> int:
+    """Return how much of a refund operation is taken from those who bear it."""
+    if op.is_in_flight:
+        return op.amount
+    if op.status in (OperationStatus.SUCCEEDED, OperationStatus.REVERSED):
+        return op.settled
+    return 0
+
+
+def _difference(more: dict[str, int], less: dict[str, int]) -> tuple[FundingPart, ...]:
+    return tuple(
+        [
+            FundingPart(account, amount - less.get(account, 0))
+            for account, amount in more.items()
+            if amount > less.get(account, 0)
+        ]
+    )

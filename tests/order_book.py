@@ -1,0 +1,209 @@
+"""
+Orders in a decided book: short ways to write commands, and what must hold after each of them.
+"""
+
+from decimal import Decimal
+from importlib import import_module
+from typing import Any
+
+import msgspec
+
+from orderledger.commands.decision import Changes, Command
+from orderledger.commands.order_commands import ConfirmOrder, CoverPolicy, PlaceOrder
+from orderledger.commands.payment_commands import (
+    Authorise,
+    Capture,
+    InitiatePayment,
+    RecordSucceeded,
+    RequestRefund,
+    Void,
+)
+from orderledger.ledger import accounts
+from orderledger.ledger.money import line_total
+from orderledger.ledger.order_content import Discount, Funder, LineInput, Tax
+from orderledger.ledger.order_events import MovedLine, MoveKind, OrderLinesMoved
+from orderledger.ledger.order_refunds import GrantStatus
+from orderledger.ledger.order_totals import totals_of
+from orderledger.ledger.orders import INITIAL, OrderState
+from orderledger.ledger.payment_operations import FundingPart
+from tests.decided_book import DecidedBook
+
+for _module in (
+    "authorisations",
+    "escrow",
+    "observations",
+    "operations",
+    "order_changes",
+    "order_lifecycle",
+    "order_reports",
+    "orders",
+    "payments",
+    "refund_grants",
+    "refund_operations",
+):
+    import_module(f"orderledger.commands.decide_{_module}")
+
+
+def item(
+    text: str, *, discounts: tuple[Discount, ...] = (), tax: tuple[Tax, ...] = ()
+) -> LineInput:
+    """Read ``"a 3 x 12.50 of s1"``: a line, its quantity, unit price and seller (default s1)."""
+    words = text.split()
+    seller = words[5] if len(words) > 4 else "s1"
+    return LineInput(
+        words[0], f"sku-{words[0]}", seller, int(words[1]), Decimal(words[3]), discounts, tax
+    )
+
+
+def platform(source_id: str, amount: int) -> Discount:
+    return Discount(source_id, amount, Funder.PLATFORM)
+
+
+def place(*lines: LineInput | str, **fields: Any) -> PlaceOrder:
+    """Return the command that places order o1 in USD."""
+    read = tuple([item(line) if isinstance(line, str) else line for line in lines])
+    given: dict[str, Any] = {"order_id": "o1", "buyer_ref": "b1", "currency": "USD", **fields}
+    return PlaceOrder(lines=read, **given)
+
+
+class OrderBook(DecidedBook):
+    """A decided book that checks the order invariants after every command."""
+
+    def run(self, command: Command) -> Changes:
+        changes = super().run(command)
+        for stream, state in self.states.items():
+            if stream.startswith("order-"):
+                check_order(state)
+                self.check_granted(state)
+                self.check_escrow(stream, state)
+        return changes
+
+    def order(self, order_id: str = "o1") -> OrderState:
+        state: OrderState = self.states.get(f"order-{order_id}", INITIAL)
+        return state
+
+    def did(self, command: Command) -> list[str]:
+        """Run a command and return the names of its events."""
+        return [type(change.event).__name__ for change in self.run(command)]
+
+    def move(self, kind: MoveKind, *lines: tuple[str, int], order_id: str = "o1") -> None:
+        moved = tuple([MovedLine(line_id, quantity) for line_id, quantity in lines])
+        self.given(f"order-{order_id}", OrderLinesMoved(kind=kind, cause="f1", lines=moved))
+
+    def authorise(self, payment_id: str, amount: int, **fields: Any) -> None:
+        """Initiate a payment of o1 and have it authorised."""
+        given: dict[str, Any] = {"order_id": "o1", "currency": "USD", "method": "card", **fields}
+        self.run(
+            InitiatePayment(
+                payment_id=payment_id,
+                provider="psp1",
+                amount=amount,
+                quote_id=self.order(given["order_id"]).quote_id,
+                **given,
+            )
+        )
+        op_id = f"auth-{payment_id}"
+        self.run(
+            Authorise(payment_id=payment_id, op_id=op_id, amount=amount, currency=given["currency"])
+        )
+        self.succeed(payment_id, op_id)
+
+    def capture(self, payment_id: str, amount: int, *, number: int = 1, final: bool = True) -> None:
+        state = self.states[f"payment-{payment_id}"]
+        op_id = f"capture-{payment_id}-{number}"
+        self.run(
+            Capture(
+                payment_id=payment_id,
+                op_id=op_id,
+                amount=amount,
+                currency=state.currency,
+                is_final=final,
+            )
+        )
+        self.succeed(payment_id, op_id)
+
+    def pay(self, payment_id: str, amount: int, **fields: Any) -> None:
+        """Authorise and capture."""
+        self.authorise(payment_id, amount, **fields)
+        self.capture(payment_id, amount)
+
+    def void(self, payment_id: str) -> None:
+        state = self.states[f"payment-{payment_id}"]
+        self.run(Void(payment_id=payment_id, op_id=f"void-{payment_id}", currency=state.currency))
+        self.succeed(payment_id, f"void-{payment_id}")
+
+    def succeed(self, payment_id: str, op_id: str) -> None:
+        self.run(RecordSucceeded(payment_id=payment_id, op_id=op_id, provider_ref=f"ref-{op_id}"))
+
+    def refund(
+        self, payment_id: str, refund_id: str, amount: int, funding: tuple[FundingPart, ...] = ()
+    ) -> str:
+        """Request a refund operation and return its id."""
+        op_id = f"refund-{refund_id}-{payment_id}"
+        self.run(
+            RequestRefund(
+                payment_id=payment_id,
+                op_id=op_id,
+                amount=amount,
+                currency=self.states[f"payment-{payment_id}"].currency,
+                refund_id=refund_id,
+                funding=funding,
+            )
+        )
+        return op_id
+
+    def confirmed(self, *lines: LineInput | str, **fields: Any) -> "OrderBook":
+        """Place and confirm o1 without payment."""
+        self.run(place(*lines, **fields))
+        self.run(ConfirmOrder(order_id="o1", policy=CoverPolicy.ON_ACCOUNT))
+        return self
+
+    def escrow(self, order_id: str = "o1", currency: str = "USD") -> int:
+        """Return the escrow account's balance, credit positive."""
+        return -self.balance(accounts.escrow(order_id), currency)
+
+    def check_granted(self, state: OrderState) -> None:
+        """Assert invariant 12 for the order: Σ granted ≤ charged + goodwill."""
+        charged = sum([self.states[f"payment-{key}"].captured for key in state.payments]) + sum(
+            state.redeemed.values()
+        )
+        if not state.anomalies and all(self._currency(key) for key in state.payments):
+            assert state.granted <= charged + state.goodwill_approved
+
+    def check_escrow(self, stream: str, state: OrderState) -> None:
+        """Assert invariants 18 and 19: the slices are the escrow account, and hold no debt."""
+        if state.currency:
+            assert state.escrow_held == self.escrow(stream.removeprefix("order-"), state.currency)
+        if not state.anomalies:
+            assert all(one.available >= 0 for one in state.slices.values())
+
+    def _currency(self, payment_id: str) -> bool:
+        payment = self.states[f"payment-{payment_id}"]
+        return bool(payment.currency == self.states[f"order-{payment.order_id}"].currency)
+
+
+def check_order(state: OrderState) -> None:
+    """Assert invariants 8, 9, 11, 12 and 13 of one order."""
+    if state.version:
+        lines = [line.line for line in state.lines.values()]
+        assert totals_of(lines, state.shipping, state.surcharges, state.tips) == state.totals
+    for line in state.lines.values():
+        live = line.line
+        assert live.amount == line_total(live.quantity, live.unit_price, state.currency)
+        included = sum([tax.amount for tax in live.tax if tax.included])
+        assert live.amount - live.discount == live.net + included
+        assert live.net >= 0
+        assert 0 <= line.granted_quantity <= line.live
+        assert 0 <= line.granted_net <= live.net
+        assert 0 <= line.granted_tax <= live.tax_total
+        assert line.cancelled + line.live == line.ordered
+        if not state.anomalies:
+            assert line.shipped <= line.live
+            assert line.returned <= max(line.shipped, line.delivered)
+    for grant in state.grants.values():
+        if grant.status is GrantStatus.SETTLED:
+            assert grant.settled_total == grant.total
+        if grant.status is GrantStatus.WITHDRAWN:
+            assert not grant.settled
+            assert not grant.allocations
+    assert msgspec.json.decode(msgspec.json.encode(state.totals)) is not None

@@ -1,0 +1,136 @@
+"""Rows for tests of what reads: events with postings, at fixed ids and times."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+
+from orderledger.ledger.account_events import (
+    Direction,
+    JournalEntryPosted,
+    JournalKind,
+    JournalLeg,
+)
+from orderledger.ledger.codec import encode_event, key_hash
+from orderledger.ledger.events import Event
+from orderledger.ledger.journal import EMPTY, Entry, Layer, encode_entry, entry
+from orderledger.ledger.journal import Posting as Leg
+from orderledger.ledger.ports import Batch, EventStore, NewAppend, NewEvent
+from orderledger.ledger.stores.memory import MemoryStore
+from orderledger.ledger.stores.sqlite import SqliteStore
+
+START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+CONTEXT = '{"actor":{"type":"staff","id":"7"},"key":"seed"}'
+CASH = "assets:bank:main"
+OPENING = "equity:opening"
+
+
+def ticking(
+    start: datetime = START, step: timedelta = timedelta(seconds=1)
+) -> Callable[[], datetime]:
+    """Return a clock that moves on by a step at each look."""
+    ticks = itertools.count()
+    return lambda: start + step * next(ticks)
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """An event to append, with its postings and its instant."""
+
+    stream: str
+    event: Event
+    entry: Entry = EMPTY
+    occurred_at: datetime = START
+
+
+def transfer(
+    amount: int,
+    occurred_at: datetime,
+    *,
+    entry_id: str,
+    currency: str = "USD",
+    account: str = CASH,
+    layer: Layer = Layer.POSTED,
+) -> Fact:
+    """Return a manual entry that debits an account (credits it for a negative amount)."""
+    legs = (Leg(account, currency, amount, layer), Leg(OPENING, currency, -amount, layer))
+    return posted(entry(*legs), occurred_at, entry_id=entry_id)
+
+
+def posted(value: Entry, occurred_at: datetime, *, entry_id: str) -> Fact:
+    """Return a manual entry with these legs."""
+    legs = tuple(
+        JournalLeg(
+            leg.account,
+            leg.currency,
+            abs(leg.minor),
+            Direction.CREDIT if leg.minor < 0 else Direction.DEBIT,
+            leg.layer,
+        )
+        for leg in value.postings
+    )
+    event = JournalEntryPosted(
+        entry_id=entry_id, kind=JournalKind.MANUAL, description="seeded", legs=legs
+    )
+    return Fact(f"journal-{entry_id}", event, value, occurred_at)
+
+
+class Seeder:
+    """Appends facts to a store, each call one atomic append, with counted ids."""
+
+    def __init__(self, store: EventStore, *, first: int = 1) -> None:
+        self._store = store
+        self._ids = itertools.count(first)
+        self._versions: dict[str, int] = {}
+
+    def append(self, *facts: Fact, context: str = CONTEXT) -> None:
+        """Append facts atomically, at their streams' next versions."""
+        self._store.append(Batch((self._made(facts, context),), START))
+
+    def append_many(self, facts: Sequence[Fact]) -> None:
+        """Append facts in one transaction, each as a command of its own."""
+        appends = tuple(self._made((fact,), CONTEXT) for fact in facts)
+        self._store.append(Batch(appends, START))
+
+    def _made(self, facts: Sequence[Fact], context: str) -> NewAppend:
+        events = []
+        for fact in facts:
+            version = self._versions[fact.stream] = self._versions.get(fact.stream, 0) + 1
+            topic, payload = encode_event(fact.event)
+            events.append(
+                NewEvent(
+                    self._id(),
+                    fact.stream,
+                    version,
+                    topic,
+                    fact.occurred_at,
+                    payload,
+                    encode_entry(fact.entry),
+                )
+            )
+        command_id = self._id()
+        return NewAppend(
+            command_id,
+            str(command_id),
+            key_hash(self._store.book, str(command_id)),
+            b"f" * 32,
+            "Seed",
+            False,
+            "{}",
+            context,
+            tuple(events),
+        )
+
+    def _id(self) -> UUID:
+        return UUID(int=(0x019B0000 << 96) | (0x7 << 76) | (0b10 << 62) | next(self._ids))
+
+
+def memory_store() -> MemoryStore:
+    """Return an empty book in memory whose clock ticks by seconds."""
+    return MemoryStore(clock=ticking())
+
+
+def sqlite_store(path: object) -> SqliteStore:
+    """Return an empty book in a file whose clock ticks by seconds."""
+    return SqliteStore(str(path), clock=ticking())
