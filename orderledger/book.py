@@ -1,0 +1,176 @@
+"""
+A book: one independent ledger in one database. The only place that wires the parts together.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import Future
+from datetime import datetime
+from functools import cached_property
+from types import TracebackType
+from typing import Final
+
+from orderledger.commands import deciders as _deciders
+from orderledger.commands.decision import Command
+from orderledger.commands.group_commit import Result
+from orderledger.commands.handle import Executor
+from orderledger.commands.requests import SYSTEM, Actor, Envelope, Receipt
+from orderledger.commands.states import CACHE_STREAMS
+from orderledger.config import locate
+from orderledger.databases import open_store, prepare
+from orderledger.ledger import ids, streams
+from orderledger.ledger.errors import NotFound
+from orderledger.ledger.orders import OrderState
+from orderledger.ledger.payments import PaymentState
+from orderledger.ledger.ports import EventStore
+from orderledger.reading import Reading
+
+
+class Book:
+    """
+    One book, open for commands and reading. Share it between threads; make one per process.
+
+    Use it as a context manager, or call ``close``.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        *,
+        clock: Callable[[], datetime] = ids.utc_now,
+        cache_streams: int = CACHE_STREAMS,
+    ) -> None:
+        assert _deciders.__all__, "importing them has registered the deciders"
+        self.store: Final = store
+        self._executor: Final = Executor(store, clock=clock, cache_streams=cache_streams)
+
+    @property
+    def name(self) -> str:
+        """The book's name."""
+        return self.store.book
+
+    def execute(
+        self,
+        command: Command,
+        *,
+        key: str | None = None,
+        actor: Actor = SYSTEM,
+        expected: Mapping[str, int] | None = None,
+        connection: object | None = None,
+    ) -> Receipt:
+        """
+        Execute one command and return its receipt once it is durable.
+
+        ``key`` makes it idempotent: the same key and command give the stored result, whatever
+        crashed between. ``expected`` maps streams to the version they must have. ``connection``
+        joins the host's own open transaction (psycopg or sqlite3): the events commit or roll back
+        with it, and the receipt has no positions yet.
+
+        Raises InvalidInput, IdempotencyConflict, ConcurrencyConflict, NotFound, Rejected,
+        Unavailable or another StorageError; see ``orderledger.errors``.
+        """
+        envelope = Envelope(command=command, key=key, actor=actor, expected=expected or {})
+        if connection is not None:
+            return self._executor.execute_joined(envelope, connection)
+        return self._executor.execute(envelope)
+
+    def execute_envelope(self, envelope: Envelope) -> Receipt:
+        """Execute a command with its whole envelope (correlation, causation, source)."""
+        return self._executor.execute(envelope)
+
+    def execute_many(
+        self,
+        commands: Iterable[Command | Envelope],
+        *,
+        atomic: bool = False,
+        dry_run: bool = False,
+    ) -> list[Result]:
+        """
+        Execute commands in order; return receipts or errors in the same order.
+
+        Independent by default: each succeeds or fails alone. ``atomic``: all or none; the first
+        error is raised. ``dry_run``: the same results, nothing written.
+        """
+        envelopes = [_enveloped(one) for one in commands]
+        if dry_run:
+            return self._executor.rehearse(envelopes)
+        if atomic:
+            return list(self._executor.execute_atomic(envelopes))
+        return self._executor.execute_many(envelopes)
+
+    def submit(self, command: Command | Envelope) -> "Future[Receipt]":
+        """Queue a command and return a future of its receipt; many may be in flight."""
+        return self._executor.submit(_enveloped(command))
+
+    def execute_async(self, command: Command | Envelope) -> Awaitable[Receipt]:
+        """Await a command's receipt in asyncio."""
+        return self._executor.execute_async(_enveloped(command))
+
+    def wait(self, receipt: Receipt) -> Receipt:
+        """Return the receipt with positions and recorded_at; raises NotFound if uncommitted."""
+        return self._executor.positions(receipt)
+
+    def order(self, order_id: str) -> OrderState:
+        """Return the order's state now, from its events; raises NotFound."""
+        found = self._executor.state(streams.order(order_id))
+        if not found.version:
+            raise NotFound(f"book {self.name} has no order {order_id}", order_id=order_id)
+        state: OrderState = found.state
+        return state
+
+    def payment(self, payment_id: str) -> PaymentState:
+        """Return the payment's state now, from its events; raises NotFound."""
+        found = self._executor.state(streams.payment(payment_id))
+        if not found.version:
+            raise NotFound(f"book {self.name} has no payment {payment_id}", payment_id=payment_id)
+        state: PaymentState = found.state
+        return state
+
+    @cached_property
+    def read(self) -> Reading:
+        """Balances, journal, accounts, histories and verification of this book."""
+        return Reading(self.store)
+
+    def close(self) -> None:
+        """Finish what is queued and release the database."""
+        self._executor.close()
+        if "read" in self.__dict__:
+            self.read.close()
+        self.store.close()
+
+    def __enter__(self) -> "Book":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _enveloped(one: Command | Envelope) -> Envelope:
+    return one if isinstance(one, Envelope) else Envelope(command=one)
+
+
+def open(
+    url: str | None = None,
+    *,
+    book: str | None = None,
+    clock: Callable[[], datetime] = ids.utc_now,
+    cache_streams: int = CACHE_STREAMS,
+) -> Book:
+    """
+    Open a book by URL (default: ``ORDERLEDGER_URL``, ``ORDERLEDGER_BOOK``).
+
+    A SQLite file is created and prepared when absent. PostgreSQL must have been prepared with
+    ``orderledger migrate``; otherwise SchemaMismatch. ``cache_streams`` bounds the folded streams
+    kept in memory. Raises InvalidInput for an unusable URL,
+    Unavailable when the database does not answer.
+    """
+    return Book(open_store(locate(url, book)), clock=clock, cache_streams=cache_streams)
+
+
+def migrate(url: str | None = None) -> None:
+    """Prepare or upgrade the database of a URL; safe to call again and from several processes."""
+    prepare(locate(url))

@@ -1,0 +1,177 @@
+"""Commands about a book as a whole, its database and this installation."""
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+import click
+
+from .cli_output import Session, common, fail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .cli_output import Row
+
+
+@click.command()
+@common
+def verify(session: Session) -> int:
+    """
+    Check everything that is stored.
+
+    Read-only; prints what is wrong. Rows decode; versions and positions have no gap; recorded_at
+    increases; leaf hashes and tiles are those of the columns; every entry balances and the totals
+    are zero; every event is accepted by its fold; the journal lines are those of the events. Exit
+    status: 0 sound, 1 findings, 2 could not run.
+    """
+    from orderledger.ledger.errors import OrderLedgerError
+
+    found: Counter[str] = Counter()
+
+    def rows() -> "Iterator[Row]":
+        for finding in session.reading.verify(session.progress()):
+            found[finding.code.value] += 1
+            yield {
+                "code": finding.code,
+                "severity": finding.severity,
+                "stream": finding.stream,
+                "position": finding.position,
+                "text": finding.text,
+            }
+
+    try:
+        session.rows(rows(), ("code", "severity", "position", "stream", "text"))
+    except OrderLedgerError as error:
+        fail(error, status=2)
+    if not found:
+        session.talk("sound: no findings")
+        return 0
+    summary = ", ".join(f"{count} {code}" for code, count in sorted(found.items()))
+    session.talk(f"findings: {summary}")
+    return 1
+
+
+@click.group()
+def projection() -> None:
+    """Look after read models."""
+
+
+@projection.command("rebuild")
+@click.argument("name", type=click.Choice(["balances"]))
+@click.option("--yes", is_flag=True, help="Do it; without, only say what would be done.")
+@common
+def rebuild(session: Session, name: str, yes: bool) -> None:
+    """Make a read model again from the events."""
+    status = session.reading.status()
+    if not yes:
+        session.talk(
+            f"would delete the rows of {name} and make them again from {status.head} events; "
+            "give --yes to do it"
+        )
+        session.record({"projection": name, "events": status.head, "done": False})
+        return
+    position = session.reading.rebuild_balances()
+    session.record({"projection": name, "events": position, "done": True})
+
+
+@click.command()
+@common
+def migrate(session: Session) -> None:
+    """
+    Create or upgrade the tables.
+
+    Safe to run again and from several places at once. Prints the migrations that were applied now.
+    """
+    from orderledger.databases import prepare
+
+    done = prepare(session.location())
+    session.rows(
+        ({"number": one.number, "name": one.slug, "phase": one.phase} for one in done),
+        ("number", "name", "phase"),
+        numeric=("number",),
+    )
+    session.talk(f"{len(done)} migrations applied" if done else "the schema is current")
+
+
+@click.group()
+def config() -> None:
+    """Look at the configuration."""
+
+
+@config.command("show")
+@common
+def config_show(session: Session) -> None:
+    """
+    Show every setting and where it came from.
+
+    An option goes before the environment, and that before the default.
+    """
+    import os
+
+    url, book = session.given
+    settings = (("url", url, "ORDERLEDGER_URL", ""), ("book", book, "ORDERLEDGER_BOOK", "main"))
+    rows: list[Row] = []
+    for name, given, variable, default in settings:
+        from_environment = os.environ.get(variable, "")
+        value = given or from_environment or default
+        source = "option" if given else f"environment {variable}" if from_environment else "default"
+        rows.append({"setting": name, "value": without_password(value), "source": source})
+    session.rows(rows, ("setting", "value", "source"))
+
+
+@click.group()
+def schema() -> None:
+    """JSON Schema of events and commands."""
+
+
+@schema.command("export")
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--check", is_flag=True, help="Write nothing; exit status 1 if anything differs.")
+@common
+def schema_export(session: Session, directory: Path, check: bool) -> int:
+    """
+    Write the JSON Schemas into DIRECTORY.
+
+    One file per event and command. Files of events and commands that are no more are deleted.
+    Prints what changed.
+    """
+    from orderledger import schemas
+
+    changed = schemas.differences(directory) if check else schemas.export(directory)
+    session.rows(({"file": name} for name in changed), ("file",))
+    if not changed:
+        session.talk(f"{directory} is current")
+    return 1 if check and changed else 0
+
+
+@click.command()
+@common
+def version(session: Session) -> None:
+    """Show the versions of package and storage."""
+    from orderledger import __version__
+
+    session.record(
+        {
+            "orderledger": __version__,
+            "schema_version_sqlite": schema_version("sqlite"),
+            "schema_version_postgres": schema_version("postgres"),
+        }
+    )
+
+
+def schema_version(engine: str) -> int:
+    """Return the number of the last migration that this release ships for an engine."""
+    from orderledger.ledger.migrate import available
+
+    return available("sqlite" if engine == "sqlite" else "postgres")[-1].number
+
+
+def without_password(url: str) -> str:
+    """Return a URL that may be printed."""
+    parts = urlsplit(url)
+    if not parts.password:
+        return url
+    user, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))

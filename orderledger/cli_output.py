@@ -1,0 +1,263 @@
+"""
+How commands take their common options, open the book, print, and fail.
+
+Answers go to stdout: JSON with ``--json`` or where stdout is no terminal, tables otherwise. Talk
+and progress go to stderr. An error is one line on stderr and an exit status by its class.
+"""
+
+import functools
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from orderledger.config import Location
+    from orderledger.ledger.errors import OrderLedgerError
+    from orderledger.ledger.ports import EventStore
+    from orderledger.reading import Reading
+
+    _InstantBase = click.ParamType[datetime]
+else:
+    # Generic only to type checkers: click 8.1 has no parameter for it.
+    _InstantBase = click.ParamType
+
+Row = Mapping[str, object]
+F = TypeVar("F", bound=Callable[..., object])
+WIDTH_WITHOUT_TERMINAL: Final = 160
+"""Columns of a table that goes to a file or a pipe."""
+_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+_END_OF_DAY: Final = time(23, 59, 59, 999_999, tzinfo=UTC)
+
+
+class Session:
+    """One command's options, the book it opens and the way it prints."""
+
+    def __init__(
+        self, *, url: str | None, book: str | None, is_json: bool | None, is_quiet: bool
+    ) -> None:
+        self._url: Final = url
+        self._book: Final = book
+        self._is_json: Final = not sys.stdout.isatty() if is_json is None else is_json
+        self.is_quiet: Final = is_quiet
+        self._store: EventStore | None = None
+        self._reading: Reading | None = None
+
+    @property
+    def is_json(self) -> bool:
+        """Whether answers are printed as JSON."""
+        return self._is_json
+
+    @property
+    def given(self) -> tuple[str | None, str | None]:
+        """The options --url and --book as given."""
+        return (self._url, self._book)
+
+    def location(self) -> "Location":
+        """Return where the book is; raises InvalidInput."""
+        from orderledger.config import locate
+
+        return locate(self._url, self._book)
+
+    @property
+    def reading(self) -> "Reading":
+        """The reading side of the book, opened at first use; a missing file is NotFound."""
+        if self._reading is None:
+            from orderledger.databases import open_store
+            from orderledger.reading import Reading
+
+            self._store = open_store(self.location(), must_exist=True)
+            self._reading = Reading(self._store)
+        return self._reading
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self._reading is not None:
+            self._reading.close()
+        if self._store is not None:
+            self._store.close()
+
+    def talk(self, text: str) -> None:
+        """Say something to the person at the terminal, unless --quiet."""
+        if not self.is_quiet:
+            click.echo(text, err=True)
+
+    def progress(self) -> Callable[[str, int, int], None]:
+        """Return a function that shows progress on stderr if that is a terminal."""
+        if self.is_quiet or not sys.stderr.isatty():
+            return lambda name, done, whole: None
+
+        def show(name: str, done: int, whole: int) -> None:
+            click.echo(f"\r{name}: {done} of {whole}  ", err=True, nl=done >= whole)
+
+        return show
+
+    def record(self, fields: Row) -> None:
+        """Print one thing: a JSON object, or a table of two columns."""
+        if self._is_json:
+            import msgspec
+
+            click.echo(msgspec.json.format(_encoded(fields), indent=2).decode())
+            return
+        table = _table(("", ""), numeric=(), show_header=False)
+        for name, value in fields.items():
+            table.add_row(name, _cell(value))
+        _print(table)
+
+    def rows(
+        self, rows: Iterable[Row], columns: Sequence[str], *, numeric: Sequence[str] = ()
+    ) -> None:
+        """
+        Print many things: a JSON array with one object a line, or a table of these columns.
+
+        The array is written while ``rows`` is read, so that it may be longer than memory.
+        """
+        if self._is_json:
+            # Nothing is printed before the first row is there: an error must leave no half answer.
+            opening = "[\n"
+            for row in rows:
+                click.echo(opening + _encoded(row).decode(), nl=False)
+                opening = ",\n"
+            click.echo("[]" if opening == "[\n" else "\n]")
+            return
+        table = _table(columns, numeric)
+        for row in rows:
+            table.add_row(*(_cell(row.get(name)) for name in columns))
+        _print(table)
+
+
+def _encoded(value: object) -> bytes:
+    import msgspec
+
+    return msgspec.json.Encoder(decimal_format="string").encode(value)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ").replace("+00:00", "Z")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = str(value) if isinstance(value, str | int) else _encoded(value).decode()
+    # A buyer's free text must not move the cursor of whoever looks at it.
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _table(columns: Sequence[str], numeric: Sequence[str], *, show_header: bool = True) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE, show_header=show_header, pad_edge=False, show_edge=False)
+    for name in columns:
+        table.add_column(
+            name.replace("_", " "),
+            justify="right" if name in numeric else "left",
+            overflow="fold",
+        )
+    return table
+
+
+def _print(table: Any) -> None:
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
+    console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
+    console.print(table)
+
+
+def money(minor: int, currency: str) -> str:
+    """Write minor units with the currency's decimals, without its code."""
+    from orderledger.ledger.money import format_minor
+
+    return format_minor(minor, currency)
+
+
+class InstantType(_InstantBase):
+    """
+    An instant: ISO 8601, in UTC if it has no zone.
+
+    A date alone is the start of that day, or its end where the option is an upper bound.
+    """
+
+    name = "instant"
+
+    def __init__(self, *, is_upper_bound: bool) -> None:
+        self._is_upper_bound = is_upper_bound
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Read an instant; a value that is none is a usage error."""
+        text = str(value)
+        try:
+            if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+                at = _END_OF_DAY if self._is_upper_bound else time(tzinfo=UTC)
+                return datetime.combine(date.fromisoformat(text), at)
+            instant = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(f"{text!r} is no instant like 2026-01-31 or 2026-01-31T12:00:00Z", param, ctx)
+        return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+
+
+LOWER: Final = InstantType(is_upper_bound=False)
+UPPER: Final = InstantType(is_upper_bound=True)
+
+
+def common(function: F) -> F:
+    """
+    Give a command the options --url, --book, --json/--table and --quiet, and a session first.
+
+    The decorated function gets a ``Session`` as its first argument, which is closed after it; an
+    integer it returns is the exit status. Errors of this library are printed and set the status.
+    """
+
+    @click.option("--url", help="Where the book is; default: ORDERLEDGER_URL.")
+    @click.option("--book", help="Name of the book; default: ORDERLEDGER_BOOK, or main.")
+    @click.option(
+        "--json/--table",
+        "is_json",
+        default=None,
+        help="Print JSON (default where stdout is no terminal) or tables.",
+    )
+    @click.option("--quiet", "is_quiet", is_flag=True, help="No talk and no progress on stderr.")
+    @functools.wraps(function)
+    def command(
+        *,
+        url: str | None,
+        book: str | None,
+        is_json: bool | None,
+        is_quiet: bool,
+        **arguments: object,
+    ) -> object:
+        from orderledger.ledger.errors import OrderLedgerError
+
+        session = Session(url=url, book=book, is_json=is_json, is_quiet=is_quiet)
+        try:
+            return function(session, **arguments)
+        except OrderLedgerError as error:
+            fail(error)
+        finally:
+            session.close()
+
+    return command  # type: ignore[return-value]  # click's options keep the signature open
+
+
+def exit_status(error: "OrderLedgerError") -> int:
+    """Return the exit status of an error: that of the nearest parent in ``EXIT_STATUS``."""
+    from orderledger.ledger.errors import EXIT_STATUS
+
+    for kind in type(error).__mro__:
+        if kind in EXIT_STATUS:
+            return EXIT_STATUS[kind]
+    return 1
+
+
+def fail(error: "OrderLedgerError", *, status: int | None = None) -> NoReturn:
+    """Print an error as one line on stderr and end the command."""
+    message = " ".join(error.message.split())
+    click.echo(f"error: {_CONTROL.sub('?', message)}", err=True)
+    sys.exit(exit_status(error) if status is None else status)

@@ -1,0 +1,216 @@
+"""Commands that read one book: where it stands, its orders, its payments."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from .cli_output import Row, Session, common, money
+
+if TYPE_CHECKING:
+    from orderledger.ledger.orders import OrderState
+    from orderledger.ledger.payments import PaymentState
+    from orderledger.replay.history import RecordedEvent
+
+_HISTORY: Final = ("position", "recorded_at", "occurred_at", "stream", "version", "what", "actor")
+
+
+@click.command()
+@common
+def status(session: Session) -> None:
+    """
+    Show where a book stands.
+
+    Its head, what waits for a position, how far the balance model is. Cheap at any size. The
+    balance model catches up when it is read, so a lag is no fault.
+    """
+    import msgspec
+
+    from orderledger.cli_admin import schema_version, without_password
+
+    location = session.location()
+    found = msgspec.structs.asdict(session.reading.status())
+    session.record(
+        {
+            "url": without_password(location.url),
+            "engine": location.engine,
+            **found,
+            "schema_version": schema_version(location.engine),
+        }
+    )
+
+
+@click.group()
+def order() -> None:
+    """Look at orders."""
+
+
+@order.command("show")
+@click.argument("order_id", metavar="ID")
+@common
+def order_show(session: Session, order_id: str) -> None:
+    """Show an order as it is now."""
+    state = session.reading.order(order_id)
+    session.record(_order_json(state) if session.is_json else _order_table(state))
+
+
+@order.command("history")
+@click.argument("order_id", metavar="ID")
+@common
+def order_history(session: Session, order_id: str) -> None:
+    """
+    Show what happened to an order, in log order.
+
+    Includes the events of its payments, fulfilments and returns.
+    """
+    _show_history(session, session.reading.order_history(order_id))
+
+
+@click.group()
+def payment() -> None:
+    """Look at payments."""
+
+
+@payment.command("show")
+@click.argument("payment_id", metavar="ID")
+@common
+def payment_show(session: Session, payment_id: str) -> None:
+    """Show a payment as it is now."""
+    state = session.reading.payment(payment_id)
+    session.record(_payment_json(state) if session.is_json else _payment_table(state))
+
+
+@payment.command("history")
+@click.argument("payment_id", metavar="ID")
+@common
+def payment_history(session: Session, payment_id: str) -> None:
+    """Show what happened to a payment, in order."""
+    _show_history(session, session.reading.payment_history(payment_id))
+
+
+def _show_history(session: Session, events: Iterable["RecordedEvent"]) -> None:
+    rows: Iterator[Row] = (
+        _event_json(one) if session.is_json else _event_row(one) for one in events
+    )
+    session.rows(rows, _HISTORY, numeric=("position", "version"))
+
+
+def _event_row(one: "RecordedEvent") -> Row:
+    postings = "".join(
+        f"\n  {leg.layer.value} {leg.account} {money(leg.minor, leg.currency)} {leg.currency}"
+        for leg in one.entry.postings
+    )
+    return {
+        "position": one.position,
+        "recorded_at": one.recorded_at,
+        "occurred_at": one.occurred_at,
+        "stream": one.stream,
+        "version": one.version,
+        "what": f"{one.topic}{postings}",
+        "actor": f"{one.context.actor.type} {one.context.actor.id}",
+    }
+
+
+def _event_json(one: "RecordedEvent") -> Row:
+    return {
+        "position": one.position,
+        "recorded_at": one.recorded_at,
+        "occurred_at": one.occurred_at,
+        "stream": one.stream,
+        "version": one.version,
+        "topic": one.topic,
+        "event": one.event,
+        "postings": [
+            {
+                "account": leg.account,
+                "layer": leg.layer,
+                "currency": leg.currency,
+                "minor": leg.minor,
+                "amount": money(leg.minor, leg.currency),
+            }
+            for leg in one.entry.postings
+        ],
+        "context": one.context,
+    }
+
+
+def _order_json(state: "OrderState") -> Row:
+    import msgspec
+
+    return {
+        **msgspec.structs.asdict(state),
+        "total": state.total,
+        "due": state.due,
+        "granted": state.granted,
+        "refund_outstanding": state.refund_outstanding,
+        "released": state.released,
+    }
+
+
+def _order_table(state: "OrderState") -> Row:
+    def amount(minor: int) -> str:
+        return f"{money(minor, state.currency)} {state.currency}" if state.currency else str(minor)
+
+    lines = "\n".join(
+        f"{line_id}: {line.live} × {line.line.unit_price} {line.line.sku} = {amount(line.charged)}"
+        for line_id, line in state.lines.items()
+    )
+    return {
+        "order": state.order_id,
+        "state": state.lifecycle.value,
+        "buyer": state.buyer_ref,
+        "channel": state.channel,
+        "lines": lines,
+        "total": amount(state.total),
+        "due": amount(state.due),
+        "payments": "\n".join(f"{key}: {amount(value)}" for key, value in state.payments.items()),
+        "granted": amount(state.granted),
+        "refund outstanding": amount(state.refund_outstanding),
+        "released": amount(state.released),
+        "holds": ", ".join(state.holds),
+        "open anomalies": ", ".join(state.anomalies),
+    }
+
+
+_PAYMENT_FIELDS: Final = (
+    *("authorised", "authorised_adjustment", "voided", "authorisation_expired", "captured"),
+    *("capture_in_flight", "void_in_flight", "capturable", "refunded", "refund_in_flight"),
+    *("refundable", "chargeback_open", "chargeback_lost"),
+)
+
+
+def _payment_json(state: "PaymentState") -> Row:
+    import msgspec
+
+    derived = {name: getattr(state, name) for name in _PAYMENT_FIELDS}
+    return {
+        **msgspec.structs.asdict(state),
+        # A set has no order of its own; the same answer must always be the same bytes.
+        "kept": sorted(state.kept),
+        "lifecycle": state.lifecycle,
+        **derived,
+    }
+
+
+def _payment_table(state: "PaymentState") -> Row:
+    def amount(minor: int) -> str:
+        return f"{money(minor, state.currency)} {state.currency}" if state.currency else str(minor)
+
+    operations = "\n".join(
+        f"{one.op_id}: {one.kind.value} {amount(one.amount)} {one.status.value}"
+        for one in state.operations.values()
+    )
+    return {
+        "payment": state.payment_id,
+        "order": state.order_id,
+        "state": str(state.lifecycle),
+        "provider": state.provider,
+        "amount": amount(state.amount),
+        **{
+            name.replace("_", " "): amount(getattr(state, name))
+            for name in _PAYMENT_FIELDS
+            if getattr(state, name)
+        },
+        "operations": operations,
+        "open anomalies": ", ".join(state.anomalies),
+    }

@@ -1,0 +1,63 @@
+"""
+From a location to what stands there: the event store of a book, and the schema it needs.
+
+Drivers are imported only for the engine at hand.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from orderledger.config import Location
+from orderledger.ledger.errors import InvalidInput, NotFound
+from orderledger.ledger.migrate import Migration
+from orderledger.ledger.ports import EventStore
+from orderledger.ledger.read_ports import JournalStore
+
+
+def open_store(location: Location, *, must_exist: bool = False) -> EventStore:
+    """
+    Open the event store of a book; a SQLite file is created and prepared when absent.
+
+    With ``must_exist`` a file that is absent is NotFound: a mistyped path must not make a book.
+    """
+    if location.engine == "sqlite":
+        if must_exist and not Path(location.path).exists():
+            raise NotFound(
+                f"there is no file {location.path}; `orderledger migrate` creates it",
+                path=location.path,
+            )
+        from orderledger.ledger.stores.sqlite import SqliteStore
+
+        return SqliteStore(location.path, location.book)
+    try:
+        from orderledger.ledger.stores.postgres import PostgresStore
+    except ModuleNotFoundError as error:
+        raise _without_driver() from error
+    return PostgresStore(location.url, location.book)
+
+
+def open_journal(store: EventStore) -> JournalStore:
+    """Open the rows of the balance model beside a store's events; close them before the store."""
+    from orderledger.ledger.stores.journals import journal_of
+
+    return journal_of(store)
+
+
+def prepare(location: Location) -> Sequence[Migration]:
+    """
+    Apply the migrations that the database lacks and return them, in order.
+
+    Safe to call again and from several processes at once.
+    """
+    from orderledger.ledger.stores.prepare import migrate
+
+    try:
+        return migrate(location.engine, location.path or location.url)
+    except ModuleNotFoundError as error:
+        raise _without_driver() from error
+
+
+def _without_driver() -> InvalidInput:
+    return InvalidInput(
+        "PostgreSQL needs psycopg: install orderledger with the extra, orderledger[postgres]"
+    )

@@ -1,0 +1,220 @@
+"""
+Everything that reads a book and writes nothing to it: states, histories, balances, verification.
+
+The balance model's own rows are the exception: reading balances catches them up with the log.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from orderledger.databases import open_journal
+from orderledger.ledger import streams
+from orderledger.ledger.codec import decode_event
+from orderledger.ledger.errors import NotFound
+from orderledger.ledger.folds import fold_of
+from orderledger.ledger.journal import Layer
+from orderledger.ledger.orders import OrderState
+from orderledger.ledger.payments import PaymentState
+from orderledger.ledger.ports import EventStore
+from orderledger.ledger.read_ports import AccountTotal, JournalStore
+from orderledger.projections.balances import (
+    Account,
+    Balances,
+    JournalEntry,
+    JournalFilter,
+    Statement,
+    StatementRequest,
+    TrialBalance,
+)
+from orderledger.projections.base import CheckpointDiverged
+from orderledger.replay import history as _history
+from orderledger.replay.findings import Finding
+from orderledger.replay.history import RecordedEvent
+from orderledger.replay.verify import Progress, silent, verify
+from orderledger.replay.verify_journal import verify_journal
+
+
+class BookStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Where a book stands, from a handful of small reads.
+
+    ``balances_position`` is how far the balance model is and ``balances_lag`` how many events it
+    lacks: it catches up when it is read. Where it belongs to another history both are None and
+    ``balances_error`` says so.
+    """
+
+    book: str
+    head: int
+    recorded_at: datetime | None
+    pending: int
+    constrained_accounts: int
+    balances_position: int | None
+    balances_lag: int | None
+    balances_error: str | None = None
+
+
+class Reading:
+    """
+    The reading side of one book, on its event store. Safe to share between threads.
+
+    ``journal`` is where the balance model keeps its rows; by default it stands in the same
+    database. Balances, journals and statements take ``effective_to`` (what had happened by then)
+    and ``recorded_to`` (what was known by then), both inclusive.
+    """
+
+    def __init__(self, store: EventStore, journal: JournalStore | None = None) -> None:
+        self._store: Final = store
+        self._journal = journal
+        self._balances: Balances | None = None
+        self._lock: Final = threading.Lock()
+
+    # -- entities ------------------------------------------------------------------------------
+
+    def order(self, order_id: str) -> OrderState:
+        """Return the order folded from its events as committed now; raises NotFound."""
+        state: OrderState = self._folded(streams.order(order_id), "order", order_id)
+        return state
+
+    def payment(self, payment_id: str) -> PaymentState:
+        """Return the payment folded from its events as committed now; raises NotFound."""
+        state: PaymentState = self._folded(streams.payment(payment_id), "payment", payment_id)
+        return state
+
+    def history(self, stream: str) -> Iterator[RecordedEvent]:
+        """Iterate over one stream's events in order, in constant memory; none if it has none."""
+        return _history.history(self._store, stream)
+
+    def order_history(self, order_id: str) -> Iterator[RecordedEvent]:
+        """
+        Iterate over the events of an order and of its payments, fulfilments and returns.
+
+        In log order; raises NotFound.
+        """
+        return _history.order_history(self._store, order_id)
+
+    def payment_history(self, payment_id: str) -> Iterator[RecordedEvent]:
+        """Iterate over a payment's events in order; raises NotFound."""
+        return _history.payment_history(self._store, payment_id)
+
+    def _folded(self, stream: str, kind: str, entity_id: str) -> Any:
+        fold = fold_of(stream)
+        state, version = fold.initial, 0
+        for row in self._store.stream(stream):
+            state, version = fold.apply(state, decode_event(row.topic, row.payload)), row.version
+        if not version:
+            raise NotFound(
+                f"book {self._store.book} has no {kind} {entity_id}", **{f"{kind}_id": entity_id}
+            )
+        return state
+
+    # -- balances ------------------------------------------------------------------------------
+
+    @property
+    def balances(self) -> Balances:
+        """The balance model, opened at first use."""
+        with self._lock:
+            if self._balances is None:
+                if self._journal is None:
+                    self._journal = open_journal(self._store)
+                self._balances = Balances(self._store, self._journal)
+            return self._balances
+
+    def balance(
+        self,
+        account: str,
+        currency: str = "",
+        *,
+        effective_to: datetime | None = None,
+        recorded_to: datetime | None = None,
+        layer: Layer = Layer.POSTED,
+    ) -> dict[str, int]:
+        """Return signed minor units per currency, debit positive; see ``Balances.balance``."""
+        return self.balances.balance(
+            account, currency, effective_to=effective_to, recorded_to=recorded_to, layer=layer
+        )
+
+    def balances_below(
+        self,
+        prefix: str,
+        *,
+        effective_to: datetime | None = None,
+        recorded_to: datetime | None = None,
+        layer: Layer = Layer.POSTED,
+    ) -> Sequence[AccountTotal]:
+        """Return the balances of an account and all below it; see ``Balances.balances_below``."""
+        return self.balances.balances_below(
+            prefix, effective_to=effective_to, recorded_to=recorded_to, layer=layer
+        )
+
+    def trial_balance(
+        self,
+        *,
+        effective_to: datetime | None = None,
+        recorded_to: datetime | None = None,
+        layer: Layer = Layer.POSTED,
+    ) -> TrialBalance:
+        """Return every account whose balance is not zero, and the column sums."""
+        return self.balances.trial_balance(
+            effective_to=effective_to, recorded_to=recorded_to, layer=layer
+        )
+
+    def accounts(
+        self, prefix: str = "", *, recorded_to: datetime | None = None
+    ) -> Sequence[Account]:
+        """Return every account in use, or those at and below a prefix, by name."""
+        return self.balances.accounts(prefix, recorded_to=recorded_to)
+
+    def journal(self, wanted: JournalFilter | None = None) -> Iterator[JournalEntry]:
+        """Iterate over journal entries in log order, in constant memory."""
+        return self.balances.journal(wanted or JournalFilter())
+
+    def statement(self, wanted: StatementRequest) -> Statement:
+        """Return an account's statement: opening + lines = closing over [start, end)."""
+        return self.balances.statement(wanted)
+
+    def rebuild_balances(self) -> int:
+        """Delete the balance model and make it again from the events; returns its position."""
+        return self.balances.rebuild()
+
+    # -- the whole book --------------------------------------------------------------------------
+
+    def status(self) -> BookStatus:
+        """Return where the book stands; cheap at any size, and catches nothing up."""
+        position: int | None = 0
+        problem: str | None = None
+        try:
+            checkpoint = self.balances.checkpoint()
+            position = checkpoint.position if checkpoint is not None else 0
+        except CheckpointDiverged as error:
+            position, problem = None, error.message
+        # After the checkpoint, so that a writer in between cannot make the lag negative.
+        head = self._store.head()
+        return BookStatus(
+            book=self._store.book,
+            head=head.size,
+            recorded_at=head.recorded_at,
+            pending=self._store.pending(),
+            constrained_accounts=len(self._store.constraints().accounts),
+            balances_position=position,
+            balances_lag=None if position is None else head.size - position,
+            balances_error=problem,
+        )
+
+    def verify(self, progress: Progress = silent) -> Iterator[Finding]:
+        """
+        Yield everything that is wrong with the stored events and with the balance model.
+
+        Read-only and in constant memory; a sound book yields nothing.
+        """
+        yield from verify(self._store, progress)
+        yield from verify_journal(self._store, self.balances, progress)
+
+    def close(self) -> None:
+        """Release what this object opened; the event store belongs to its owner."""
+        with self._lock:
+            if self._balances is not None:
+                self._balances.close()

@@ -1,0 +1,1 @@
+"""Read models that can be thrown away and built again from the log."""

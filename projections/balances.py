@@ -1,0 +1,381 @@
+"""
+Balances, the trial balance, the journal and statements of one book, on both clocks.
+
+``recorded_to`` asks what was known then, ``effective_to`` what had happened by then; both are
+inclusive and either may be left out. Every answer is as of one position of the log: the model
+catches up with the head first, and later events do not leak into the answer.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from orderledger.ledger.accounts import check, classify
+from orderledger.ledger.errors import InvalidInput, OrderLedgerError
+from orderledger.ledger.journal import Layer, decode_entry
+from orderledger.ledger.ports import EventStore, StoredEvent
+from orderledger.ledger.read_ports import (
+    AccountTotal,
+    Checkpoint,
+    JournalLine,
+    JournalStore,
+    LineSelection,
+)
+
+from .balance_answers import (
+    Account,
+    CurrencyTotal,
+    EntryLine,
+    JournalEntry,
+    JournalFilter,
+    Statement,
+    StatementLine,
+    StatementRequest,
+    TrialBalance,
+    TrialBalanceRow,
+)
+from .base import CATCH_UP_EVENTS, Follower, position_at
+
+PAGE_LINES: Final = 1_000
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class LineProjector:
+    """One row per posting of an event, with both clocks."""
+
+    @property
+    def name(self) -> str:
+        """The name under which the checkpoint is kept."""
+        return "balances"
+
+    @property
+    def version(self) -> int:
+        """Raised whenever old events would give other lines."""
+        return 1
+
+    def project(self, event: StoredEvent) -> Sequence[JournalLine]:
+        """Return the journal lines of a sequenced event; most events have none."""
+        if not event.postings:
+            return ()
+        if event.position is None or event.recorded_at is None:
+            raise ValueError(f"event {event.event_id} has no position yet")
+        try:
+            legs = decode_entry(event.postings).postings
+        except OrderLedgerError as error:
+            raise type(error)(
+                f"{error.message} (stream {event.stream}, version {event.version}, "
+                f"position {event.position})",
+                **error.facts,
+            ) from error
+        return [
+            JournalLine(
+                event.position,
+                number,
+                leg.account,
+                leg.currency,
+                leg.layer,
+                leg.minor,
+                event.occurred_at,
+                event.recorded_at,
+            )
+            for number, leg in enumerate(legs, 1)
+        ]
+
+
+class Balances:
+    """Answers about one book's accounts; catches up with the log before each answer."""
+
+    def __init__(self, events: EventStore, journal: JournalStore) -> None:
+        self._events: Final = events
+        self._journal: Final = journal
+        self._follower: Final = Follower[JournalLine](events, journal, LineProjector())
+
+    def catch_up(self, *, batch_events: int = CATCH_UP_EVENTS) -> int:
+        """Bring the model up to the head and return that position; see ``Follower.catch_up``."""
+        return self._follower.catch_up(batch_events=batch_events)
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Return how far the model is; raises CheckpointDiverged."""
+        return self._follower.verified()
+
+    def rebuild(self) -> int:
+        """Delete the model and make it again from the events; returns the position reached."""
+        return self._follower.rebuild()
+
+    def balance(
+        self,
+        account: str,
+        currency: str = "",
+        *,
+        effective_to: datetime | None = None,
+        recorded_to: datetime | None = None,
+        layer: Layer = Layer.POSTED,
+    ) -> dict[str, int]:
+        """
+        Return the account's balance per currency, in signed minor units, debit positive.
+
+        An account that was not posted to by then has none; with ``currency`` the result always has
+        that one, zero if need be.
+        """
+        selection = LineSelection(
+            until=self._until(recorded_to),
+            account=check(account),
+            currency=currency,
+            layer=layer,
+            effective_to=_aware(effective_to),
+        )
+        found = {total.currency: total.minor for total in self._journal.totals(selection)}
+        return {currency: 0, **found} if currency else found
+
+    def balances_below(
+        self,
+        prefix: str,
+        *,
+        effective_to: datetime | None = None,
+        recorded_to: datetime | None = None,
+        layer: Layer = Layer.POSTED,
+    ) -> Sequence[AccountTotal]:
+        """
+        Return the balances of an account and all accounts below it, zero ones included.
+
+        ``prefix`` is whole segments: ``liabilities:seller`` or only ``liabilities``. Sorted by
+        account and currency.
+        """
+        return self._journal.totals(
+            LineSelection(
+                until=self._until(recorded_to),
+                below=prefix,
+                layer=layer,
+                effective_to=_aware(effective_to),
+            )
+        )
+
+    def trial_balance(
+        self,
+        *,
+        effective_to: datetime | None = None,
+        recorded_to: datetime | None = None,
+        layer: Layer = Layer.POSTED,
+    ) -> TrialBalance:
+        """Return every account whose balance is not zero, and the sums; see ``TrialBalance``."""
+        until = self._until(recorded_to)
+        selection = LineSelection(until=until, layer=layer, effective_to=_aware(effective_to))
+        rows: list[TrialBalanceRow] = []
+        sums: dict[str, tuple[int, int]] = {}
+        for total in self._journal.totals(selection):
+            debit, credit = max(total.minor, 0), max(-total.minor, 0)
+            before = sums.get(total.currency, (0, 0))
+            sums[total.currency] = (before[0] + debit, before[1] + credit)
+            if total.minor:
+                rows.append(
+                    TrialBalanceRow(
+                        account=total.account,
+                        currency=total.currency,
+                        debit=debit,
+                        credit=credit,
+                    )
+                )
+        return TrialBalance(
+            position=until,
+            recorded_to=recorded_to,
+            effective_to=effective_to,
+            layer=layer,
+            rows=tuple(rows),
+            totals=tuple(
+                CurrencyTotal(currency=currency, debit=debit, credit=credit)
+                for currency, (debit, credit) in sorted(sums.items())
+            ),
+        )
+
+    def accounts(
+        self, prefix: str = "", *, recorded_to: datetime | None = None
+    ) -> Sequence[Account]:
+        """Return every account in use, or those below a prefix, by name. Both layers count."""
+        selection = LineSelection(until=self._until(recorded_to), below=prefix)
+        return [
+            Account(
+                account=use.account,
+                side=classify(use.account).side,
+                must_be_zero=classify(use.account).must_be_zero,
+                line_count=use.line_count,
+                first_effective_at=use.first_effective_at,
+                last_effective_at=use.last_effective_at,
+                first_position=use.first_position,
+                last_position=use.last_position,
+            )
+            for use in self._journal.uses(selection)
+        ]
+
+    def journal(self, wanted: JournalFilter) -> Iterator[JournalEntry]:
+        """
+        Iterate over entries in log order, a page at a time, in constant memory.
+
+        An entry that touches the account is given whole, with its other legs.
+        """
+        until = self._until(wanted.recorded_to)
+        if wanted.last_position is not None:
+            until = min(until, wanted.last_position)
+        selection = LineSelection(
+            until=until,
+            account=check(wanted.account) if wanted.account else "",
+            effective_from=_aware(wanted.effective_from),
+            effective_to=_aware(wanted.effective_to),
+        )
+        after = (max(wanted.first_position, 1), 0)
+        while True:
+            page = self._journal.lines(selection, after, PAGE_LINES)
+            positions = sorted({line.position for line in page})
+            for event in self._events_at(positions):
+                yield _entry(event)
+            if len(page) < PAGE_LINES:
+                return
+            # The rest of the last entry's lines may stand on the next page; it is given already.
+            after = (page[-1].position + 1, 0)
+
+    def statement(self, wanted: StatementRequest) -> Statement:
+        """Return the statement of one account; its lines are held in memory."""
+        if wanted.end < wanted.start:
+            raise InvalidInput(
+                f"a statement from {wanted.start} to {wanted.end} ends before it starts",
+                start=str(wanted.start),
+                end=str(wanted.end),
+            )
+        start, end = _required(wanted.start), _required(wanted.end)
+        until = self._until(wanted.recorded_to)
+        recorded_to = wanted.recorded_to or self._recorded_at(until)
+        whole = LineSelection(
+            until=until,
+            account=check(wanted.account),
+            currency=wanted.currency,
+            layer=wanted.layer,
+            effective_to=start - _MICROSECOND,
+        )
+        opening = sum(total.minor for total in self._journal.totals(whole))
+        balance = opening
+        lines: list[StatementLine] = []
+        # [start, end): the bounds of a selection are inclusive and instants have microseconds.
+        selection = msgspec.structs.replace(
+            whole, effective_from=start, effective_to=end - _MICROSECOND
+        )
+        for line in self._lines_by_effect(selection):
+            balance += line.minor
+            lines.append(
+                StatementLine(
+                    position=line.position,
+                    line_no=line.line_no,
+                    effective_at=line.effective_at,
+                    recorded_at=line.recorded_at,
+                    minor=line.minor,
+                    balance=balance,
+                )
+            )
+        return Statement(
+            account=wanted.account,
+            currency=wanted.currency,
+            layer=wanted.layer,
+            start=wanted.start,
+            end=wanted.end,
+            recorded_to=recorded_to,
+            opening=opening,
+            lines=tuple(lines),
+            closing=balance,
+        )
+
+    def lines(self, *, until: int) -> Iterator[JournalLine]:
+        """Iterate over the stored lines up to a position, without catching up: for verification."""
+        after = (0, 0)
+        while True:
+            page = self._journal.lines(LineSelection(until=until), after, PAGE_LINES)
+            yield from page
+            if len(page) < PAGE_LINES:
+                return
+            after = (page[-1].position, page[-1].line_no)
+
+    def close(self) -> None:
+        """Release the journal's connections; the event store belongs to the caller."""
+        self._journal.close()
+
+    def _until(self, recorded_to: datetime | None) -> int:
+        head = self.catch_up()
+        if recorded_to is None:
+            return head
+        return min(head, position_at(self._events, _required(recorded_to)))
+
+    def _recorded_at(self, position: int) -> datetime | None:
+        found = self._events.read(position - 1, until=position, limit=1) if position else ()
+        return found[0].recorded_at if found else None
+
+    def _lines_by_effect(self, selection: LineSelection) -> Iterator[JournalLine]:
+        after: tuple[datetime, int, int] | None = None
+        while True:
+            page = self._journal.lines_by_effect(selection, after, PAGE_LINES)
+            yield from page
+            if len(page) < PAGE_LINES:
+                return
+            after = (page[-1].effective_at, page[-1].position, page[-1].line_no)
+
+    def _events_at(self, positions: Sequence[int]) -> Iterator[StoredEvent]:
+        """Read events in runs: neighbours in one query, without reading far more than is wanted."""
+        wanted = set(positions)
+        start = 0
+        while start < len(positions):
+            stop = start + 1
+            while stop < len(positions) and positions[stop] - positions[stop - 1] <= _RUN_GAP:
+                stop += 1
+            first, last = positions[start], positions[stop - 1]
+            for event in self._events.read(first - 1, until=last, limit=last - first + 1):
+                if event.position in wanted:
+                    yield event
+            start = stop
+
+
+_RUN_GAP: Final = 8
+"""Positions between two wanted events that cost less to read along than a query of their own."""
+
+
+def _entry(event: StoredEvent) -> JournalEntry:
+    if event.position is None or event.recorded_at is None:
+        raise ValueError(f"event {event.event_id} has no position yet")
+    return JournalEntry(
+        position=event.position,
+        recorded_at=event.recorded_at,
+        effective_at=event.occurred_at,
+        stream=event.stream,
+        version=event.version,
+        topic=event.topic,
+        lines=tuple(
+            EntryLine(leg.account, leg.currency, leg.layer, leg.minor)
+            for leg in decode_entry(event.postings).postings
+        ),
+    )
+
+
+def _aware(instant: datetime | None) -> datetime | None:
+    return None if instant is None else _required(instant)
+
+
+def _required(instant: datetime) -> datetime:
+    if instant.tzinfo is None:
+        raise InvalidInput(
+            f"the instant {instant.isoformat()} has no time zone; give one, for example UTC",
+            instant=instant.isoformat(),
+        )
+    return instant
+
+
+__all__ = [
+    "Account",
+    "Balances",
+    "CurrencyTotal",
+    "EntryLine",
+    "JournalEntry",
+    "JournalFilter",
+    "LineProjector",
+    "Statement",
+    "StatementLine",
+    "StatementRequest",
+    "TrialBalance",
+    "TrialBalanceRow",
+]

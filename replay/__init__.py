@@ -1,0 +1,1 @@
+"""Fold, upcast, rebuild, verify and export what the log already holds."""

@@ -1,0 +1,1 @@
+"""Saved states of long streams, always checkable against their fold."""

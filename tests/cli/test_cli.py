@@ -1,0 +1,339 @@
+"""Every command of the command line, against committed output of a book with fixed ids."""
+
+import json
+import os
+import re
+import shlex
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from orderledger import cli, cli_output
+from orderledger.ledger.errors import (
+    EXIT_STATUS,
+    ConcurrencyConflict,
+    CorruptEvent,
+    DatabaseFull,
+    InvalidMoney,
+    NotFound,
+    Reason,
+    Rejected,
+    SchemaMismatch,
+)
+from tests.cli.seeded_book import seed
+from tests.seeding import sqlite_store
+from tests.source_tree import ROOT
+
+GOLDEN = ROOT / "tests" / "golden" / "cli"
+UPDATE = "ORDERLEDGER_UPDATE_GOLDEN"
+COMMANDS = {
+    "status": "status",
+    "order-show": "order show o1",
+    "order-history": "order history o1",
+    "payment-show": "payment show p1",
+    "payment-history": "payment history p1",
+    "account-balance": "account balance assets:psp:adyen",
+    "account-balance-held": "account balance liabilities:escrow:o1 --layer held",
+    "account-balance-below": "account balance assets: --effective-to 2026-01-06",
+    "account-balance-known": (
+        "account balance assets:psp:adyen --recorded-to 2026-01-01T12:00:06Z --currency USD"
+    ),
+    "account-list": "account list",
+    "account-list-below": "account list liabilities",
+    "account-statement": (
+        "account statement assets:psp:adyen --currency USD --from 2026-01-06 --to 2026-02-01"
+    ),
+    "trial-balance": "trial-balance",
+    "trial-balance-then": "trial-balance --effective-to 2026-01-06 --recorded-to 2026-01-01",
+    "trial-balance-held": "trial-balance --layer held",
+    "journal": "journal",
+    "journal-account": "journal --account assets:psp:adyen --from 9 --to 2026-01-31",
+    "verify": "verify",
+    "projection-rebuild": "projection rebuild balances",
+    "projection-rebuild-yes": "projection rebuild balances --yes",
+    "migrate": "migrate",
+    "config-show": "config show",
+}
+
+
+@pytest.fixture
+def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the seeded book as book.db in the current directory, named by the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ORDERLEDGER_URL", "sqlite:///book.db")
+    monkeypatch.delenv("ORDERLEDGER_BOOK", raising=False)
+    store = sqlite_store(tmp_path / "book.db")
+    seed(store)
+    store.close()
+    return tmp_path / "book.db"
+
+
+def run(line: str) -> Result:
+    """Run a command line in this process."""
+    return CliRunner().invoke(cli.main, shlex.split(line), prog_name="orderledger")
+
+
+def _transcript(line: str) -> str:
+    parts = []
+    for form in ("--table", "--json"):
+        done = run(f"{line} {form}")
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        stdout = "".join(text.rstrip() + "\n" for text in done.stdout.splitlines())
+        # Another migration is no other answer.
+        stdout = re.sub(r'(schema_version"?:? +)\d+', r"\1N", stdout)
+        parts.append(f"$ orderledger {line} {form}\n{stdout}{done.stderr}[{done.exit_code}]\n")
+    return "\n".join(parts)
+
+
+@pytest.mark.usefixtures("book")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_output_is_as_committed(name: str) -> None:
+    """Catches an answer, a column or a field that changed without anybody looking."""
+    path = GOLDEN / f"{name}.txt"
+    found = _transcript(COMMANDS[name])
+    if os.environ.get(UPDATE):
+        path.write_text(found, "utf-8")
+    assert found == path.read_text("utf-8"), f"set {UPDATE}=1 to accept the new output"
+
+
+def _leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            yield from _leaves(child, (*path, name))
+    else:
+        yield path
+
+
+ELSEWHERE = {("demo",), ("import", "online-retail"), ("schema", "export"), ("version",)}
+
+
+def test_every_command_has_committed_output() -> None:
+    """Catches a command that nobody has ever run in a test."""
+    tested = {tuple(line.split()[: len(path)]) for line in COMMANDS.values() for path in _all()}
+    assert set(_all()) - tested == ELSEWHERE
+
+
+def _all() -> list[tuple[str, ...]]:
+    return list(_leaves(cli.main))
+
+
+@pytest.mark.usefixtures("book")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_json_can_be_read(name: str) -> None:
+    """Catches a comma or a line of talk that ends up inside the JSON."""
+    json.loads(run(f"{COMMANDS[name]} --json").stdout)
+
+
+@pytest.mark.usefixtures("book")
+def test_output_that_is_no_terminal_is_json() -> None:
+    """Catches a pipe that receives a table drawn with box characters."""
+    assert run("trial-balance").stdout == run("trial-balance --json").stdout
+
+
+@pytest.mark.usefixtures("book")
+def test_quiet_says_nothing_but_the_answer() -> None:
+    """Catches talk that a cron job mails every night."""
+    assert run("verify").stderr == "sound: no findings\n"
+    assert run("verify --quiet").stderr == ""
+
+
+ERRORS = {
+    "order show nope": (1, "error: book main has no order nope\n"),
+    "order history nope": (1, "error: book main has no order nope\n"),
+    "payment show nope": (1, "error: book main has no payment nope\n"),
+    "account balance assets:nope": (1, "error: no account assets:nope was ever posted to\n"),
+    "journal --account x": (2, "error: account 'x' is not root:segment"),
+    "status --url nonsense": (2, "error: cannot open 'nonsense'"),
+    "status --url sqlite:///absent.db": (1, "error: there is no file absent.db"),
+    "status --book Ä": (2, "error: book name 'Ä' must be"),
+    "order show": (2, "error: Missing argument 'ID'."),
+    "unknown": (2, "error: No such command 'unknown'."),
+    "status --nope": (2, "error: No such option"),
+    "trial-balance --effective-to soon": (2, "error: Invalid value for '--effective-to': 'soon'"),
+    "journal --from soon": (2, "error: Invalid value: 'soon' is no instant"),
+    "projection rebuild orders": (2, "error: Invalid value for"),
+}
+
+
+@pytest.mark.usefixtures("book")
+@pytest.mark.parametrize("line", ERRORS)
+def test_an_error_is_one_clear_line_and_a_status(line: str) -> None:
+    """Catches a traceback, a status of 0 for a failure, or an error on stdout."""
+    done = run(line)
+    status, message = ERRORS[line]
+    assert done.stderr.startswith(message), done.stderr
+    assert done.stdout == ""
+    assert done.exit_code == status
+    assert "Traceback" not in done.output
+
+
+def test_a_noun_alone_shows_its_verbs() -> None:
+    """Catches a group that answers a half command with one garbled line, or with success."""
+    done = run("order")
+    assert "  history" in done.output
+    assert "error:" not in done.output
+    assert done.exit_code == 2
+
+
+def test_text_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Catches a buyer's name that clears the screen of whoever looks at the order."""
+    session = cli_output.Session(url=None, book=None, is_json=False, is_quiet=False)
+    session.record({"buyer": "a\x1b[2Jb\x9bc\nd"})
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "\x9b" not in shown
+
+
+def test_exit_status_is_that_of_the_nearest_class() -> None:
+    """Catches a conflict that a script takes for a refusal."""
+    expected = {
+        Rejected(Reason.WRONG_STATE, "no"): 1,
+        NotFound("no"): 1,
+        InvalidMoney("no"): 2,
+        ConcurrencyConflict("s", 1, 2): 3,
+        DatabaseFull("no"): 4,
+        SchemaMismatch("no"): 4,
+        CorruptEvent("no"): 1,
+    }
+    assert {type(e): cli_output.exit_status(e) for e in expected} == {
+        type(error): status for error, status in expected.items()
+    }
+    assert set(EXIT_STATUS.values()) == {1, 2, 3, 4}
+
+
+def test_findings_are_status_1_and_a_broken_run_is_2(book: Path) -> None:
+    """Catches a nightly verification that reports success on a book that was tampered with."""
+    with sqlite3.connect(book) as connection:
+        connection.execute("DROP TRIGGER events_no_update")
+        connection.execute("UPDATE events SET context = replace(context, '7', '8')")
+    connection.close()
+    found = run("verify")
+    assert found.exit_code == 1
+    assert {one["code"] for one in json.loads(found.stdout)} == {"leaf_hash_wrong"}
+    assert re.fullmatch(r"findings: \d+ leaf_hash_wrong\n", found.stderr)
+    assert run("verify --url sqlite:///absent.db").exit_code == 2
+    book.write_bytes(b"not a database, but long enough to have a header" * 100)
+    assert run("verify").exit_code == 2
+
+
+def test_a_model_of_another_history_is_named(book: Path) -> None:
+    """Catches a status that hides why no balance can be read, or a rebuild that does not help."""
+    assert run("trial-balance").exit_code == 0
+    with sqlite3.connect(book) as connection:
+        connection.execute("UPDATE projection_checkpoints SET position = 99")
+    connection.close()
+    broken = run("trial-balance")
+    assert (broken.exit_code, broken.stdout) == (1, "")
+    assert "orderledger projection rebuild balances" in broken.stderr
+    status = json.loads(run("status").stdout)
+    assert status["balances_position"] is None
+    assert "beyond the head" in status["balances_error"]
+    assert run("projection rebuild balances --yes").exit_code == 0
+    assert run("trial-balance").exit_code == 0
+
+
+@pytest.mark.usefixtures("book")
+def test_passwords_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a password in a screenshot or a log."""
+    monkeypatch.setenv("ORDERLEDGER_URL", "postgresql://shop:s3cret@db.example/shop")
+    shown = run("config show").stdout
+    assert "s3cret" not in shown
+    assert "postgresql://shop:***@db.example/shop" in shown
+
+
+def test_reading_does_not_create_a_book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a typing error in a path that answers with an empty, healthy new book."""
+    monkeypatch.chdir(tmp_path)
+    assert run("status --url sqlite:///typo.db").exit_code == 1
+    assert list(tmp_path.iterdir()) == []
+    made = run("migrate --url sqlite:///new.db --json")
+    assert json.loads(made.stdout)[0]["number"] == 1
+    assert json.loads(run("migrate --url sqlite:///new.db").stdout) == []
+    assert run("status --url sqlite:///new.db").exit_code == 0
+
+
+def test_schemas_are_exported_and_checked(tmp_path: Path) -> None:
+    """Catches an export that misses a type, or a check that passes on stale files."""
+    directory = tmp_path / "schemas"
+    assert run(f"schema export --check {directory}").exit_code == 1
+    assert run(f"schema export {directory}").exit_code == 0
+    assert run(f"schema export --check {directory}").exit_code == 0
+    assert run(f"schema export {directory}").stdout == "[]\n"
+    schema = json.loads((directory / "events" / "payment.captured.v1.json").read_text())
+    assert schema["title"] == "payment.captured.v1"
+    (directory / "events" / "payment.captured.v1.json").write_text("{}")
+    (directory / "events" / "payment.invented.v1.json").write_text("{}")
+    (directory / "commands" / "PlaceOrder.json").unlink()
+    checked = run(f"schema export --check {directory}")
+    assert checked.exit_code == 1
+    assert [one["file"] for one in json.loads(checked.stdout)] == [
+        "commands/PlaceOrder.json is missing",
+        "events/payment.captured.v1.json differs",
+        "events/payment.invented.v1.json belongs to no event or command",
+    ]
+    assert run(f"schema export {directory}").exit_code == 0
+    assert run(f"schema export --check {directory}").exit_code == 0
+
+
+def test_version_names_package_and_storage() -> None:
+    """Catches a version that a bug report cannot be matched with."""
+    found = json.loads(run("version").stdout)
+    assert re.fullmatch(r"\d+\.\d+\.\d+", found["orderledger"])
+    assert found["schema_version_sqlite"] >= 2
+
+
+def _process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(Path(sys.executable).parent / "orderledger"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.usefixtures("book")
+def test_the_installed_program_runs() -> None:
+    """Catches an entry point that is wrong, though every command works in tests."""
+    found = _process("account", "balance", "assets:bank:main", "--json")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert json.loads(found.stdout)[0]["amount"] == "70.83"
+    missing = _process("order", "show", "nope")
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert missing.stderr == "error: book main has no order nope\n"
+    assert _process("--help").returncode == 0
+
+
+@pytest.mark.usefixtures("book")
+def test_a_closed_pipe_is_no_error() -> None:
+    """Catches a traceback after `orderledger journal | head -1`."""
+    program = Path(sys.executable).parent / "orderledger"
+    done = subprocess.run(
+        ["bash", "-c", f"{shlex.quote(str(program))} order history o1 | true"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
+
+
+def test_help_imports_no_engine() -> None:
+    """Catches an import that makes every `--help` and every completion slow."""
+    script = (
+        "import sys; from orderledger import cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'msgspec', 'rich', 'psycopg', 'sqlite3', 'eventsourcing', 'structlog'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
