@@ -4,7 +4,7 @@ Keeping an order's escrow slices in step with what its tenders hold in the escro
 
 from orderledger.ledger import recipes_order
 from orderledger.ledger.accounts import escrow
-from orderledger.ledger.escrow_shares import applied, follow, follow_coupons
+from orderledger.ledger.escrow_shares import applied, follow, follow_coupons, has_coupons
 from orderledger.ledger.events import Event
 from orderledger.ledger.journal import EMPTY, Entry
 from orderledger.ledger.money import allocate, cumulative_part
@@ -25,11 +25,11 @@ def escrow_balance(payment: PaymentState) -> int:
 
     Captured, less what refunds that were requested and did not fail took from escrow.
     """
-    account = escrow(payment.order_id) if payment.order_id else ""
     balance = payment.captured
     for op in payment.operations.values():
         if op.kind is not OperationKind.REFUND or op.is_reissue:
             continue
+        account = escrow(payment.order_id) if payment.order_id else ""
         amount = funded(op)
         if amount and op.funding:
             parts = allocate(amount, [part.amount for part in op.funding])
@@ -49,8 +49,9 @@ def follow_payment(order: OrderState, payment_id: str, payment: PaymentState) ->
     same Changes, it keeps the escrow account equal to Σ slices at every position.
     """
     events = _following(order, payment_id, payment)
-    after = applied(order, events)
-    return _changes(order, (*events, *follow_coupons(after)))
+    if has_coupons(order):
+        events = (*events, *follow_coupons(applied(order, events)))
+    return _changes(order, events)
 
 
 def _following(order: OrderState, payment_id: str, payment: PaymentState) -> tuple[Event, ...]:
@@ -89,7 +90,8 @@ def follow_all(order: OrderState, states: States) -> tuple[Change, ...]:
         new = follow(after, redemption_id, Escrowed(left))
         events.extend(new)
         after = applied(after, new)
-    events.extend(follow_coupons(after))
+    if has_coupons(order):
+        events.extend(follow_coupons(after))
     return _changes(order, tuple(events))
 
 
@@ -98,6 +100,9 @@ def _changes(order: OrderState, events: tuple[Event, ...]) -> tuple[Change, ...]
 
 
 def _entry(order: OrderState, event: Event) -> Entry:
+    if isinstance(event, FundsHeld | FundsReturned) and not (event.promo or event.paid_currency):
+        # The payment's own event posted it.
+        return EMPTY
     if isinstance(event, FundsHeld):
         return recipes_order.funds_held(order.order_id, event, order.currency)
     if isinstance(event, FundsReturned):

@@ -8,6 +8,7 @@ contradicting the order.
 
 from decimal import Decimal
 from enum import StrEnum
+from typing import ClassVar
 
 import msgspec
 
@@ -302,11 +303,15 @@ class SplitOrder(OrderCommand, frozen=True, kw_only=True):
 class RecordStockReserved(OrderCommand, frozen=True, kw_only=True):
     """Report units set aside."""
 
+    is_observation: ClassVar[bool] = True
+
     reservation: StockReservation
 
 
 class RecordStockReleased(OrderCommand, frozen=True, kw_only=True):
     """Report a reservation given up."""
+
+    is_observation: ClassVar[bool] = True
 
     reservation_id: str
     line_id: str
@@ -316,6 +321,8 @@ class RecordStockReleased(OrderCommand, frozen=True, kw_only=True):
 class RecordStockReservationFailed(OrderCommand, frozen=True, kw_only=True):
     """Report that units could not be set aside."""
 
+    is_observation: ClassVar[bool] = True
+
     reservation_id: str
     line_id: str
     quantity: int
@@ -324,6 +331,8 @@ class RecordStockReservationFailed(OrderCommand, frozen=True, kw_only=True):
 
 class RecordOrderCancelled(OrderCommand, frozen=True, kw_only=True):
     """Report a cancellation that happened elsewhere, even of goods already shipped."""
+
+    is_observation: ClassVar[bool] = True
 
     reason: str
     by: str
@@ -335,6 +344,8 @@ class RecordRefundGranted(OrderCommand, frozen=True, kw_only=True):
 
     ``currency`` is used when the order is unknown.
     """
+
+    is_observation: ClassVar[bool] = True
 
     refund_id: str
     amount: int
@@ -350,6 +361,8 @@ class RecordLatePayment(OrderCommand, frozen=True, kw_only=True):
 
     REFUND grants it back under ``refund_id``; REINSTATE needs ``stock_reservation``.
     """
+
+    is_observation: ClassVar[bool] = True
 
     payment_id: str
     op_id: str

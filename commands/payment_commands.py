@@ -5,6 +5,8 @@ Amounts are integer minor units of the payment's currency. Every operation has a
 caller; its idempotency key towards the provider is that id unless another is given.
 """
 
+from typing import ClassVar
+
 from orderledger.ledger import streams
 from orderledger.ledger.inbox_events import Observation
 from orderledger.ledger.instants import Instant
@@ -143,6 +145,8 @@ class ResolveOperation(OfPayment, frozen=True, kw_only=True):
     ``outcome`` is succeeded, declined or aborted; ``amount`` None: as requested.
     """
 
+    is_observation: ClassVar[bool] = True
+
     op_id: str
     outcome: Outcome
     actor: str
@@ -207,6 +211,8 @@ class RecordOutcome(OfPayment, frozen=True, kw_only=True):
     provider's own order of its reports, ``attempt`` its own count of attempts.
     """
 
+    is_observation: ClassVar[bool] = True
+
     op_id: str = ""
     kind: OperationKind | None = None
     provider_ref: str = ""
@@ -268,6 +274,8 @@ class RecordProviderOperation(OfPayment, frozen=True, kw_only=True):
     known to the report. If an operation with the same reference is known, it is that one.
     """
 
+    is_observation: ClassVar[bool] = True
+
     kind: OperationKind
     provider_ref: str
     amount: int
@@ -284,6 +292,8 @@ class RecordProviderOperation(OfPayment, frozen=True, kw_only=True):
 class RecordProviderCapture(OfPayment, frozen=True, kw_only=True):
     """Report a capture that nobody here requested (captured by the provider, or in its console)."""
 
+    is_observation: ClassVar[bool] = True
+
     provider_ref: str
     amount: int
     currency: str
@@ -295,12 +305,16 @@ class RecordProviderCapture(OfPayment, frozen=True, kw_only=True):
 class RecordAuthorisationExpired(OfPayment, frozen=True, kw_only=True):
     """Report that the provider let an authorisation expire. ``auth_op`` "": the only one."""
 
+    is_observation: ClassVar[bool] = True
+
     auth_op: str = ""
     provider_ref: str = ""
 
 
 class RecordObservation(Command, frozen=True, kw_only=True):
     """Report an interpreted observation as it is; the other reports are written as this one."""
+
+    is_observation: ClassVar[bool] = True
 
     observation: Observation
 
@@ -315,6 +329,8 @@ class ReceiveNotification(Command, frozen=True, kw_only=True):
     ``interpreted`` None: it could not be understood. ``body_sha256`` is the hex hash of the raw
     body, ``raw_ref`` where its encrypted copy lies.
     """
+
+    is_observation: ClassVar[bool] = True
 
     provider: str
     notification_id: str
@@ -342,6 +358,8 @@ class RetryNotification(Command, frozen=True, kw_only=True):
 
     ``payment_id`` is for a notification that names none: found out since, from its references.
     """
+
+    is_observation: ClassVar[bool] = True
 
     provider: str
     notification_id: str

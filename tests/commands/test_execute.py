@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from orderledger.commands.account_commands import ConstrainAccount
+from orderledger.commands.account_commands import ConstrainAccount, RecordSettlement
 from orderledger.commands.handle import Executor
 from orderledger.commands.requests import Actor, Envelope, Receipt, Source
 from orderledger.ledger import streams
@@ -332,3 +332,21 @@ def test_a_closed_executor_refuses(executor: Executor) -> None:
     executor.close()
     with pytest.raises(Unavailable):
         executor.execute(with_key("k", post("e1")))
+
+
+def test_an_observation_breaks_a_constraint_with_an_anomaly_instead_of_a_refusal(
+    executor: Executor, open_store: Opener
+) -> None:
+    """Catches money that moved at the provider and is missing from the book."""
+    executor.execute(with_key("e1", post("e1", 50)))
+    limit = ConstrainAccount(account="assets:psp:adyen", kind=ConstraintKind.NO_CREDIT_BALANCE)
+    executor.execute(Envelope(command=limit, key="limit"))
+    settled = RecordSettlement(
+        entry_id="s1", provider="adyen", bank="main", gross=100, fee=3, currency="GBP"
+    )
+    receipt = executor.execute(Envelope(command=settled, key="s1"))
+    assert receipt.streams == {"journal-s1": 2, "account-assets:psp:adyen": 2}
+    topics = [row.topic for row in open_store().read(2)]
+    assert topics == ["journal.entry_posted.v1", "anomaly.raised.v1", "account.moved.v1"]
+    account = executor.state(streams.account("assets:psp:adyen")).state
+    assert account.balance("GBP") == -100
