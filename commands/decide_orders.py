@@ -312,6 +312,7 @@ def _check_content(command: PlaceOrder, event: OrderPlaced) -> None:
             order_id=command.order_id,
         )
     limits.check_count("lines of an order", len(event.lines), limits.ORDER_LINES_MAX)
+    limits.check_total(f"order {command.order_id}", event.totals.items + event.totals.grand)
     for line in event.lines:
         if line.net < 0:
             _sound(line)

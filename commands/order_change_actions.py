@@ -285,8 +285,10 @@ def _result(draft: Draft) -> Applied:
             _check_line(order, state, line)
             changed.append(line)
     _check_granted_shipping(draft)
+    totals = totals_of(draft.lines.values(), draft.shipping, draft.surcharges, order.tips)
+    limits.check_total(f"order {order.order_id}", totals.items + totals.grand)
     return Applied(
-        totals_of(draft.lines.values(), draft.shipping, draft.surcharges, order.tips),
+        totals,
         tuple(changed),
         tuple([line_id for line_id in order.lines if line_id not in draft.lines]),
         tuple(draft.shipping),

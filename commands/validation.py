@@ -6,8 +6,8 @@ the command with exact types (enums for their texts, tuples for lists), on which
 taken, so that the same intention written differently is still the same.
 """
 
-from collections.abc import Iterator
-from typing import Final, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, TypeVar, cast
 
 import msgspec
 
@@ -60,8 +60,8 @@ def _floats(value: object, path: str) -> Iterator[str]:
         for name in value.__struct_fields__:
             yield from _floats(getattr(value, name), f"{path}.{name}")
     elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
+        for index, item in enumerate(cast("Sequence[object]", value)):
             yield from _floats(item, f"{path}[{index}]")
     elif isinstance(value, dict):
-        for key, item in value.items():
+        for key, item in cast("Mapping[object, object]", value).items():
             yield from _floats(item, f"{path}.{key}")

@@ -246,10 +246,12 @@ def test_futures_and_asyncio_give_the_same_receipts(executor: Executor) -> None:
     assert [f.result(30).streams for f in futures] == [{f"journal-f{i}": 1} for i in range(50)]
 
     async def both() -> list[Receipt | BaseException]:
-        return await asyncio.gather(
-            executor.execute_async(with_key("a", post("a"))),
-            executor.execute_async(with_key("b", reverse("none", "r", 1))),
-            return_exceptions=True,
+        return list(
+            await asyncio.gather(
+                executor.execute_async(with_key("a", post("a"))),
+                executor.execute_async(with_key("b", reverse("none", "r", 1))),
+                return_exceptions=True,
+            )
         )
 
     good, bad = asyncio.run(both())

@@ -14,7 +14,7 @@ from orderledger.ledger.errors import Unavailable
 from orderledger.ledger.ids import new_id
 
 
-class Nothing(Command):
+class Nothing(Command, frozen=True):
     """A command that no decider knows; the fake processing never decides it."""
 
 
