@@ -12,7 +12,7 @@ import msgspec
 
 from .events import Event
 from .money import allocate, cumulative_part
-from .order_content import Beneficiary, ShippingCharge
+from .order_content import Beneficiary, Funder, ShippingCharge
 from .order_escrow import Escrowed, Slice
 from .order_events import FundsHeld, FundsReturned, RefundSource
 from .order_lines import LineState
@@ -233,9 +233,20 @@ def _spread_returned(order: OrderState, amount: int) -> list[tuple[str, int]]:
 def _spread(amount: int, weights: Mapping[str, int]) -> list[tuple[str, int]]:
     if amount == 0:
         return []
+    if len(weights) == 1:
+        return [(slice_id, amount) for slice_id in weights]
     by_id = sorted(weights)
     parts = allocate(amount, [weights[slice_id] for slice_id in by_id])
     return [(slice_id, part) for slice_id, part in zip(by_id, parts, strict=True) if part]
+
+
+def has_coupons(order: OrderState) -> bool:
+    """Tell whether the platform funds any discount of the order, or did."""
+    for line in order.lines.values():
+        for discount in line.line.discounts:
+            if discount.funded_by is Funder.PLATFORM:
+                return True
+    return any(one.promo for one in order.slices.values())
 
 
 def follow_coupons(order: OrderState) -> tuple[Event, ...]:

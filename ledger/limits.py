@@ -29,6 +29,16 @@ EVENTS_PER_APPEND_MAX: Final = 5_000
 """Events of one command. A cancelled order of 2,000 lines makes a handful."""
 
 
+def check_total(what: str, minor: int) -> None:
+    """Raise LimitExceeded if an amount in minor units is beyond the largest one."""
+    if minor > AMOUNT_MINOR_MAX:
+        raise LimitExceeded(
+            f"{what} is {minor} minor units, the limit is {AMOUNT_MINOR_MAX}",
+            amount=minor,
+            limit=AMOUNT_MINOR_MAX,
+        )
+
+
 def check_count(what: str, count: int, limit: int) -> None:
     """Raise LimitExceeded if there are more than ``limit`` of something."""
     if count > limit:

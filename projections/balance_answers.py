@@ -132,8 +132,9 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     opening + Σ lines = closing, in signed minor units, debit positive.
 
     The same request with the same ``recorded_to`` gives the same statement for ever, byte for byte
-    in JSON, whatever is recorded later. Where none was asked for, ``recorded_to`` is that of the last
-    event known; it is None only for an empty book. Lines are by effective_at, then by position.
+    in JSON, whatever is recorded later. Where none was asked for, ``recorded_to`` is that of the
+    last event known; it is None only for an empty book. Lines are by effective_at, then by
+    position.
     """
 
     account: str

@@ -114,12 +114,8 @@ class PostgresStore:
             raise
 
     def _append_own(self, session: Session, batch: Batch, encoded: EncodedBatch) -> Appended:
-        try:
+        with self._refusing(session.cursor, batch):
             return self._call_append(session.cursor, encoded, may_sequence=True)
-        except psycopg.Error as error:
-            raise self._refusal(session.cursor, batch, error) or error from error
-        except _Impossible as error:
-            raise self._conflict(session.cursor, batch) from error
 
     def _append_joined(
         self, cursor: psycopg.Cursor[Row], batch: Batch, encoded: EncodedBatch
@@ -127,13 +123,8 @@ class PostgresStore:
         if cursor.connection.info.transaction_status == TransactionStatus.IDLE:
             # Begins the host's transaction: the savepoint block alone would begin and commit one.
             cursor.execute("SELECT 1")
-        try:
-            with cursor.connection.transaction():
-                return self._call_append(cursor, encoded, may_sequence=False)
-        except psycopg.Error as error:
-            raise self._refusal(cursor, batch, error) or error from error
-        except _Impossible as error:
-            raise self._conflict(cursor, batch) from error
+        with self._refusing(cursor, batch), cursor.connection.transaction():
+            return self._call_append(cursor, encoded, may_sequence=False)
 
     def _call_append(
         self, cursor: psycopg.Cursor[Row], encoded: EncodedBatch, *, may_sequence: bool
@@ -147,6 +138,19 @@ class PostgresStore:
         )
         row = cast("tuple[int | None, datetime | None]", cursor.fetchone())
         return Appended(*row)
+
+    @contextmanager
+    def _refusing(self, cursor: psycopg.Cursor[Row], batch: Batch) -> Generator[None]:
+        """Replace the driver's error of a refused append by one with the facts."""
+        try:
+            yield
+        except _Impossible as error:
+            raise self._conflict(cursor, batch) from error
+        except psycopg.Error as error:
+            refusal = self._refusal(cursor, batch, error)
+            if refusal is None:
+                raise
+            raise refusal from error
 
     def _refusal(
         self, cursor: psycopg.Cursor[Row], batch: Batch, error: psycopg.Error
@@ -190,6 +194,8 @@ class PostgresStore:
 
     def _was_written(self, batch: Batch) -> bool:
         """Say whether the batch is in the database; one key tells, as all or none is."""
+        if not batch.appends:
+            return False
         append = batch.appends[0]
         try:
             stored = self.commands([append.key_hash]).get(append.key_hash)
@@ -222,14 +228,9 @@ class PostgresStore:
             )
             batch = build(net, cast(int, generation))
             encoded = encode_batch(self._book, batch)
-            try:
-                # A savepoint, so that the facts of a conflict can be read.
-                with session.connection.transaction():
-                    appended = self._call_append(cursor, encoded, may_sequence=True)
-            except psycopg.Error as error:
-                raise self._refusal(cursor, batch, error) or error from error
-            except _Impossible as error:
-                raise self._conflict(cursor, batch) from error
+            # A savepoint, so that the facts of a conflict can be read.
+            with self._refusing(cursor, batch), session.connection.transaction():
+                appended = self._call_append(cursor, encoded, may_sequence=True)
             self._rows(cursor, "end_constrain", (self._book_id, account))
         return appended
 

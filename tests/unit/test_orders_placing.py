@@ -155,6 +155,13 @@ def test_too_many_lines_are_a_clear_error(book: OrderBook) -> None:
     assert book.order().total == limits.ORDER_LINES_MAX * 100
 
 
+def test_amounts_up_to_the_limit_are_exact_and_beyond_it_refused(book: OrderBook) -> None:
+    """An amount that is rounded, or that no posting can carry, because it is very large."""
+    assert book.refusal(place(f"a 1000000 x 1{'0' * 20}")) == "LimitExceeded"
+    book.run(place(f"a 3 x 1{'0' * 20}.01"))
+    assert book.order().total == 3 * (10**22 + 1)
+
+
 REFUSED: list[tuple[str, list[Command], Command, str]] = [
     ("exists", [place("a 1 x 1")], place("b 1 x 1"), "already_exists"),
     ("rejected", [RejectOrder(order_id="o1", reason="fraud")], place("a 1 x 1"), "already_exists"),
