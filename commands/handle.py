@@ -45,7 +45,7 @@ from .decide_accounts import constrain
 from .deciding import Decided, Prepared, Versioned, prepare
 from .group_commit import GroupCommit, Request, Result
 from .idempotency import replay
-from .observe import Handled, command_handled, is_logged, sequencer_failed
+from .observe import Handled, background_failed, command_handled, is_logged
 from .requests import Envelope, Receipt
 from .states import CACHE_STREAMS, StateCache
 
@@ -57,6 +57,10 @@ LOCK_PATIENCE: Final = 40
 """Tries of a command alone that meets a lock, each as long as the store's lock timeout."""
 SEQUENCE_DELAY_S: Final = 0.005
 """Wait before sequencing what an append left pending: another appender usually does it sooner."""
+ARCHIVE_EVERY: Final = 20_000
+"""Commands of this process between two moves of their records to the archive."""
+ARCHIVE_CHUNK: Final = 5_000
+"""Records per transaction of such a move: some tens of milliseconds."""
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 Known = Mapping[bytes, StoredCommand]
@@ -85,6 +89,7 @@ class Executor:
         self._group: Final = GroupCommit(self._process, MAX_BATCH)
         self._constraints: ConstraintSet | None = None
         self._sequencer: Final = threading.Lock()
+        self._unarchived = 0
 
     def execute(self, envelope: Envelope) -> Receipt:
         """
@@ -203,7 +208,7 @@ class Executor:
             return receipt
         placed = self._with_positions(receipt)
         if placed is None:
-            self._store.sequence()
+            self._sequence_all()
             placed = self._with_positions(receipt)
         if placed is None:
             raise NotFound(
@@ -296,6 +301,10 @@ class Executor:
             offset += len(one.append.events)
         if offset and appended.first_position is None:
             self._sequence_soon()
+        self._unarchived += len(decided)
+        if self._unarchived >= ARCHIVE_EVERY:
+            self._unarchived = 0
+            self._group.background(self._archive)
         return receipts
 
     def _after_conflict(self, requests: list[Request], conflict: AppendConflict) -> list[Request]:
@@ -459,9 +468,21 @@ class Executor:
         # Released first: an append that comes while we drain starts another round.
         self._sequencer.release()
         try:
-            self._store.sequence()
+            self._sequence_all()
         except OrderLedgerError as error:
-            sequencer_failed(self._store.book, error)
+            background_failed("sequence", self._store.book, error)
+
+    def _sequence_all(self) -> None:
+        while self._store.sequence():
+            pass
+
+    def _archive(self) -> None:
+        """Keep the table of recent keys small; see ``EventStore.archive_commands``."""
+        try:
+            while self._store.archive_commands(self._clock(), limit=ARCHIVE_CHUNK) == ARCHIVE_CHUNK:
+                pass
+        except OrderLedgerError as error:
+            background_failed("archive_commands", self._store.book, error)
 
 
 def _shareable(envelope: Envelope) -> Envelope:

@@ -48,6 +48,6 @@ def command_handled(line: Handled) -> None:
     )
 
 
-def sequencer_failed(book: str, error: Exception) -> None:
-    """Log that pending events could not be given positions now; the next attempt follows."""
-    _log.warning("sequencer.failed", book=book, error=str(error))
+def background_failed(task: str, book: str, error: Exception) -> None:
+    """Log that work in the background could not be done now; the next attempt follows."""
+    _log.warning("background.failed", task=task, book=book, error=str(error))

@@ -221,11 +221,24 @@ class EventStore(Protocol):
         ...
 
     def sequence(self) -> int:
-        """Give positions to committed events that wait for one; returns how many. Idempotent."""
+        """
+        Give positions to committed events that wait for one; returns how many.
+
+        An event of a long transaction may be left to the next call: call it until it returns 0.
+        """
         ...
 
     def pending(self) -> int:
         """Return how many committed events wait for a position."""
+        ...
+
+    def archive_commands(self, before: datetime, *, limit: int = 10_000) -> int:
+        """
+        Move at most ``limit`` command records older than an instant out of the way of new ones.
+
+        Random client keys make a large index slow to write; the archive is written in key order.
+        No key becomes usable again. Returns how many moved; 0 where an engine has no need of it.
+        """
         ...
 
     def leaf_hashes(self, after: int, limit: int) -> Sequence[bytes]:
