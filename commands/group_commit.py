@@ -2,9 +2,10 @@
 Group commit: concurrent callers of one process share transactions, without a writer thread.
 
 The first caller to arrive leads: it takes what has queued up and processes it, while the next ones
-queue behind it. When its own request is done it passes the lead to the first caller that waits. So
-a lone caller pays for no hand-over, and nobody works for the others for ever. Requests that nobody
-waits for in a thread (futures) are led by a background thread.
+queue behind it. As soon as its batch is on its way to the database it passes the lead to the first
+caller that waits, who decides the next batch meanwhile: deciding and writing overlap. So a lone
+caller pays for no hand-over, and nobody works for the others for ever. Requests that nobody waits
+for in a thread (futures) are led by a background thread.
 """
 
 import threading
@@ -64,14 +65,19 @@ class Request:
         self._gate.acquire()
 
 
+PassLead = Callable[[], None]
+
+
 class GroupCommit:
     """
-    The queue and the lead. ``process`` must resolve every request of the batch it is given.
+    The queue and the lead.
 
-    ``max_batch`` bounds the requests of one transaction.
+    ``process(batch, pass_lead)`` must resolve every request of its batch; it calls ``pass_lead``
+    when the next batch may be decided, which is done for it at the end otherwise. ``max_batch``
+    bounds the requests of one batch.
     """
 
-    def __init__(self, process: Callable[[list[Request]], None], max_batch: int) -> None:
+    def __init__(self, process: Callable[[list[Request], PassLead], None], max_batch: int) -> None:
         self._process: Final = process
         self._max_batch: Final = max_batch
         self._queue: Final[deque[Request]] = deque()
@@ -82,16 +88,15 @@ class GroupCommit:
 
     def run(self, requests: Sequence[Request]) -> None:
         """Queue requests and return when all of them are resolved; may lead meanwhile."""
-        last = requests[-1]
         try:
             if self._enqueue(requests):
-                self._lead(last)
+                self._lead()
             for request in requests:
                 while request.result is None:
                     request.wait()
                     if request.leads:
                         request.leads = False
-                        self._lead(last)
+                        self._lead()
         except BaseException:
             self._abandon(requests)
             raise
@@ -99,7 +104,7 @@ class GroupCommit:
     def queue(self, request: Request) -> None:
         """Queue a request that has a future; a background thread leads if nobody does."""
         if self._enqueue((request,)):
-            self.background(self._lead, None)
+            self.background(self._lead)
 
     def background(self, function: Callable[..., None], *arguments: object) -> None:
         """Run a function in one of the few background threads."""
@@ -130,18 +135,24 @@ class GroupCommit:
             self._led = True
             return lead
 
-    def _lead(self, own: Request | None) -> None:
-        """Process batches until the own request is resolved (None: until the queue is empty)."""
+    def _lead(self) -> None:
+        """Process one batch and pass the lead on."""
+        with self._mutex:
+            batch = self._take()
+        # The lead is passed exactly once, also when an interrupt ends this caller: never lost.
+        passed = False
+
+        def pass_lead() -> None:
+            nonlocal passed
+            if not passed:
+                passed = True
+                self._pass_lead()
+
         try:
-            while own is None or own.result is None:
-                with self._mutex:
-                    if not self._queue:
-                        break
-                    batch = self._take()
-                self._process(batch)
+            if batch:
+                self._process(batch, pass_lead)
         finally:
-            # Also when an interrupt ends this caller: the lead must never be lost.
-            self._pass_lead()
+            pass_lead()
 
     def _pass_lead(self) -> None:
         with self._mutex:
@@ -152,7 +163,7 @@ class GroupCommit:
             if successor.waiting:
                 successor.promote()
                 return
-        self.background(self._lead, None)
+        self.background(self._lead)
 
     def _abandon(self, requests: Sequence[Request]) -> None:
         """Let nobody give the lead to callers that were interrupted while they waited."""

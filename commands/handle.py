@@ -11,7 +11,8 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -43,7 +44,7 @@ from .account_commands import Constraining
 from .attempt import Attempt, Surroundings
 from .decide_accounts import constrain
 from .deciding import Decided, Prepared, Versioned, prepare
-from .group_commit import GroupCommit, Request, Result
+from .group_commit import GroupCommit, PassLead, Request, Result
 from .idempotency import replay
 from .observe import Handled, background_failed, command_handled, is_logged
 from .requests import Envelope, Receipt
@@ -90,6 +91,10 @@ class Executor:
         self._constraints: ConstraintSet | None = None
         self._sequencer: Final = threading.Lock()
         self._unarchived = 0
+        self._turn: Final = threading.Lock()
+        # Apart from the threads that lead, or a few waiting commands would hold up all others.
+        self._patient: Final = ThreadPoolExecutor(8, thread_name_prefix="orderledger-waiting")
+        self._failures = 0
 
     def execute(self, envelope: Envelope) -> Receipt:
         """
@@ -221,18 +226,23 @@ class Executor:
     def close(self) -> None:
         """Refuse new commands and finish those that are queued."""
         self._group.close()
+        self._patient.shutdown(wait=True)
 
     # -- one batch ---------------------------------------------------------------------------
 
     def _prepare(self, envelope: Envelope) -> Prepared:
         return prepare(self._store.book, envelope, self._new_id())
 
-    def _process(self, requests: list[Request]) -> None:
-        """Resolve every request of a batch, whatever happens: nobody may wait for ever."""
+    def _process(self, requests: list[Request], pass_lead: PassLead | None) -> None:
+        """
+        Resolve every request of a batch, whatever happens: nobody may wait for ever.
+
+        Without ``pass_lead`` the batch goes beside the others, not in turn.
+        """
         remaining = requests
         try:
             while remaining:
-                remaining = self._attempt(remaining)
+                remaining = self._attempt(remaining, pass_lead)
         except OrderLedgerError as error:
             _fail(requests, error)
         except BaseException as error:
@@ -242,49 +252,82 @@ class Executor:
             if not isinstance(error, Exception):
                 raise
 
-    def _attempt(self, requests: list[Request]) -> list[Request]:
-        """Decide and append a batch once; return the requests that need another attempt."""
+    def _attempt(self, requests: list[Request], pass_lead: PassLead | None) -> list[Request]:
+        """
+        Decide a batch and append it in turn; return the requests that need another attempt.
+
+        While one batch is being written the next is decided, on the states that the first assumes.
+        If the first fails, what was decided on it is decided anew; and were that overlooked, the
+        version checks of the append would still refuse it.
+        """
+        failures = self._failures
+        plan = self._decide(requests)
+        if not plan.ready and not plan.errors:
+            return plan.later
+        with self._turn if pass_lead else nullcontext():
+            if pass_lead and self._failures != failures:
+                return requests
+            for request, error in plan.errors:
+                self._resolve_error(request, error)
+            if not plan.ready:
+                return plan.later
+            for request in plan.ready:
+                request.attempts += 1
+            try:
+                receipts = self._append_in_turn(plan, pass_lead)
+            except AppendConflict as conflict:
+                return self._after_conflict(plan.ready, conflict) + plan.later
+            except LockTimeout:
+                self._after_lock(plan.ready)
+                return plan.later
+        for request, (_, one), receipt in zip(plan.ready, plan.decided, receipts, strict=True):
+            result = one.refusal or receipt
+            _log(request, result)
+            request.resolve(result)
+        return plan.later
+
+    def _decide(self, requests: list[Request]) -> "_Plan":
         attempt = Attempt(
             self._surroundings(),
             [request.prepared for request in requests],
             presume_new=not any(request.attempts for request in requests),
         )
+        plan = _Plan(attempt)
         taken: set[bytes] = set()
-        ready: list[Request] = []
-        decided: list[tuple[Prepared, Decided]] = []
-        later: list[Request] = []
         for request in requests:
             prepared = request.prepared
             if prepared.key_hash in taken:
                 # The same key twice in one batch: the second waits, and is then replayed.
-                later.append(request)
+                plan.later.append(request)
                 continue
-            request.attempts += 1
             try:
-                decided.append((prepared, attempt.decide(prepared)))
-            except ConcurrencyConflict as conflict:
-                # A stored reply of the key comes before the caller's own expectation.
-                self._resolve_known([request], otherwise=conflict)
-                continue
+                plan.decided.append((prepared, attempt.decide(prepared)))
             except OrderLedgerError as error:
-                request.resolve(error)
+                plan.errors.append((request, error))
                 continue
             taken.add(prepared.key_hash)
-            ready.append(request)
-        if not ready:
-            return later
+            plan.ready.append(request)
+        return plan
+
+    def _append_in_turn(self, plan: "_Plan", pass_lead: PassLead | None) -> list[Receipt]:
+        if pass_lead is None:
+            return self._append(plan.decided, plan.attempt)
+        self._cache.assume(plan.attempt.changed)
+        pass_lead()
         try:
-            receipts = self._append(decided, attempt)
-        except AppendConflict as conflict:
-            return self._after_conflict(ready, conflict) + later
-        except LockTimeout as timeout:
-            self._after_lock(ready, timeout)
-            return later
-        for request, (_, one), receipt in zip(ready, decided, receipts, strict=True):
-            result = one.refusal or receipt
-            _log(request, result)
-            request.resolve(result)
-        return later
+            return self._append(plan.decided, plan.attempt)
+        except BaseException:
+            self._failures += 1
+            raise
+        finally:
+            self._cache.assume({})
+
+    def _resolve_error(self, request: Request, error: OrderLedgerError) -> None:
+        if isinstance(error, ConcurrencyConflict):
+            # A stored reply of the key comes before the caller's own expectation.
+            self._resolve_known([request], otherwise=error)
+        else:
+            request.resolve(error)
 
     def _append(
         self, decided: Sequence[tuple[Prepared, Decided]], attempt: Attempt
@@ -323,14 +366,14 @@ class Executor:
                 again.append(request)
         return again
 
-    def _after_lock(self, requests: list[Request], timeout: LockTimeout) -> None:
+    def _after_lock(self, requests: list[Request]) -> None:
         """
         Let each command of a batch that met a lock go on alone, in the background.
 
         A host's open transaction may hold the lock for long: it delays only who needs the same.
         """
         for request in requests:
-            if len(requests) == 1 and request.attempts >= LOCK_PATIENCE:
+            if request.attempts >= LOCK_PATIENCE:
                 request.resolve(
                     Unavailable(
                         "another open transaction holds what this command needs; retry it "
@@ -340,11 +383,11 @@ class Executor:
                     )
                 )
             else:
-                self._group.background(self._process_patiently, request)
+                self._patient.submit(self._process_patiently, request)
 
     def _process_patiently(self, request: Request) -> None:
         self._cache.forget(request.prepared.envelope.command.streams())
-        self._process([request])
+        self._process([request], None)
 
     def _resolve_known(self, requests: list[Request], otherwise: OrderLedgerError | None) -> None:
         """Resolve requests from the stored records of their keys; the others get ``otherwise``."""
@@ -483,6 +526,17 @@ class Executor:
                 pass
         except OrderLedgerError as error:
             background_failed("archive_commands", self._store.book, error)
+
+
+class _Plan:
+    """A batch decided: who may be appended, who failed, who waits for another of the batch."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self.attempt: Final = attempt
+        self.ready: Final[list[Request]] = []
+        self.decided: Final[list[tuple[Prepared, Decided]]] = []
+        self.errors: Final[list[tuple[Request, OrderLedgerError]]] = []
+        self.later: Final[list[Request]] = []
 
 
 def _shareable(envelope: Envelope) -> Envelope:

@@ -25,6 +25,8 @@ class Source(StrEnum):
     SETTLEMENT = "settlement"
     TIMER = "timer"
     IMPORT = "import"
+    EVENTSOURCING = "eventsourcing"
+    """No command: an application of the ``eventsourcing`` library appended the events itself."""
 
 
 class Actor(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -21,9 +21,10 @@ class StateCache:
     """
     Folded streams of one book.
 
-    A cached state may be old: that is found out by the version check of the append, which is why a
-    decision on it is never final before the append succeeded. Values are immutable and each
-    operation is one dict operation, so threads may share it.
+    A cached state may be old, or assumed before its append came true: that is found out by the
+    version check of the append, which is why a decision on it is never final before the append
+    succeeded. Values are immutable and each operation is one dict operation, so threads may share
+    it.
     """
 
     def __init__(
@@ -36,13 +37,19 @@ class StateCache:
         self._limit: Final = limit
         self._observe_id: Final = observe_id
         self._folded: Final[dict[str, Versioned]] = {}
+        self._assumed: Mapping[str, Versioned] = {}
+
+    def assume(self, states: Mapping[str, Versioned]) -> None:
+        """Let ``get`` return what an append is just writing; replaces the last assumption."""
+        self._assumed = states
 
     def get(self, streams: Iterable[str], presumed_new: Iterable[str]) -> dict[str, Versioned]:
         """Return the states of streams: cached, presumed new, or loaded, in one query."""
         found: dict[str, Versioned] = {}
         missing: set[str] = set()
+        assumed = self._assumed
         for stream in streams:
-            cached = self._folded.get(stream)
+            cached = assumed.get(stream) or self._folded.get(stream)
             if cached is not None:
                 found[stream] = cached
             else:
