@@ -8,19 +8,23 @@ The whole error tree.
     │   ├── InvalidAccount        outside the address grammar
     │   ├── InvalidCommand        a field is missing, unknown or of another type
     │   ├── LimitExceeded         a documented limit (``ledger/limits.py``)
-    │   └── UnbalancedEntry       legs do not sum to zero per layer and currency
+    │   ├── UnbalancedEntry       legs do not sum to zero per layer and currency
+    │   └── ImportFileError       a line of a file (``orderledger/importers``)
     ├── Rejected                  the domain said no; recorded with the key     409
     ├── ConcurrencyConflict       the stream moved on                           412
+    ├── AppendConflict            a batch; only callers of a store see it       412
     ├── IdempotencyConflict       same key, another command                     409
     ├── NotFound                  no such order, payment, account, book         404
     ├── Unavailable               the database cannot answer now; retry         503
-    │   ├── DatabaseReadOnly
-    │   └── DatabaseFull
+    │   ├── DatabaseReadOnly      a read-only file, replica or transaction
+    │   ├── DatabaseFull          nothing of the append was written
+    │   └── LockTimeout           another open transaction holds a row (``ledger/ports.py``)
     ├── StorageError              the database said something else              500
     │   └── SchemaMismatch        the tables are of another version
     └── IntegrityViolation        history is wrong: stop, never retry           500
-        ├── UnknownTopic
-        └── CorruptEvent
+        ├── UnknownTopic          the event's topic is not registered here
+        ├── CorruptEvent          the event is not what its topic demands
+        └── CheckpointDiverged    a read model of another history; rebuild it
 
 Every error carries its facts as fields, so that a program never parses a message. Precedence
 within one command (the first that applies is raised): ``InvalidInput``, ``IdempotencyConflict``,
@@ -86,7 +90,7 @@ class UnbalancedEntry(InvalidInput):
 
 
 class Reason(StrEnum):
-    """Why the domain refused a command. Stable: programs and stored replies depend on the values."""
+    """Why the domain refused. Stable: programs and stored replies depend on the values."""
 
     ALREADY_EXISTS = "already_exists"
     WRONG_STATE = "wrong_state"
@@ -203,6 +207,10 @@ class UnknownTopic(IntegrityViolation):
 
 class CorruptEvent(IntegrityViolation):
     """The stored event cannot be decoded as its topic demands."""
+
+
+class CheckpointDiverged(IntegrityViolation):
+    """A projection was made from another history than the log's; rebuild it."""
 
 
 EXIT_STATUS: Final[Mapping[type[OrderLedgerError], int]] = {

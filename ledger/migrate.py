@@ -35,7 +35,11 @@ class Migration(msgspec.Struct, frozen=True):
 
 
 class AppliedMigration(msgspec.Struct, frozen=True):
-    """One row of the database's table ``schema_migrations``."""
+    """
+    One row of the database's table ``schema_migrations``.
+
+    On SQLite, where there is no schema of its own, it is called ``orderledger_schema_migrations``.
+    """
 
     number: int
     slug: str

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from .errors import OrderLedgerError
+from .errors import OrderLedgerError, Unavailable
 
 
 class NewEvent(msgspec.Struct, frozen=True, gc=False):
@@ -75,6 +75,8 @@ class Appended(msgspec.Struct, frozen=True):
 class AppendConflict(OrderLedgerError):
     """The batch was refused and nothing of it was written."""
 
+    http_status = 412
+
     def __init__(
         self,
         moved: Mapping[str, int],
@@ -90,10 +92,8 @@ class AppendConflict(OrderLedgerError):
         super().__init__(moved=dict(moved), duplicates=len(duplicates))
 
 
-class LockTimeout(OrderLedgerError):
+class LockTimeout(Unavailable):
     """The append waited too long for a row that another open transaction holds."""
-
-    http_status = 503
 
 
 class StoredEvent(msgspec.Struct, frozen=True, gc=False):

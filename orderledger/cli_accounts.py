@@ -1,16 +1,32 @@
 """Commands about accounts: balances, statements, the trial balance and the journal."""
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from .cli_output import LOWER, UPPER, Row, Session, common, money
+from .cli_output import LOWER, UPPER, Session, common, money
+from .cli_tables import Chapter, Columns, Row, print_story, short_topic
 
 if TYPE_CHECKING:
     from orderledger.ledger.journal import Layer
     from orderledger.projections.balances import JournalEntry
+
+_ACCOUNTS: Final = Columns(
+    ("account", "side", "must_be_zero", "lines", "first_effective", "last_effective"),
+    numeric=("lines",),
+    giving_way=("must_be_zero", "first_effective", "side"),
+)
+_STATEMENT: Final = Columns(
+    ("what", "position", "effective_at", "recorded_at", "amount", "balance"),
+    numeric=("position", "amount", "balance"),
+    giving_way=("recorded_at",),
+)
+_TRIAL_BALANCE: Final = Columns(
+    ("account", "currency", "debit", "credit"), numeric=("debit", "credit")
+)
+_JOURNAL: Final = Columns(("position", "effective_at", "event", "stream"), numeric=("position",))
+_LEGS: Final = Columns(("account", "debit", "credit"), numeric=("debit", "credit"))
 
 effective_to: Final = click.option(
     "--effective-to",
@@ -71,8 +87,7 @@ def balance(session: Session, name: str, currency: str, **when: object) -> None:
             for one in found
             if currency in ("", one.currency)
         ),
-        ("account", "currency", "amount"),
-        numeric=("amount",),
+        Columns(("account", "currency", "amount"), numeric=("amount",)),
     )
 
 
@@ -86,7 +101,6 @@ def list_(session: Session, prefix: str, recorded_to: datetime | None) -> None:
 
     With their class and their first and last use; with PREFIX only that account and those below.
     """
-    columns = ("account", "side", "must_be_zero", "lines", "first_effective", "last_effective")
     session.rows(
         (
             {
@@ -101,8 +115,7 @@ def list_(session: Session, prefix: str, recorded_to: datetime | None) -> None:
             }
             for one in session.reading.accounts(prefix.removesuffix(":"), recorded_to=recorded_to)
         ),
-        columns,
-        numeric=("lines",),
+        _ACCOUNTS,
     )
 
 
@@ -151,8 +164,7 @@ def statement(session: Session, name: str, currency: str, **when: object) -> Non
             ),
             {"what": "closing", "balance": money(found.closing, currency)},
         ],
-        ("what", "position", "effective_at", "recorded_at", "amount", "balance"),
-        numeric=("position", "amount", "balance"),
+        _STATEMENT,
     )
 
 
@@ -193,7 +205,7 @@ def trial_balance(session: Session, **when: object) -> int:
             }
             for total in found.totals
         ]
-        session.rows(rows, ("account", "currency", "debit", "credit"), numeric=("debit", "credit"))
+        session.rows(rows, _TRIAL_BALANCE)
     if not found.is_balanced:
         session.talk("the book does not balance: run `orderledger verify`")
     return 0 if found.is_balanced else 1
@@ -226,11 +238,9 @@ def journal(session: Session, account: str, recorded_to: datetime | None, **wher
     )
     entries = session.reading.journal(wanted)
     if session.is_json:
-        session.rows((_entry_json(one) for one in entries), ())
-        return
-    columns = ("position", "effective_at", "stream", "topic", "account", "debit", "credit")
-    rows = (row for one in entries for row in _entry_rows(one))
-    session.rows(rows, columns, numeric=("position", "debit", "credit"))
+        session.rows((_entry_json(one) for one in entries), _JOURNAL)
+    else:
+        print_story((_entry_chapter(one) for one in entries), _JOURNAL, _LEGS)
 
 
 def _entry_json(one: "JournalEntry") -> Row:
@@ -254,18 +264,19 @@ def _entry_json(one: "JournalEntry") -> Row:
     }
 
 
-def _entry_rows(one: "JournalEntry") -> Iterator[Row]:
+def _entry_chapter(one: "JournalEntry") -> Chapter:
     head: Row = {
         "position": one.position,
         "effective_at": one.effective_at,
+        "event": short_topic(one.topic),
         "stream": one.stream,
-        "topic": one.topic,
     }
+    lines: list[Row] = []
     for line in one.lines:
         text = f"{money(abs(line.minor), line.currency)} {line.currency}"
         account = line.account if line.layer == "posted" else f"{line.account} ({line.layer.value})"
-        yield {**head, "account": account, "debit" if line.minor > 0 else "credit": text}
-        head = {}
+        lines.append({"account": account, "debit" if line.minor > 0 else "credit": text})
+    return Chapter(head, lines)
 
 
 def _place(text: str | None, *, is_end: bool) -> tuple[int | None, datetime | None]:

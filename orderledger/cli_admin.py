@@ -2,17 +2,24 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import click
 
 from .cli_output import Session, common, fail
+from .cli_tables import Columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .cli_output import Row
+    from .cli_tables import Row
+
+_FINDINGS: Final = Columns(
+    ("code", "severity", "position", "stream", "text"),
+    numeric=("position",),
+    giving_way=("severity", "stream", "position"),
+)
 
 
 @click.command()
@@ -42,7 +49,7 @@ def verify(session: Session) -> int:
             }
 
     try:
-        session.rows(rows(), ("code", "severity", "position", "stream", "text"))
+        session.rows(rows(), _FINDINGS)
     except OrderLedgerError as error:
         fail(error, status=2)
     if not found:
@@ -89,8 +96,7 @@ def migrate(session: Session) -> None:
     done = prepare(session.location())
     session.rows(
         ({"number": one.number, "name": one.slug, "phase": one.phase} for one in done),
-        ("number", "name", "phase"),
-        numeric=("number",),
+        Columns(("number", "name", "phase"), numeric=("number",)),
     )
     session.talk(f"{len(done)} migrations applied" if done else "the schema is current")
 
@@ -118,7 +124,7 @@ def config_show(session: Session) -> None:
         value = given or from_environment or default
         source = "option" if given else f"environment {variable}" if from_environment else "default"
         rows.append({"setting": name, "value": without_password(value), "source": source})
-    session.rows(rows, ("setting", "value", "source"))
+    session.rows(rows, Columns(("setting", "value", "source")))
 
 
 @click.group()
@@ -140,7 +146,7 @@ def schema_export(session: Session, directory: Path, check: bool) -> int:
     from orderledger import schemas
 
     changed = schemas.differences(directory) if check else schemas.export(directory)
-    session.rows(({"file": name} for name in changed), ("file",))
+    session.rows(({"file": name} for name in changed), Columns(("file",)))
     if not changed:
         session.talk(f"{directory} is current")
     return 1 if check and changed else 0

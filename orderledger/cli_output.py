@@ -8,11 +8,13 @@ and progress go to stderr. An error is one line on stderr and an exit status by 
 import functools
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 import click
+
+from .cli_tables import Columns, Row, encoded, print_fields, print_rows
 
 if TYPE_CHECKING:
     from orderledger.config import Location
@@ -25,10 +27,7 @@ else:
     # Generic only to type checkers: click 8.1 has no parameter for it.
     _InstantBase = click.ParamType
 
-Row = Mapping[str, object]
 F = TypeVar("F", bound=Callable[..., object])
-WIDTH_WITHOUT_TERMINAL: Final = 160
-"""Columns of a table that goes to a file or a pipe."""
 _CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _END_OF_DAY: Final = time(23, 59, 59, 999_999, tzinfo=UTC)
 
@@ -100,16 +99,11 @@ class Session:
         if self._is_json:
             import msgspec
 
-            click.echo(msgspec.json.format(_encoded(fields), indent=2).decode())
+            click.echo(msgspec.json.format(encoded(fields), indent=2).decode())
             return
-        table = _table(("", ""), numeric=(), show_header=False)
-        for name, value in fields.items():
-            table.add_row(name, _cell(value))
-        _print(table)
+        print_fields(fields)
 
-    def rows(
-        self, rows: Iterable[Row], columns: Sequence[str], *, numeric: Sequence[str] = ()
-    ) -> None:
+    def rows(self, rows: Iterable[Row], columns: Columns) -> None:
         """
         Print many things: a JSON array with one object a line, or a table of these columns.
 
@@ -119,54 +113,11 @@ class Session:
             # Nothing is printed before the first row is there: an error must leave no half answer.
             opening = "[\n"
             for row in rows:
-                click.echo(opening + _encoded(row).decode(), nl=False)
+                click.echo(opening + encoded(row).decode(), nl=False)
                 opening = ",\n"
             click.echo("[]" if opening == "[\n" else "\n]")
             return
-        table = _table(columns, numeric)
-        for row in rows:
-            table.add_row(*(_cell(row.get(name)) for name in columns))
-        _print(table)
-
-
-def _encoded(value: object) -> bytes:
-    import msgspec
-
-    return msgspec.json.Encoder(decimal_format="string").encode(value)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.isoformat(sep=" ").replace("+00:00", "Z")
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    text = str(value) if isinstance(value, str | int) else _encoded(value).decode()
-    # A buyer's free text must not move the cursor of whoever looks at it.
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def _table(columns: Sequence[str], numeric: Sequence[str], *, show_header: bool = True) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE, show_header=show_header, pad_edge=False, show_edge=False)
-    for name in columns:
-        table.add_column(
-            name.replace("_", " "),
-            justify="right" if name in numeric else "left",
-            overflow="fold",
-        )
-    return table
-
-
-def _print(table: Any) -> None:
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
-    console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
-    console.print(table)
+        print_rows(rows, columns)
 
 
 def money(minor: int, currency: str) -> str:

@@ -1,18 +1,30 @@
 """Commands that read one book: where it stands, its orders, its payments."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from .cli_output import Row, Session, common, money
+from .cli_output import Session, common, money
+from .cli_tables import Chapter, Columns, Row, print_story, short_topic
 
 if TYPE_CHECKING:
     from orderledger.ledger.orders import OrderState
     from orderledger.ledger.payments import PaymentState
     from orderledger.replay.history import RecordedEvent
 
-_HISTORY: Final = ("position", "recorded_at", "occurred_at", "stream", "version", "what", "actor")
+_HISTORY: Final = Columns(
+    ("position", "recorded_at", "occurred_at", "event", "stream", "version", "actor"),
+    numeric=("position", "version"),
+    giving_way=("version", "occurred_at", "actor"),
+    words={"occurred_at": "occurred", "actor": "by"},
+)
+_POSTINGS: Final = Columns(("layer", "account", "amount"), numeric=("amount",))
+_OURSELVES: Final = ("system", "orderledger")
+"""Who acts where the caller named nobody."""
+_SAME_TIME: Final = timedelta(seconds=1)
+"""A command is recorded within this; an event that occurred earlier is worth a column."""
 
 
 @click.command()
@@ -89,26 +101,34 @@ def payment_history(session: Session, payment_id: str) -> None:
 
 
 def _show_history(session: Session, events: Iterable["RecordedEvent"]) -> None:
-    rows: Iterator[Row] = (
-        _event_json(one) if session.is_json else _event_row(one) for one in events
-    )
-    session.rows(rows, _HISTORY, numeric=("position", "version"))
+    if session.is_json:
+        session.rows((_event_json(one) for one in events), _HISTORY)
+    else:
+        print_story((_event_chapter(one) for one in events), _HISTORY, _POSTINGS)
 
 
-def _event_row(one: "RecordedEvent") -> Row:
-    postings = "".join(
-        f"\n  {leg.layer.value} {leg.account} {money(leg.minor, leg.currency)} {leg.currency}"
-        for leg in one.entry.postings
-    )
-    return {
+def _event_chapter(one: "RecordedEvent") -> Chapter:
+    actor = one.context.actor
+    recorded_at = one.recorded_at
+    is_late = recorded_at is None or abs(recorded_at - one.occurred_at) > _SAME_TIME
+    head: Row = {
         "position": one.position,
-        "recorded_at": one.recorded_at,
-        "occurred_at": one.occurred_at,
+        "recorded_at": recorded_at,
+        "occurred_at": one.occurred_at if is_late else None,
+        "event": short_topic(one.topic),
         "stream": one.stream,
         "version": one.version,
-        "what": f"{one.topic}{postings}",
-        "actor": f"{one.context.actor.type} {one.context.actor.id}",
+        "actor": "system" if (actor.type, actor.id) == _OURSELVES else f"{actor.type} {actor.id}",
     }
+    lines: list[Row] = [
+        {
+            "layer": leg.layer.value,
+            "account": leg.account,
+            "amount": f"{money(leg.minor, leg.currency)} {leg.currency}",
+        }
+        for leg in one.entry.postings
+    ]
+    return Chapter(head, lines)
 
 
 def _event_json(one: "RecordedEvent") -> Row:

@@ -14,7 +14,7 @@ import msgspec
 from orderledger.databases import open_journal
 from orderledger.ledger import streams
 from orderledger.ledger.codec import decode_event
-from orderledger.ledger.errors import NotFound
+from orderledger.ledger.errors import CheckpointDiverged, NotFound
 from orderledger.ledger.folds import fold_of
 from orderledger.ledger.journal import Layer
 from orderledger.ledger.orders import OrderState
@@ -30,7 +30,6 @@ from orderledger.projections.balances import (
     StatementRequest,
     TrialBalance,
 )
-from orderledger.projections.base import CheckpointDiverged
 from orderledger.replay import history as _history
 from orderledger.replay.findings import Finding
 from orderledger.replay.history import RecordedEvent

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, Generic, Protocol, TypeVar
 
-from orderledger.ledger.errors import IntegrityViolation
+from orderledger.ledger.errors import CheckpointDiverged, IntegrityViolation
 from orderledger.ledger.ports import EventStore, StoredEvent
 from orderledger.ledger.read_ports import Checkpoint
 
@@ -20,10 +20,6 @@ CATCH_UP_EVENTS: Final = 5_000
 Row_co = TypeVar("Row_co", covariant=True)
 Row_contra = TypeVar("Row_contra", contravariant=True)
 Row = TypeVar("Row")
-
-
-class CheckpointDiverged(IntegrityViolation):
-    """A projection was made from another history than the log's; rebuild it."""
 
 
 class Projector(Protocol[Row_co]):

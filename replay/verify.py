@@ -4,6 +4,9 @@ Verification of a book: read-only, streaming, in memory that does not grow with 
 Two passes over the events: in log order for hashes, positions and double entry, then stream by
 stream for versions and folds; then the journal lines against the events. Nothing here raises for
 what it finds; what makes it impossible to go on (the database does not answer) is raised.
+Events that an application of the ``eventsourcing`` library appended itself (their context says so,
+and the leaf hash covers it) may have topics and streams that only that application knows: these
+are checked for everything else.
 Not covered without a checkpoint kept outside the database: a log whose tail was cut off and whose
 tiles agree with what is left, or a log that was rewritten whole.
 """
@@ -15,10 +18,15 @@ from typing import Any, Final
 
 import msgspec
 
-from orderledger.commands.requests import Context
+from orderledger.commands.requests import Context, Source
 from orderledger.ledger.codec import HashedColumns, content_hash, decode_event, leaf_hash
-from orderledger.ledger.errors import IntegrityViolation, OrderLedgerError, Unavailable
-from orderledger.ledger.folds import fold_of
+from orderledger.ledger.errors import (
+    IntegrityViolation,
+    OrderLedgerError,
+    Unavailable,
+    UnknownTopic,
+)
+from orderledger.ledger.folds import Fold, fold_of
 from orderledger.ledger.journal import decode_entry
 from orderledger.ledger.merkle import TILE, subtree_root
 from orderledger.ledger.ports import EventStore, StoredEvent
@@ -157,7 +165,8 @@ class LogPass:
         try:
             decode_event(row.topic, row.payload)
         except OrderLedgerError as error:
-            yield _error(Check.EVENT_UNDECODABLE, error.message, row)
+            if not (isinstance(error, UnknownTopic) and is_of_an_application(row)):
+                yield _error(Check.EVENT_UNDECODABLE, error.message, row)
         try:
             _context_decoder.decode(row.context)
         except msgspec.DecodeError as error:
@@ -272,14 +281,11 @@ class StreamPass:
             after = names[-1]
 
     def _stream(self, name: str) -> Iterator[Finding]:
-        try:
-            fold = fold_of(name)
-        except IntegrityViolation as error:
-            yield _stream_error(Check.EVENT_NOT_FOLDED, error.message, name)
-            fold = None
-        state: Any = fold.initial if fold is not None else None
+        folding = _Folding(name)
         version = position = 0
-        for row in self._store.stream(name):
+        # -1: an application of the other library may start at version 0.
+        last = -1
+        for row in self._store.stream(name, after=last):
             if row.position is None:
                 self._note_unplaced(row)
             elif row.position <= self._size:
@@ -293,24 +299,16 @@ class StreamPass:
                         row,
                     )
                 position = row.position
-            if row.version != version + 1:
+            yield from folding.add(row)
+            if row.version != version + 1 and not (row.version == 0 and is_of_an_application(row)):
                 yield _error(
                     Check.VERSION_GAP,
                     f"stream {name} has version {row.version} after {version}",
                     row,
                 )
-            version = row.version
-            if fold is not None:
-                try:
-                    state = fold.apply(state, decode_event(row.topic, row.payload))
-                except Exception as error:  # noqa: BLE001  an evolve function may raise anything
-                    yield _error(
-                        Check.EVENT_NOT_FOLDED,
-                        f"version {row.version} of stream {name} is not accepted by its fold: "
-                        f"{error!r}",
-                        row,
-                    )
-        self._versions[name] = version
+            version = last = row.version
+        yield from folding.finish()
+        self._versions[name] = last
 
     def _beyond_the_log(self) -> Iterator[Finding]:
         """Look for events that reading with positions leaves out, on engines without a queue."""
@@ -329,6 +327,63 @@ class StreamPass:
     def _note_unplaced(self, row: StoredEvent) -> None:
         self.unplaced += 1
         self.first_unplaced = self.first_unplaced or row
+
+
+class _Folding:
+    """Folds one stream and tells what its fold does not accept."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream: Final = stream
+        self._fold: Fold | None = None
+        self._unknown_kind = ""
+        try:
+            self._fold = fold_of(stream)
+        except IntegrityViolation as error:
+            self._unknown_kind = error.message
+        self._state: Any = self._fold.initial if self._fold is not None else None
+        self._is_folded = False
+        self._foreign: StoredEvent | None = None
+
+    def add(self, row: StoredEvent) -> Iterator[Finding]:
+        if self._fold is None:
+            if self._unknown_kind and not is_of_an_application(row):
+                yield _stream_error(Check.EVENT_NOT_FOLDED, self._unknown_kind, self._stream)
+                # Said once for the stream.
+                self._unknown_kind = ""
+            return
+        try:
+            event = decode_event(row.topic, row.payload)
+            self._state = self._fold.apply(self._state, event)
+            self._is_folded = True
+        except Exception as error:  # noqa: BLE001  an evolve function may raise anything
+            if isinstance(error, UnknownTopic) and is_of_an_application(row):
+                self._foreign = self._foreign or row
+                return
+            yield _error(
+                Check.EVENT_NOT_FOLDED,
+                f"version {row.version} of stream {self._stream} is not accepted by its fold: "
+                f"{error!r}",
+                row,
+            )
+
+    def finish(self) -> Iterator[Finding]:
+        """Yield an event that makes a stream of ours unreadable; whole streams may be foreign."""
+        row = self._foreign
+        if row is not None and self._is_folded:
+            yield _error(
+                Check.EVENT_NOT_FOLDED,
+                f"version {row.version} of stream {self._stream} is of the topic {row.topic}, "
+                "which an application of its own wrote into a stream of this library",
+                row,
+            )
+
+
+def is_of_an_application(row: StoredEvent) -> bool:
+    """Tell whether an application of ``eventsourcing`` appended the event without a command."""
+    try:
+        return _context_decoder.decode(row.context).source is Source.EVENTSOURCING
+    except msgspec.DecodeError:
+        return False
 
 
 def placed_hash(row: StoredEvent) -> int:

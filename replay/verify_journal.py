@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
-from orderledger.ledger.errors import OrderLedgerError, Unavailable
+from orderledger.ledger.errors import CheckpointDiverged, OrderLedgerError, Unavailable
 from orderledger.ledger.ports import EventStore, StoredEvent
 from orderledger.ledger.read_ports import JournalLine
 from orderledger.projections.balances import Balances, LineProjector
-from orderledger.projections.base import CheckpointDiverged
 
 from .findings import Check, Finding, Severity
 from .verify import PAGE_EVENTS, Progress, silent

@@ -27,7 +27,7 @@ from eventsourcing.persistence import (
     TrackingRecorder,
 )
 
-from ..codec import key_hash
+from ..codec import encode_json, key_hash
 from ..errors import InvalidInput, OrderLedgerError, SchemaMismatch, Unavailable, UnbalancedEntry
 from ..ids import new_id, utc_now
 from ..ports import (
@@ -48,6 +48,9 @@ from .eventsourcing_mapper import (
 from .eventsourcing_subscription import LedgerSubscription, Waiter
 
 _AGGREGATE: Final = "aggregate/"
+_ACTOR: Final = {"type": "system", "id": "eventsourcing"}
+_SOURCE: Final = "eventsourcing"
+"""Marks events that no decider and perhaps no fold of this library knows; see ``replay``."""
 _PAGE: Final = 1000
 _LAST: Final = 2**63 - 1
 
@@ -162,7 +165,7 @@ def _new_batch(book: str, stored_events: Sequence[StoredEvent]) -> Batch:
         command="eventsourcing",
         refused=False,
         reply="",
-        context="{}",
+        context=encode_json({"actor": _ACTOR, "key": key, "source": _SOURCE}),
         events=tuple([_new_event(stored) for stored in stored_events]),
     )
     return Batch(appends=(append,), appended_at=utc_now())

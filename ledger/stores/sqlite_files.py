@@ -224,7 +224,7 @@ def _translate(error: sqlite3.Error) -> OrderLedgerError:
             # Only the balance guard parses or sums what was not written by this module.
             return UnbalancedEntry(f"the database refused postings it cannot read: {text}")
         case sqlite3.SQLITE_ERROR if "already exists" in text:
-            return SchemaMismatch(f"the file has tables of another program ({text}); use its own")
+            return SchemaMismatch(f"the file has a table with a name of ours ({text}); rename it")
         case sqlite3.SQLITE_ERROR if "no such table" in text or "no such column" in text:
             return SchemaMismatch(f"a table is missing ({text}); run `orderledger migrate`")
         case _:

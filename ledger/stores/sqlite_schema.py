@@ -8,7 +8,7 @@ from typing import Final
 from ..migrate import AppliedMigration, Migration, Phase, apply, require_current
 
 _BOOTSTRAP: Final = """
-CREATE TABLE IF NOT EXISTS schema_migrations (
+CREATE TABLE IF NOT EXISTS orderledger_schema_migrations (
     number INTEGER PRIMARY KEY,
     slug TEXT NOT NULL,
     checksum TEXT NOT NULL,
@@ -41,12 +41,12 @@ class SqliteMigrations:
 
     def applied(self) -> Sequence[AppliedMigration]:
         exists = self._connection.execute(
-            "SELECT 1 FROM sqlite_schema WHERE name = 'schema_migrations'"
+            "SELECT 1 FROM sqlite_schema WHERE name = 'orderledger_schema_migrations'"
         ).fetchone()
         if exists is None:
             return []
         rows = self._connection.execute(
-            "SELECT number, slug, checksum FROM schema_migrations ORDER BY number"
+            "SELECT number, slug, checksum FROM orderledger_schema_migrations ORDER BY number"
         )
         return [AppliedMigration(number, slug, checksum) for number, slug, checksum in rows]
 
@@ -59,7 +59,7 @@ class SqliteMigrations:
                 self._connection.execute(statement)
                 statement = ""
         self._connection.execute(
-            "INSERT INTO schema_migrations (number, slug, checksum) VALUES (?, ?, ?)",
+            "INSERT INTO orderledger_schema_migrations (number, slug, checksum) VALUES (?, ?, ?)",
             (migration.number, migration.slug, migration.checksum),
         )
 

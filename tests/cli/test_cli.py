@@ -15,6 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from orderledger import cli, cli_output
+from orderledger.config import locate
+from orderledger.databases import open_store
 from orderledger.ledger.errors import (
     EXIT_STATUS,
     ConcurrencyConflict,
@@ -210,8 +212,8 @@ def test_exit_status_is_that_of_the_nearest_class() -> None:
 def test_findings_are_status_1_and_a_broken_run_is_2(book: Path) -> None:
     """Catches a nightly verification that reports success on a book that was tampered with."""
     with sqlite3.connect(book) as connection:
-        connection.execute("DROP TRIGGER events_no_update")
-        connection.execute("UPDATE events SET context = replace(context, '7', '8')")
+        connection.execute("DROP TRIGGER orderledger_events_no_update")
+        connection.execute("UPDATE orderledger_events SET context = replace(context, '7', '8')")
     connection.close()
     found = run("verify")
     assert found.exit_code == 1
@@ -226,7 +228,7 @@ def test_a_model_of_another_history_is_named(book: Path) -> None:
     """Catches a status that hides why no balance can be read, or a rebuild that does not help."""
     assert run("trial-balance").exit_code == 0
     with sqlite3.connect(book) as connection:
-        connection.execute("UPDATE projection_checkpoints SET position = 99")
+        connection.execute("UPDATE orderledger_projection_checkpoints SET position = 99")
     connection.close()
     broken = run("trial-balance")
     assert (broken.exit_code, broken.stdout) == (1, "")
@@ -337,3 +339,26 @@ def test_help_imports_no_engine() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_database_that_does_not_answer_is_status_4() -> None:
+    """Catches a script that takes an outage for an empty book."""
+    done = run("status --url postgresql://127.0.0.1:1/nowhere")
+    assert (done.exit_code, done.stdout) == (4, "")
+    assert done.stderr.startswith("error: PostgreSQL: connection failed")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_commands_work_on_postgres(pg_url: str) -> None:
+    """Catches a command that was only ever run on SQLite."""
+    unprepared = run(f"status --url {pg_url}")
+    assert unprepared.exit_code == 4
+    assert "orderledger migrate" in unprepared.stderr
+    assert run(f"migrate --url {pg_url}").exit_code == 0
+    store = open_store(locate(pg_url))
+    seed(store)
+    store.close()
+    for name in ("order-show", "account-balance-below", "trial-balance", "verify"):
+        expected = (GOLDEN / f"{name}.txt").read_text("utf-8").partition("--json\n")[2]
+        found = run(f"{COMMANDS[name]} --url {pg_url}")
+        assert f"{found.stdout}{found.stderr}[{found.exit_code}]\n" == expected

@@ -13,13 +13,18 @@ BALANCED = "posted assets:psp:adyen GBP 12325\nposted liabilities:escrow:o1 GBP 
 
 
 def event(
-    stream: str, version: int, *, postings: str = "", payload: str = '{"note":"n"}'
+    stream: str,
+    version: int,
+    *,
+    postings: str = "",
+    payload: str = '{"note":"n"}',
+    topic: str = "test.noted.v1",
 ) -> NewEvent:
     return NewEvent(
         event_id=new_id(),
         stream=stream,
         version=version,
-        topic="test.noted.v1",
+        topic=topic,
         occurred_at=START + timedelta(seconds=version),
         payload=payload,
         postings=postings,

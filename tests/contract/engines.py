@@ -61,7 +61,7 @@ class MemoryEngine:
 
 class SqliteEngine:
     name = "sqlite"
-    prefix = ""
+    prefix = "orderledger_"
     error: type[Exception] = sqlite3.Error
 
     def __init__(self, path: Path) -> None:

@@ -67,7 +67,7 @@ def _sqlite_plan(connection: sqlite3.Connection, name: str) -> str:
 def test_sqlite_sums_from_the_index_alone(sqlite_book: sqlite3.Connection, name: str) -> None:
     """Catches a balance that reads every line of the book, or the table beside the index."""
     plan = _sqlite_plan(sqlite_book, name)
-    assert f"COVERING INDEX {INDEX} (book_id=? AND account>? AND account<?)" in plan
+    assert f"COVERING INDEX orderledger_{INDEX} (book_id=? AND account>? AND account<?)" in plan
     assert "TEMP B-TREE" not in plan
 
 
@@ -108,7 +108,6 @@ def test_an_application_needs_no_right_on_history(postgres_book: str) -> None:
         connection.execute(f"CREATE ROLE {role}")
         try:
             connection.execute(f"SELECT orderledger.grant_application('{role}')")
-            connection.execute(f"SELECT orderledger.grant_read_models('{role}')")
             joiner = "&" if "?" in postgres_book else "?"
             store = PostgresStore(f"{postgres_book}{joiner}options=-c%20role%3D{role}")
             journal = journal_of(store)
@@ -137,7 +136,7 @@ def test_views_show_exact_amounts(tmp_path: Path, postgres_book: str) -> None:
     store.close()
     with sqlite3.connect(tmp_path / "amounts.db") as connection:
         rows = connection.execute(
-            "SELECT minor FROM postings WHERE account = ? ORDER BY position", (CASH,)
+            "SELECT minor FROM orderledger_postings WHERE account = ? ORDER BY position", (CASH,)
         ).fetchall()
     connection.close()
     assert [row[0] for row in rows] == [str(amount) for amount in amounts]

@@ -7,14 +7,20 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from orderledger.ledger.errors import InvalidAccount, InvalidInput, Unavailable
+from orderledger.ledger.errors import (
+    CheckpointDiverged,
+    IntegrityViolation,
+    InvalidAccount,
+    InvalidInput,
+    Unavailable,
+)
 from orderledger.ledger.journal import Layer, entry
 from orderledger.ledger.journal import Posting as Leg
-from orderledger.ledger.ports import EventStore
+from orderledger.ledger.ports import EventStore, StoredEvent
 from orderledger.ledger.read_ports import Checkpoint, JournalStore, LineSelection
 from orderledger.ledger.stores.journals import journal_of
 from orderledger.projections.balances import Balances, JournalFilter, StatementRequest
-from orderledger.projections.base import CheckpointDiverged, position_at
+from orderledger.projections.base import position_at
 from tests.seeding import (
     CASH,
     OPENING,
@@ -330,3 +336,29 @@ def test_a_closed_journal_says_so(store: EventStore, journal: JournalStore) -> N
     journal.close()
     with pytest.raises(Unavailable):
         journal.totals(LineSelection(until=1))
+
+
+class WithAHole:
+    """A store whose log has lost a row."""
+
+    def __init__(self, store: EventStore, missing: int) -> None:
+        self._store = store
+        self._missing = missing
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def read(self, after: int, *, until: int | None = None, limit: int = 1000) -> list[StoredEvent]:
+        """Return what is left."""
+        rows = self._store.read(after, until=until, limit=limit)
+        return [row for row in rows if row.position != self._missing]
+
+
+@pytest.mark.parametrize("missing", [1, 3, 5])
+def test_a_hole_in_the_log_stops_the_model(missing: int) -> None:
+    """Catches balances that silently leave out an entry that can no longer be read."""
+    store = memory_store()
+    _seed_matrix(store)
+    damaged = Balances(WithAHole(store, missing), journal_of(store))  # type: ignore[arg-type]  # proxy
+    with pytest.raises(IntegrityViolation, match=f"no event at position {missing}"):
+        damaged.balance(CASH)

@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+import msgspec
 import psycopg
 import pytest
 from eventsourcing.application import Application
-from eventsourcing.domain import Aggregate, event
+from eventsourcing.domain import Aggregate, DomainEvent, event
 from eventsourcing.persistence import (
     DataError,
     InfrastructureFactory,
@@ -27,11 +28,14 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.utils import get_topic
 
+from orderledger.commands.requests import Actor, Context, Source
 from orderledger.ledger import events
 from orderledger.ledger.journal import credit, debit, entry
 from orderledger.ledger.stores.eventsourcing_factory import LedgerFactory
 from orderledger.ledger.stores.eventsourcing_mapper import LedgerEvent, OrderLedgerMapper
 from orderledger.ledger.stores.postgres_schema import migrate
+from orderledger.replay.findings import Check
+from orderledger.replay.verify import verify
 from tests.contract.batches import batch, command, everything, settle
 from tests.contract.batches import event as new_event
 
@@ -100,6 +104,59 @@ def stored(stream: str, version: int, topic: str = "a") -> StoredEvent:
 
 def is_same(found: object, expected: object) -> bool:
     return found == expected
+
+
+class KitchenFromZero(Application):
+    """An application whose aggregates start at version 0, as the library allows."""
+
+    def open_tap(self) -> None:
+        self.events.put([Tap(originator_id=uuid4(), originator_version=0, timestamp=WHEN)])
+
+
+class Tap(DomainEvent):
+    """An event beside any aggregate."""
+
+
+def test_a_book_with_a_stock_application_verifies(environment: dict[str, str]) -> None:
+    """A verification that cries wolf at streams and topics that only an application knows."""
+    with Kitchen(environment) as kitchen, KitchenFromZero(environment) as from_zero:
+        kitchen.boil(2)
+        from_zero.open_tap()
+        factory = kitchen.factory
+        assert isinstance(factory, LedgerFactory)
+        recorder = factory.application_recorder()
+        # A topic of our form that a host registers, and this process does not know.
+        recorder.insert_events([stored("host-1", 1, topic="host.did.v1")])
+        # A whole stream whose name only looks like ours.
+        recorder.insert_events([stored("order-theirs", 1), stored("order-theirs", 2)])
+        store = factory.datastore.store
+        assert list(verify(store)) == []
+        assert len(everything(store)) == 7
+        # One that is mixed cannot be folded any more: nobody could place that order.
+        payload = '{"due_at":"2026-03-01T12:00:00Z"}'
+        expired = new_event("order-mixed", 1, topic="order.expired.v1", payload=payload)
+        store.append(batch(command("ours", expired)))
+        settle(store)
+        recorder.insert_events([stored("order-mixed", 2)])
+        found = [one for one in verify(store) if one.code is not Check.CONTEXT_UNDECODABLE]
+        assert [(one.code, one.stream, one.position) for one in found] == [
+            (Check.EVENT_NOT_FOLDED, "order-mixed", 9)
+        ]
+        # Not written by an adapter: its stream and topic are nobody's.
+        store.append(batch(command("stray", new_event("nonsense-1", 1))))
+        settle(store)
+        codes = {one.code for one in verify(store) if one.stream == "nonsense-1"}
+        assert codes >= {Check.EVENT_NOT_FOLDED, Check.EVENT_UNDECODABLE}
+
+
+def test_the_context_names_the_adapter(factory: LedgerFactory) -> None:
+    """An event whose origin an auditor cannot tell, or whose context no reader can decode."""
+    factory.application_recorder().insert_events([stored("a/1", 1)])
+    (row,) = everything(factory.datastore.store)
+    context = msgspec.json.decode(row.context, type=Context)
+    assert context.actor == Actor("system", "eventsourcing")
+    assert context.source is Source.EVENTSOURCING
+    assert context.key.startswith("eventsourcing/")
 
 
 def test_a_stock_application(environment: dict[str, str]) -> None:

@@ -1,10 +1,17 @@
 """The recorder cases that `eventsourcing` ships, on our recorders on PostgreSQL."""
 
+import time
+
+import psycopg
 import pytest
+from eventsourcing.persistence import StoredEvent, Tracking
+from psycopg.conninfo import make_conninfo
 
 from orderledger.ledger.stores.eventsourcing_factory import LedgerFactory
 from orderledger.ledger.stores.eventsourcing_postgres import Factory
+from orderledger.ledger.stores.journals import journal_of
 from orderledger.ledger.stores.postgres_schema import migrate
+from orderledger.projections.balances import Balances
 from tests.contract import eventsourcing_cases as cases
 
 MODULE = "orderledger.ledger.stores.eventsourcing_postgres"
@@ -19,6 +26,32 @@ def ledger_environment(pg_url: str) -> dict[str, str]:
 @pytest.fixture
 def ledger_factory(ledger_environment: dict[str, str]) -> LedgerFactory:
     return Factory(ledger_environment)
+
+
+def test_one_grant_is_enough(pg_url: str, ledger_environment: dict[str, str]) -> None:
+    """Catches an application whose role may append but not track, take snapshots or read sums."""
+    role = f"kitchen_{time.time_ns()}"
+    with psycopg.connect(pg_url, autocommit=True) as owner:
+        owner.execute(f"CREATE ROLE {role} LOGIN".encode())
+        try:
+            owner.execute(f"SELECT orderledger.grant_application('{role}')".encode())
+            url = make_conninfo(pg_url, user=role)
+            made = Factory({**ledger_environment, "ORDERLEDGER_URL": url})
+            recorder = made.process_recorder()
+            stored = StoredEvent("a/1", 1, "a", b"{}")
+            assert recorder.insert_events([stored], tracking=Tracking("up", 1)) == [1]
+            snapshots = made.aggregate_recorder("snapshots")
+            snapshots.insert_events([stored])
+            assert snapshots.select_events("a/1") == [stored]
+            store = made.datastore.store
+            journal = journal_of(store)
+            balances = Balances(store, journal)
+            assert balances.catch_up() == balances.rebuild() == 1
+            journal.close()
+            made.close()
+        finally:
+            owner.execute(f"DROP OWNED BY {role}".encode())
+            owner.execute(f"DROP ROLE {role}".encode())
 
 
 class TestEvents(cases.EventCases):

@@ -9,8 +9,10 @@ import pytest
 from orderledger.ledger.codec import key_hash
 from orderledger.ledger.errors import InvalidInput, Unavailable
 from orderledger.ledger.ports import AppendConflict
+from orderledger.ledger.stores.journals import journal_of
 from orderledger.ledger.stores.sqlite import SqliteStore
-from tests.contract.batches import event, everything, fill, one, settle
+from orderledger.projections.balances import Balances
+from tests.contract.batches import BALANCED, event, everything, fill, one, settle
 from tests.contract.engines import SqlEngine
 
 
@@ -91,6 +93,53 @@ def test_reads_what_the_host_has_written(sql_engine: SqlEngine) -> None:
     assert len(store.load({"s/1": 0})) == 2
 
 
+SHOP = {
+    "events": "Summer sale",
+    "log": "started",
+    "commands": "--reindex",
+    "books": "Moby-Dick",
+    "tiles": "blue",
+    "tracking": "parcel 1",
+    "journal": "Monday: rain",
+    "postings": "wanted: cashier",
+    "schema_migrations": "0001_shop",
+}
+
+
+def test_lives_in_a_file_whose_tables_have_such_names_already(tmp_path: Path) -> None:
+    """A shop with a table `events` or `books` of its own that cannot join, or has it written to."""
+    path = tmp_path / "shop.db"
+    with closing(sqlite3.connect(path)) as shop, shop:
+        for table, text in SHOP.items():
+            shop.execute(f"CREATE TABLE {table} (book_id TEXT)")
+            shop.execute(f"INSERT INTO {table} VALUES (?)", (text,))
+    store = SqliteStore(path)
+    journal = journal_of(store)
+    with closing(sqlite3.connect(path, isolation_level=None)) as host:
+        host.execute("BEGIN IMMEDIATE")
+        host.execute("INSERT INTO books VALUES ('Emma')")
+        store.append(one("k", event("s/1", 1)), connection=host)
+        host.execute("DELETE FROM log")
+        host.commit()
+        host.execute("BEGIN IMMEDIATE")
+        host.execute("UPDATE events SET book_id = 'Winter sale'")
+        store.append(one("lost", event("s/1", 2)), connection=host)
+        host.rollback()
+    store.append(one("alone", event("s/1", 2, postings=BALANCED)))
+    assert [found.version for found in everything(store)] == [1, 2]
+    assert Balances(store, journal).catch_up() == 2
+    with closing(sqlite3.connect(path)) as shop:
+        kept = {table: shop.execute(f"SELECT * FROM {table}").fetchall() for table in SHOP}
+        names = [name for (name,) in shop.execute("SELECT name FROM sqlite_schema")]
+        assert shop.execute("SELECT count(*) FROM orderledger_journal").fetchone() == (2,)
+    expected = {table: [(text,)] for table, text in SHOP.items()}
+    assert kept == {**expected, "books": [("Moby-Dick",), ("Emma",)], "log": []}
+    prefixes = ("orderledger_", "sqlite_autoindex_orderledger_")
+    assert sorted(name for name in names if not name.startswith(prefixes)) == sorted(SHOP)
+    journal.close()
+    store.close()
+
+
 def test_sqlite_refuses_a_connection_it_cannot_join(tmp_path: Path) -> None:
     """An append that commits at once, or into another file, without the host knowing."""
     store = SqliteStore(tmp_path / "book.db")
@@ -104,7 +153,7 @@ def test_sqlite_refuses_a_connection_it_cannot_join(tmp_path: Path) -> None:
         idle.rollback()
     with closing(sqlite3.connect(tmp_path / "book.db", isolation_level=None)) as late:
         late.execute("BEGIN")
-        late.execute("SELECT count(*) FROM events").fetchone()
+        late.execute("SELECT count(*) FROM orderledger_events").fetchone()
         store.append(one("k0", event("s/0", 1)))
         with pytest.raises(Unavailable, match="BEGIN IMMEDIATE"):
             store.append(append, connection=late)

@@ -21,15 +21,21 @@ from orderledger.ledger.errors import (
 from orderledger.ledger.stores.sqlite import SqliteStore
 from tests.contract.batches import event, everything, fill, one
 
-REST = "topic, occurred_at, appended_at, command_id, context, '', 'forged' FROM events"
+EVENTS = "orderledger_events"
+LOG = "orderledger_log"
+TILES = "orderledger_tiles"
+REST = f"topic, occurred_at, appended_at, command_id, context, '', 'forged' FROM {EVENTS}"
+NEW_ID = "randomblob(16)"
+HASH = "zeroblob(32)"
+LATER = "2999-01-01T00:00:00.000000+00:00"
 REPLACEMENTS = {
-    "row": f"REPLACE INTO events SELECT row_id, book_id, event_id, stream, version, {REST}",
-    "id": f"REPLACE INTO events SELECT 999, book_id, event_id, 'other', version, {REST} LIMIT 1",
-    "version": f"REPLACE INTO events SELECT 999, book_id, randomblob(16), stream, version, {REST}",
-    "update": "UPDATE OR REPLACE events SET version = 2 WHERE version = 1",
-    "log": "REPLACE INTO log SELECT row_id, book_id, position, recorded_at, zeroblob(32) FROM log",
-    "log row": "REPLACE INTO log VALUES (3, 1, 301, '2999-01-01T00:00:00.000000+00:00', x'00')",
-    "tiles": "REPLACE INTO tiles SELECT book_id, level, tile_index, zeroblob(32) FROM tiles",
+    "row": f"REPLACE INTO {EVENTS} SELECT row_id, book_id, event_id, stream, version, {REST}",
+    "id": f"REPLACE INTO {EVENTS} SELECT 999, book_id, event_id, 'other', version, {REST} LIMIT 1",
+    "version": f"REPLACE INTO {EVENTS} SELECT 999, book_id, {NEW_ID}, stream, version, {REST}",
+    "update": f"UPDATE OR REPLACE {EVENTS} SET version = 2 WHERE version = 1",
+    "log": f"REPLACE INTO {LOG} SELECT row_id, book_id, position, recorded_at, {HASH} FROM {LOG}",
+    "log row": f"REPLACE INTO {LOG} VALUES (3, 1, 301, '{LATER}', {HASH})",
+    "tiles": f"REPLACE INTO {TILES} SELECT book_id, level, tile_index, {HASH} FROM {TILES}",
 }
 
 
@@ -61,7 +67,7 @@ def test_the_log_has_no_gap_and_runs_forward(path: Path, position: int, recorded
     store.append(one("a", event("s/1", 1)))
     row = (position, recorded_at)
     with closing(sqlite3.connect(path)) as connection, pytest.raises(sqlite3.IntegrityError):
-        connection.execute("INSERT INTO log VALUES (2, 1, ?, ?, zeroblob(32))", row)
+        connection.execute("INSERT INTO orderledger_log VALUES (2, 1, ?, ?, zeroblob(32))", row)
     store.close()
 
 
@@ -144,7 +150,8 @@ def test_a_newer_schema_is_refused(path: Path) -> None:
     SqliteStore(path).close()
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
-            "INSERT INTO schema_migrations (number, slug, checksum) VALUES (9999, 'later', 'x')"
+            "INSERT INTO orderledger_schema_migrations (number, slug, checksum) "
+            "VALUES (9999, 'later', 'x')"
         )
     with pytest.raises(SchemaMismatch):
         SqliteStore(path)
@@ -154,16 +161,16 @@ def test_a_missing_table_is_a_schema_mismatch(path: Path) -> None:
     """A lost table that is reported as a syntax error."""
     store = SqliteStore(path)
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("DROP TABLE tiles")
+        connection.execute("DROP TABLE orderledger_tiles")
     with pytest.raises(SchemaMismatch):
         store.tiles(1)
     store.close()
 
 
-def test_tables_of_another_program_are_kept(path: Path) -> None:
-    """A shop's own table `events` that is taken for ours."""
+def test_a_table_with_one_of_our_names_is_kept(path: Path) -> None:
+    """Somebody else's table that is taken for ours because it has the name."""
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("CREATE TABLE events (name TEXT)")
+        connection.execute("CREATE TABLE orderledger_events (name TEXT)")
     with pytest.raises(SchemaMismatch, match="events"):
         SqliteStore(path)
 
@@ -229,8 +236,8 @@ def test_a_tampered_row_is_a_violation(path: Path, damage: str) -> None:
     store = SqliteStore(path)
     fill(store, "s/1", range(1, 4))
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("DROP TRIGGER events_no_update")
-        connection.execute(f"UPDATE events SET {damage} WHERE version = 2")
+        connection.execute("DROP TRIGGER orderledger_events_no_update")
+        connection.execute(f"UPDATE orderledger_events SET {damage} WHERE version = 2")
     with pytest.raises(IntegrityViolation):
         store.load({"s/1": 0})
     with pytest.raises(IntegrityViolation):

@@ -2,12 +2,16 @@
 
 In Markdown, ```python blocks of one document run in order in one namespace, and ```console blocks
 run every line that starts with `$ `. Output lines under a command are compared, `...` matches
-anything. Both run in an empty directory of the document. A URL that starts with `postgresql://`
-is replaced by one of a real, fresh database. `<!-- skip: next -->` before a block leaves it out.
+anything; so is a ```text block with what the ```python block before it printed. Both run in an
+empty directory of the document. A URL that starts with `postgresql://` is replaced by one of a
+real, fresh database. A ```python block that begins with a comment like `# shop.py` is written to
+that file instead. `<!-- skip: next -->` before a block leaves it out.
 """
 
+import contextlib
 import doctest
 import importlib
+import io
 import os
 import re
 import subprocess
@@ -26,6 +30,9 @@ POSTGRES_URL = re.compile(r"postgresql://[^\s\"'`<>)]*")
 # What an installation does is tested by the installation; here it would only repeat it.
 NOT_RUN = re.compile(r"(?:pip|uv|make|git|cd|source|\.ci/run)\b")
 COMMAND_TIMEOUT_S = 120
+FILE = re.compile(r"# (?P<name>\w+\.py)\n")
+PRINTED = "__printed__"
+INSTANT = re.compile(r"20\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{6})?Z?")
 
 UrlSource = Callable[[], str]
 
@@ -47,12 +54,33 @@ def _with_database(text: str, postgres_url: UrlSource) -> str:
 def _python_runner(postgres_url: UrlSource) -> Callable[[Example], None]:
     def run(example: Example) -> None:
         source = _with_database(example.parsed, postgres_url)
+        if file := FILE.match(source):
+            Path(file["name"]).write_text(source, "utf-8")
+            return
         # Blank lines in front, so that a traceback names the line of the document.
         padding = "\n" * (example.line + example.parsed.line_offset)
         code = compile(padding + source, example.path, "exec", dont_inherit=True)
-        exec(code, example.namespace)
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(code, example.namespace)
+        example.namespace[PRINTED] = printed.getvalue()
 
     return run
+
+
+def _compare_printed(example: Example) -> None:
+    printed = example.namespace.pop(PRINTED, "")
+    if printed:
+        _compare(example, "print", example.parsed, printed)
+
+
+def _compare(example: Example, command: str, expected: str, output: str) -> None:
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    # A reader sees an instant as it is printed; it differs in every run.
+    want, got = (INSTANT.sub("<instant>", text) for text in (expected, output))
+    assert doctest.OutputChecker().check_output(want, got, options), (
+        f"{example.path}:{example.line}: $ {command}\nexpected:\n{expected}\ngot:\n{output}"
+    )
 
 
 def _console_runner(postgres_url: UrlSource) -> Callable[[Example], None]:
@@ -62,12 +90,7 @@ def _console_runner(postgres_url: UrlSource) -> Callable[[Example], None]:
                 continue
             output = _run_command(_with_database(command, postgres_url))
             if expected:
-                checker = doctest.OutputChecker()
-                options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-                assert checker.check_output(expected, output, options), (
-                    f"{example.path}:{example.line}: $ {command}\nexpected:\n{expected}\n"
-                    f"got:\n{output}"
-                )
+                _compare(example, command, expected, output)
 
     return run
 
@@ -102,6 +125,7 @@ def _run_command(command: str) -> str:
 def _check_document(path: Path, postgres_url: UrlSource) -> int:
     runners = {"python": _python_runner(postgres_url), "console": _console_runner(postgres_url)}
     blocks = [CodeBlockParser(language, run) for language, run in runners.items()]
+    blocks.append(CodeBlockParser("text", _compare_printed))
     document = Document.parse(str(path), SkipParser(), *blocks)
     document.namespace["__name__"] = "__main__"
     count = 0
@@ -156,6 +180,9 @@ def test_the_runner_fails_on_a_broken_block(tmp_path: Path) -> None:
         _check_document(document, no_database)
     document.write_text("```console\n$ false\n```\n")
     with pytest.raises(AssertionError, match="false"):
+        _check_document(document, no_database)
+    document.write_text("```python\nprint(1)\n```\n\n```text\n2\n```\n")
+    with pytest.raises(AssertionError, match="expected"):
         _check_document(document, no_database)
     document.write_text(
         "```python\nimport os\n```\n<!-- skip: next -->\n```python\n1 / 0\n```\n"

@@ -1,5 +1,6 @@
 """Every check of the verification, proven by a fault planted with the guards out of the way."""
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from tests.seeding import START, Seeder, memory_store, sqlite_store, transfer
 
 EVENTS = 600
 """More than two tiles of 256."""
+_TABLES = re.compile(r"\b(events|log|tiles|books|journal_lines|projection_checkpoints)\b")
+"""The scripts below name our tables without their prefix."""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +77,7 @@ def damaged(sound: Path, tmp_path: Path) -> Callable[[str], list[Finding]]:
             names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
             for (name,) in names.fetchall():
                 connection.execute(f"DROP TRIGGER {name}")
-            connection.executescript(script)
+            connection.executescript(_TABLES.sub(r"orderledger_\1", script))
         connection.close()
         return _findings(path)
 

@@ -47,8 +47,8 @@ SELECT
 FROM orderledger.journal_lines AS lines
 JOIN orderledger.books ON books.book_id = lines.book_id;
 
--- Read models are caught up by whoever reads: grants a role the right to write derived rows. History
--- itself stays out of reach (see grant_application).
+-- Read models are caught up by whoever reads: grants a role the right to write derived rows. Part of
+-- orderledger.grant_application; history itself stays out of reach.
 CREATE FUNCTION orderledger.grant_read_models(p_role name) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

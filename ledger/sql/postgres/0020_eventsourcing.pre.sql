@@ -18,7 +18,7 @@ CREATE TABLE orderledger.aggregate_snapshots (
     PRIMARY KEY (book_id, purpose, stream, version)
 );
 
--- What an application that uses the adapter needs beyond orderledger.grant_application.
+-- Rights of the adapter on what it keeps; part of orderledger.grant_application.
 CREATE FUNCTION orderledger.grant_eventsourcing(p_role name) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -8,6 +8,13 @@ SELECT first_position, recorded_at FROM orderledger.append(
     %s::text[], %s::text[], %s::uuid[], %s::bytea[], %s::text[], %s::bigint[], %s::text[],
     %s::bigint[])
 
+-- name: append_one
+SELECT first_position, recorded_at FROM orderledger.append_one(
+    %s::integer, %s::timestamptz, %s::bigint, %s::timestamptz,
+    %s::uuid, %s::text, %s::uuid, %s::bytea, %s::text, %s::boolean, %s::text,
+    %s::uuid, %s::text, %s::bigint, %s::text, %s::timestamptz, %s::text, %s::text, %s::text,
+    %s::bytea)
+
 -- name: sequence
 SELECT orderledger.sequence(%s::integer, %s::timestamptz, %s::bigint, %s::integer)
 

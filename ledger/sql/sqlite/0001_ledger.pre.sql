@@ -1,19 +1,20 @@
 -- The ledger in one SQLite file: books, their events in a total order, the Merkle tiles over that
--- order, and the record of every command.
+-- order, and the record of every command. The file may be a shop's own, with tables of its own: all
+-- names here start with `orderledger_`.
 --
 -- Instants are ISO 8601 text in UTC with six decimals: they sort as they read, and an auditor needs
--- no conversion. Ids are blobs of 16 bytes (half the index of text); the view `journal` shows them
--- as text. Amounts stand in `events.postings`, one leg a line, as exact decimal text.
+-- no conversion. Ids are blobs of 16 bytes (half the index of text); the view `orderledger_journal`
+-- shows them as text. Amounts stand in an event's `postings`, one leg a line, as exact decimal text.
 
-CREATE TABLE books (
+CREATE TABLE orderledger_books (
     book_id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE CHECK (name <> ''),
     constraint_generation INTEGER NOT NULL DEFAULT 0 CHECK (constraint_generation >= 0)
 ) STRICT;
 
-CREATE TABLE events (
+CREATE TABLE orderledger_events (
     row_id INTEGER PRIMARY KEY,
-    book_id INTEGER NOT NULL REFERENCES books,
+    book_id INTEGER NOT NULL REFERENCES orderledger_books,
     event_id BLOB NOT NULL UNIQUE CHECK (length(event_id) = 16),
     stream TEXT NOT NULL CHECK (stream <> ''),
     version INTEGER NOT NULL CHECK (version >= 0),
@@ -29,17 +30,17 @@ CREATE TABLE events (
 
 -- One row per event that has its place. The row id is that of the event, so that either table finds
 -- the other without an index of its own.
-CREATE TABLE log (
-    row_id INTEGER PRIMARY KEY REFERENCES events,
-    book_id INTEGER NOT NULL REFERENCES books,
+CREATE TABLE orderledger_log (
+    row_id INTEGER PRIMARY KEY REFERENCES orderledger_events,
+    book_id INTEGER NOT NULL REFERENCES orderledger_books,
     position INTEGER NOT NULL CHECK (position >= 1),
     recorded_at TEXT NOT NULL CHECK (length(recorded_at) = 32),
     leaf_hash BLOB NOT NULL CHECK (length(leaf_hash) = 32),
     UNIQUE (book_id, position)
 ) STRICT;
 
-CREATE TABLE tiles (
-    book_id INTEGER NOT NULL REFERENCES books,
+CREATE TABLE orderledger_tiles (
+    book_id INTEGER NOT NULL REFERENCES orderledger_books,
     level INTEGER NOT NULL CHECK (level >= 1),
     tile_index INTEGER NOT NULL CHECK (tile_index >= 0),
     root BLOB NOT NULL CHECK (length(root) = 32),
@@ -47,9 +48,9 @@ CREATE TABLE tiles (
 ) STRICT, WITHOUT ROWID;
 
 -- `context` is that of a command which wrote no events; otherwise it stands in its events.
-CREATE TABLE commands (
+CREATE TABLE orderledger_commands (
     row_id INTEGER PRIMARY KEY,
-    book_id INTEGER NOT NULL REFERENCES books,
+    book_id INTEGER NOT NULL REFERENCES orderledger_books,
     key_hash BLOB NOT NULL CHECK (length(key_hash) = 16),
     key TEXT NOT NULL,
     command_id BLOB NOT NULL CHECK (length(command_id) = 16),
@@ -62,8 +63,8 @@ CREATE TABLE commands (
     UNIQUE (book_id, key_hash)
 ) STRICT;
 
-CREATE TABLE constrained_accounts (
-    book_id INTEGER NOT NULL REFERENCES books,
+CREATE TABLE orderledger_constrained_accounts (
+    book_id INTEGER NOT NULL REFERENCES orderledger_books,
     account TEXT NOT NULL,
     generation INTEGER NOT NULL,
     PRIMARY KEY (book_id, account)
@@ -72,68 +73,72 @@ CREATE TABLE constrained_accounts (
 -- Append-only. INSERT OR REPLACE deletes without firing DELETE triggers, so an insert that would
 -- replace a row is refused before the conflict is resolved.
 
-CREATE TRIGGER events_no_update BEFORE UPDATE ON events BEGIN
+CREATE TRIGGER orderledger_events_no_update BEFORE UPDATE ON orderledger_events BEGIN
     SELECT RAISE(ABORT, 'events are append-only: UPDATE is refused');
 END;
 
-CREATE TRIGGER events_no_delete BEFORE DELETE ON events BEGIN
+CREATE TRIGGER orderledger_events_no_delete BEFORE DELETE ON orderledger_events BEGIN
     SELECT RAISE(ABORT, 'events are append-only: DELETE is refused');
 END;
 
-CREATE TRIGGER events_no_replace BEFORE INSERT ON events
-WHEN EXISTS (SELECT 1 FROM events WHERE row_id = NEW.row_id)
+CREATE TRIGGER orderledger_events_no_replace BEFORE INSERT ON orderledger_events
+WHEN EXISTS (SELECT 1 FROM orderledger_events WHERE row_id = NEW.row_id)
     OR EXISTS (
-        SELECT 1 FROM events
+        SELECT 1 FROM orderledger_events
         WHERE book_id = NEW.book_id AND stream = NEW.stream AND version = NEW.version
     )
-    OR EXISTS (SELECT 1 FROM events WHERE event_id = NEW.event_id)
+    OR EXISTS (SELECT 1 FROM orderledger_events WHERE event_id = NEW.event_id)
 BEGIN
     SELECT RAISE(ABORT, 'duplicate event: the id, or the version of the stream, is taken');
 END;
 
-CREATE TRIGGER log_no_update BEFORE UPDATE ON log BEGIN
+CREATE TRIGGER orderledger_log_no_update BEFORE UPDATE ON orderledger_log BEGIN
     SELECT RAISE(ABORT, 'the log is append-only: UPDATE is refused');
 END;
 
-CREATE TRIGGER log_no_delete BEFORE DELETE ON log BEGIN
+CREATE TRIGGER orderledger_log_no_delete BEFORE DELETE ON orderledger_log BEGIN
     SELECT RAISE(ABORT, 'the log is append-only: DELETE is refused');
 END;
 
 -- Positions run from 1 without a gap and recorded_at increases; this also refuses a replacement.
-CREATE TRIGGER log_continues BEFORE INSERT ON log BEGIN
+CREATE TRIGGER orderledger_log_continues BEFORE INSERT ON orderledger_log BEGIN
     SELECT RAISE(ABORT, 'the log continues at its last position + 1, at a later instant')
-    WHERE EXISTS (SELECT 1 FROM log WHERE row_id = NEW.row_id)
+    WHERE EXISTS (SELECT 1 FROM orderledger_log WHERE row_id = NEW.row_id)
         OR NEW.position IS NOT coalesce(
             (
                 SELECT CASE WHEN last.recorded_at < NEW.recorded_at THEN last.position END + 1
-                FROM log AS last
+                FROM orderledger_log AS last
                 WHERE last.book_id = NEW.book_id
                 ORDER BY last.position DESC
                 LIMIT 1
             ),
-            CASE WHEN NOT EXISTS (SELECT 1 FROM log AS any_row WHERE any_row.book_id = NEW.book_id)
-                THEN 1 END
+            CASE
+                WHEN NOT EXISTS (
+                    SELECT 1 FROM orderledger_log AS any_row WHERE any_row.book_id = NEW.book_id
+                )
+                THEN 1
+            END
         );
 END;
 
-CREATE TRIGGER tiles_no_update BEFORE UPDATE ON tiles BEGIN
+CREATE TRIGGER orderledger_tiles_no_update BEFORE UPDATE ON orderledger_tiles BEGIN
     SELECT RAISE(ABORT, 'tiles are append-only: UPDATE is refused');
 END;
 
-CREATE TRIGGER tiles_no_delete BEFORE DELETE ON tiles BEGIN
+CREATE TRIGGER orderledger_tiles_no_delete BEFORE DELETE ON orderledger_tiles BEGIN
     SELECT RAISE(ABORT, 'tiles are append-only: DELETE is refused');
 END;
 
-CREATE TRIGGER tiles_no_replace BEFORE INSERT ON tiles
+CREATE TRIGGER orderledger_tiles_no_replace BEFORE INSERT ON orderledger_tiles
 WHEN EXISTS (
-    SELECT 1 FROM tiles
+    SELECT 1 FROM orderledger_tiles
     WHERE book_id = NEW.book_id AND level = NEW.level AND tile_index = NEW.tile_index
 )
 BEGIN
     SELECT RAISE(ABORT, 'tiles are append-only: the tile exists');
 END;
 
-CREATE TRIGGER commands_no_update BEFORE UPDATE ON commands BEGIN
+CREATE TRIGGER orderledger_commands_no_update BEFORE UPDATE ON orderledger_commands BEGIN
     SELECT RAISE(ABORT, 'the record of a command is final: UPDATE is refused');
 END;
 
@@ -143,7 +148,9 @@ END;
 -- that is an error, not a wrong sum. LIMIT -1 keeps SQLite from repeating the inner expressions in
 -- every use (7 instead of 30 microseconds an event). A quote or a backslash could end a line early
 -- in the JSON array that splits the text, so neither may occur.
-CREATE TRIGGER events_balanced BEFORE INSERT ON events WHEN NEW.postings <> '' BEGIN
+CREATE TRIGGER orderledger_events_balanced BEFORE INSERT ON orderledger_events
+WHEN NEW.postings <> ''
+BEGIN
     SELECT RAISE(ABORT, 'unbalanced postings: malformed, fewer than two legs, or not summing to zero')
     WHERE instr(NEW.postings, char(10)) = 0
         OR instr(NEW.postings, '"')
@@ -195,7 +202,7 @@ CREATE TRIGGER events_balanced BEFORE INSERT ON events WHEN NEW.postings <> '' B
 END;
 
 -- The public reading surface: events in their order, ids as text.
-CREATE VIEW journal AS
+CREATE VIEW orderledger_journal AS
 SELECT
     books.name AS book,
     log.position,
@@ -210,6 +217,6 @@ SELECT
     events.context,
     events.postings,
     events.payload
-FROM log
-JOIN events ON events.row_id = log.row_id
-JOIN books ON books.book_id = log.book_id;
+FROM orderledger_log AS log
+JOIN orderledger_events AS events ON events.row_id = log.row_id
+JOIN orderledger_books AS books ON books.book_id = log.book_id;

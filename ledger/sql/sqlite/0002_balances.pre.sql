@@ -6,8 +6,8 @@
 -- below 10^10, so that sum() is exact for 900 million lines, and fails beyond instead of being wrong.
 -- Ordinary amounts have zero in the upper two, which take no space.
 
-CREATE TABLE journal_lines (
-    book_id INTEGER NOT NULL REFERENCES books,
+CREATE TABLE orderledger_journal_lines (
+    book_id INTEGER NOT NULL REFERENCES orderledger_books,
     position INTEGER NOT NULL CHECK (position >= 1),
     line_no INTEGER NOT NULL CHECK (line_no >= 1),
     account TEXT NOT NULL,
@@ -22,13 +22,13 @@ CREATE TABLE journal_lines (
 ) STRICT, WITHOUT ROWID;
 
 -- Covers every balance query: the sums never touch the table.
-CREATE INDEX journal_lines_by_account ON journal_lines (
+CREATE INDEX orderledger_journal_lines_by_account ON orderledger_journal_lines (
     book_id, account, currency, layer, effective_at, position, line_no,
     minor_low, minor_mid, minor_high
 );
 
-CREATE TABLE projection_checkpoints (
-    book_id INTEGER NOT NULL REFERENCES books,
+CREATE TABLE orderledger_projection_checkpoints (
+    book_id INTEGER NOT NULL REFERENCES orderledger_books,
     projection TEXT NOT NULL,
     version INTEGER NOT NULL,
     position INTEGER NOT NULL CHECK (position >= 0),
@@ -37,7 +37,7 @@ CREATE TABLE projection_checkpoints (
 ) STRICT, WITHOUT ROWID;
 
 -- The public reading surface: one row per posting, the amount as exact decimal text.
-CREATE VIEW postings AS
+CREATE VIEW orderledger_postings AS
 SELECT
     books.name AS book,
     lines.position,
@@ -57,5 +57,5 @@ SELECT
             '0'
         )
     END AS minor
-FROM journal_lines AS lines
-JOIN books ON books.book_id = lines.book_id;
+FROM orderledger_journal_lines AS lines
+JOIN orderledger_books AS books ON books.book_id = lines.book_id;

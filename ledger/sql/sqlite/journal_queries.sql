@@ -2,30 +2,31 @@
 -- Every selection binds the same names; an account alone is a range from itself to itself.
 
 -- name: checkpoint
-SELECT version, position, leaf_hash FROM projection_checkpoints
+SELECT version, position, leaf_hash FROM orderledger_projection_checkpoints
 WHERE book_id = :book_id AND projection = :projection;
 
 -- name: set_checkpoint
-INSERT INTO projection_checkpoints (book_id, projection, version, position, leaf_hash)
+INSERT INTO orderledger_projection_checkpoints (book_id, projection, version, position, leaf_hash)
 VALUES (:book_id, :projection, :version, :position, :leaf_hash)
 ON CONFLICT (book_id, projection) DO UPDATE
 SET version = excluded.version, position = excluded.position, leaf_hash = excluded.leaf_hash;
 
 -- name: insert_line
-INSERT INTO journal_lines (
+INSERT INTO orderledger_journal_lines (
     book_id, position, line_no, account, currency, layer, minor_high, minor_mid, minor_low,
     effective_at, recorded_at
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: clear_lines
-DELETE FROM journal_lines WHERE book_id = :book_id;
+DELETE FROM orderledger_journal_lines WHERE book_id = :book_id;
 
 -- name: clear_checkpoint
-DELETE FROM projection_checkpoints WHERE book_id = :book_id AND projection = :projection;
+DELETE FROM orderledger_projection_checkpoints
+WHERE book_id = :book_id AND projection = :projection;
 
 -- name: totals
 SELECT account, currency, layer, sum(minor_high), sum(minor_mid), sum(minor_low)
-FROM journal_lines INDEXED BY journal_lines_by_account
+FROM orderledger_journal_lines INDEXED BY orderledger_journal_lines_by_account
 WHERE book_id = :book_id
     AND account BETWEEN :first AND :last
     AND (:below = '' OR account = :below OR substr(account, 1, length(:below) + 1) = :below || ':')
@@ -39,7 +40,7 @@ ORDER BY account, currency, layer;
 -- name: uses
 SELECT
     account, count(*), min(effective_at), max(effective_at), min(position), max(position)
-FROM journal_lines INDEXED BY journal_lines_by_account
+FROM orderledger_journal_lines INDEXED BY orderledger_journal_lines_by_account
 WHERE book_id = :book_id
     AND account BETWEEN :first AND :last
     AND (:below = '' OR account = :below OR substr(account, 1, length(:below) + 1) = :below || ':')
@@ -54,7 +55,7 @@ ORDER BY account;
 SELECT
     position, line_no, account, currency, layer, minor_high, minor_mid, minor_low, effective_at,
     recorded_at
-FROM journal_lines
+FROM orderledger_journal_lines
 WHERE book_id = :book_id
     AND (position, line_no) > (:after_position, :after_line_no)
     AND position <= :until
@@ -71,7 +72,7 @@ LIMIT :limit;
 SELECT
     position, line_no, account, currency, layer, minor_high, minor_mid, minor_low, effective_at,
     recorded_at
-FROM journal_lines INDEXED BY journal_lines_by_account
+FROM orderledger_journal_lines INDEXED BY orderledger_journal_lines_by_account
 WHERE book_id = :book_id
     AND (position, line_no) > (:after_position, :after_line_no)
     AND position <= :until
@@ -86,7 +87,7 @@ LIMIT :limit;
 SELECT
     position, line_no, account, currency, layer, minor_high, minor_mid, minor_low, effective_at,
     recorded_at
-FROM journal_lines INDEXED BY journal_lines_by_account
+FROM orderledger_journal_lines INDEXED BY orderledger_journal_lines_by_account
 WHERE book_id = :book_id
     AND account = :first
     AND currency = :currency

@@ -1,76 +1,78 @@
 -- Named statements of the SQLite store: `-- name: x` starts statement x. Not a migration.
 
 -- name: find_book
-SELECT book_id FROM books WHERE name = :name;
+SELECT book_id FROM orderledger_books WHERE name = :name;
 
 -- name: create_book
-INSERT INTO books (name) VALUES (:name) ON CONFLICT (name) DO NOTHING;
+INSERT INTO orderledger_books (name) VALUES (:name) ON CONFLICT (name) DO NOTHING;
 
 -- name: head
-SELECT position, recorded_at FROM log WHERE book_id = ? ORDER BY position DESC LIMIT 1;
+SELECT position, recorded_at FROM orderledger_log WHERE book_id = ? ORDER BY position DESC LIMIT 1;
 
 -- name: last_row_id
-SELECT coalesce(max(row_id), 0) FROM events;
+SELECT coalesce(max(row_id), 0) FROM orderledger_events;
 
 -- name: versions
 -- ?1 book, ?2 JSON array of stream names; one row per name, in its order.
 SELECT
     wanted.key,
-    (SELECT max(version) FROM events WHERE book_id = ?1 AND stream = wanted.value)
+    (SELECT max(version) FROM orderledger_events WHERE book_id = ?1 AND stream = wanted.value)
 FROM json_each(?2) AS wanted;
 
 -- name: insert_command
-INSERT INTO commands (
+INSERT INTO orderledger_commands (
     book_id, key_hash, key, command_id, fingerprint, command, refused, reply, context, appended_at
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: insert_event
-INSERT INTO events (
+INSERT INTO orderledger_events (
     row_id, book_id, event_id, stream, version, topic, occurred_at, appended_at, command_id,
     context, postings, payload
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: insert_log
-INSERT INTO log (row_id, book_id, position, recorded_at, leaf_hash) VALUES (?, ?, ?, ?, ?);
+INSERT INTO orderledger_log (row_id, book_id, position, recorded_at, leaf_hash)
+VALUES (?, ?, ?, ?, ?);
 
 -- name: insert_tile
-INSERT INTO tiles (book_id, level, tile_index, root) VALUES (?, ?, ?, ?);
+INSERT INTO orderledger_tiles (book_id, level, tile_index, root) VALUES (?, ?, ?, ?);
 
 -- name: leaf_hashes
-SELECT leaf_hash FROM log WHERE book_id = ? AND position > ? ORDER BY position LIMIT ?;
+SELECT leaf_hash FROM orderledger_log WHERE book_id = ? AND position > ? ORDER BY position LIMIT ?;
 
 -- name: tile_roots
-SELECT root FROM tiles
+SELECT root FROM orderledger_tiles
 WHERE book_id = ? AND level = ? AND tile_index >= ?
 ORDER BY tile_index
 LIMIT ?;
 
 -- name: find_command
 SELECT key, command_id, fingerprint, command, refused, reply
-FROM commands
+FROM orderledger_commands
 WHERE book_id = ? AND key_hash = ?;
 
 -- name: generation
-SELECT constraint_generation FROM books WHERE book_id = ?;
+SELECT constraint_generation FROM orderledger_books WHERE book_id = ?;
 
 -- name: raise_generation
-UPDATE books SET constraint_generation = constraint_generation + 1 WHERE book_id = ?;
+UPDATE orderledger_books SET constraint_generation = constraint_generation + 1 WHERE book_id = ?;
 
 -- name: insert_constrained
-INSERT INTO constrained_accounts (book_id, account, generation) VALUES (?, ?, ?)
+INSERT INTO orderledger_constrained_accounts (book_id, account, generation) VALUES (?, ?, ?)
 ON CONFLICT (book_id, account) DO UPDATE SET generation = excluded.generation;
 
 -- name: constraints
 -- One row at least, so that generation and accounts are of one snapshot.
 SELECT books.constraint_generation, constrained_accounts.account
-FROM books
-LEFT JOIN constrained_accounts ON constrained_accounts.book_id = books.book_id
+FROM orderledger_books AS books
+LEFT JOIN orderledger_constrained_accounts AS constrained_accounts
+    ON constrained_accounts.book_id = books.book_id
 WHERE books.book_id = ?;
 
 -- name: postings_of_account
 -- ?1 book, ?2 after row id, ?3 the account between two spaces. A scan: it runs when an account
 -- becomes constrained, which is rare, and all but its last rows outside the write lock.
-SELECT row_id, postings FROM events
+SELECT row_id, postings FROM orderledger_events
 WHERE book_id = ?1 AND row_id > ?2 AND postings <> '' AND instr(postings, ?3) > 0
 ORDER BY row_id;
 
@@ -78,7 +80,7 @@ ORDER BY row_id;
 SELECT
     NULL, NULL, event_id, stream, version, topic, occurred_at, appended_at, command_id, context,
     postings, payload
-FROM events
+FROM orderledger_events
 WHERE book_id = ? AND stream = ? AND version > ?
 ORDER BY version;
 
@@ -88,7 +90,7 @@ SELECT
     NULL, NULL, event_id, stream, version, topic, occurred_at, appended_at, command_id, context,
     postings, payload
 FROM json_each(?2) AS wanted
-CROSS JOIN events
+CROSS JOIN orderledger_events
     ON book_id = ?1
     AND stream = json_extract(wanted.value, '$[0]')
     AND version > json_extract(wanted.value, '$[1]')
@@ -98,8 +100,8 @@ ORDER BY wanted.key, version;
 SELECT
     position, recorded_at, event_id, stream, version, topic, occurred_at, appended_at, command_id,
     context, postings, payload
-FROM events
-JOIN log ON log.row_id = events.row_id
+FROM orderledger_events AS events
+JOIN orderledger_log AS log ON log.row_id = events.row_id
 WHERE events.book_id = ? AND stream = ? AND version > ? AND version <= ?
 ORDER BY version
 LIMIT ?;
@@ -108,8 +110,8 @@ LIMIT ?;
 SELECT
     position, recorded_at, event_id, stream, version, topic, occurred_at, appended_at, command_id,
     context, postings, payload
-FROM log
-CROSS JOIN events ON events.row_id = log.row_id
+FROM orderledger_log AS log
+CROSS JOIN orderledger_events AS events ON events.row_id = log.row_id
 WHERE log.book_id = ? AND position > ? AND position <= ?
 ORDER BY position
 LIMIT ?;
@@ -118,9 +120,9 @@ LIMIT ?;
 -- ?1 book, ?2 first name allowed, ?3 name to start after, ?4 limit. Jumps from name to name in the
 -- index, whatever the number of events of each. The caller stops where the prefix ends.
 WITH RECURSIVE names (stream) AS (
-    SELECT min(stream) FROM events WHERE book_id = ?1 AND stream >= ?2 AND stream > ?3
+    SELECT min(stream) FROM orderledger_events WHERE book_id = ?1 AND stream >= ?2 AND stream > ?3
     UNION ALL
-    SELECT (SELECT min(stream) FROM events WHERE book_id = ?1 AND stream > names.stream)
+    SELECT (SELECT min(stream) FROM orderledger_events WHERE book_id = ?1 AND stream > names.stream)
     FROM names
     WHERE names.stream IS NOT NULL
     LIMIT ?4
@@ -129,6 +131,6 @@ SELECT stream FROM names WHERE stream IS NOT NULL;
 
 -- name: position_of
 SELECT position, recorded_at
-FROM events
-JOIN log ON log.row_id = events.row_id
+FROM orderledger_events AS events
+JOIN orderledger_log AS log ON log.row_id = events.row_id
 WHERE event_id = ? AND events.book_id = ?;
