@@ -241,12 +241,20 @@ def _check_capture_count(state: PaymentState, auth_op: str, command: Capture) ->
             )
     is_multiple = state.capture_mode is CaptureMode.MULTI
     limit = state.capabilities.captures_max if is_multiple else 1
-    if len(captures) >= limit or not (is_multiple or command.is_final):
+    if not (is_multiple or command.is_final):
         raise refused(
             state,
             Reason.NOT_SUPPORTED_BY_PROVIDER,
-            f"provider {state.provider} declares {limit} captures in mode "
-            f"{state.capture_mode.value}; there are {len(captures)}",
+            f"capture mode {state.capture_mode.value} allows one capture, which must be final; "
+            "initiate with capture mode multi for captures in parts",
+            {"captures": len(captures), "limit": limit},
+        )
+    if len(captures) >= limit:
+        raise refused(
+            state,
+            Reason.NOT_SUPPORTED_BY_PROVIDER,
+            f"provider {state.provider} allows {limit} captures of this authorisation, and there "
+            f"are {len(captures)}",
             {"captures": len(captures), "limit": limit},
         )
 

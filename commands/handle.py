@@ -13,10 +13,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
-
-import msgspec
 
 from orderledger.ledger import ids
 from orderledger.ledger.errors import (
@@ -37,7 +35,6 @@ from orderledger.ledger.ports import (
     ConstraintSet,
     EventStore,
     LockTimeout,
-    StoredCommand,
 )
 
 from .account_commands import Constraining
@@ -45,8 +42,8 @@ from .attempt import Attempt, Surroundings
 from .decide_accounts import constrain
 from .deciding import Decided, Prepared, Versioned, prepare
 from .group_commit import GroupCommit, PassLead, Request, Result
-from .idempotency import replay
 from .observe import Handled, background_failed, command_handled, is_logged
+from .receipts import Receipts
 from .requests import Envelope, Receipt
 from .states import CACHE_STREAMS, StateCache
 
@@ -62,9 +59,6 @@ ARCHIVE_EVERY: Final = 20_000
 """Commands of this process between two moves of their records to the archive."""
 ARCHIVE_CHUNK: Final = 5_000
 """Records per transaction of such a move: some tens of milliseconds."""
-_MICROSECOND: Final = timedelta(microseconds=1)
-
-Known = Mapping[bytes, StoredCommand]
 
 
 class Executor:
@@ -86,6 +80,7 @@ class Executor:
         self._store: Final = store
         self._clock: Final = clock
         self._new_id: Final = new_id
+        self._receipts: Final = Receipts(store)
         self._cache: Final = StateCache(store, new_id.observe, cache_streams)
         self._group: Final = GroupCommit(self._process, MAX_BATCH)
         self._constraints: ConstraintSet | None = None
@@ -140,13 +135,13 @@ class Executor:
         """
         prepared = [self._prepare(_shareable(envelope)) for envelope in envelopes]
         for _ in range(MAX_ATTEMPTS):
-            known = self._known(prepared)
+            known = self._receipts.known(prepared)
             attempt = Attempt(self._surroundings(), prepared, presume_new=False)
             receipts: list[Receipt | None] = []
             todo: list[tuple[Prepared, Decided]] = []
             for index, one in enumerate(prepared):
                 try:
-                    receipts.append(self._replayed(one, known))
+                    receipts.append(self._receipts.replayed(one, known))
                     if receipts[-1] is None:
                         todo.append((one, attempt.decide_or_raise(one)))
                 except OrderLedgerError as error:
@@ -162,15 +157,15 @@ class Executor:
     def rehearse(self, envelopes: Iterable[Envelope]) -> list[Result]:
         """Return what ``execute_many`` would return now, and write nothing (a dry run)."""
         prepared = [self._prepare(_shareable(envelope)) for envelope in envelopes]
-        known = self._known(prepared)
+        known = self._receipts.known(prepared)
         attempt = Attempt(self._surroundings(), prepared, presume_new=False)
         results: list[Result] = []
         for one in prepared:
             try:
-                receipt = self._replayed(one, known)
+                receipt = self._receipts.replayed(one, known)
                 if receipt is None:
                     decided = attempt.decide_or_raise(one)
-                    receipt = self._receipt(one, decided, Appended(None, None), 0)
+                    receipt = self._receipts.receipt(one, decided, Appended(None, None), 0)
                 results.append(receipt)
             except OrderLedgerError as error:
                 results.append(error)
@@ -185,7 +180,9 @@ class Executor:
         """
         prepared = self._prepare(_shareable(envelope))
         for _ in range(MAX_ATTEMPTS):
-            receipt = self._replayed(prepared, self._known((prepared,), connection))
+            receipt = self._receipts.replayed(
+                prepared, self._receipts.known((prepared,), connection)
+            )
             if receipt is not None:
                 return receipt
             attempt = Attempt(self._surroundings(connection), (prepared,))
@@ -195,7 +192,7 @@ class Executor:
             except AppendConflict as conflict:
                 self._forget(conflict)
                 continue
-            return self._receipt(prepared, decided, Appended(None, None), 0)
+            return self._receipts.receipt(prepared, decided, Appended(None, None), 0)
         raise _exhausted(prepared, {})
 
     def state(self, stream: str) -> Versioned:
@@ -211,10 +208,10 @@ class Executor:
         """
         if receipt.positions is not None or not receipt.event_ids:
             return receipt
-        placed = self._with_positions(receipt)
+        placed = self._receipts.with_positions(receipt)
         if placed is None:
             self._sequence_all()
-            placed = self._with_positions(receipt)
+            placed = self._receipts.with_positions(receipt)
         if placed is None:
             raise NotFound(
                 f"the events of command {receipt.command_id} are not committed",
@@ -340,7 +337,7 @@ class Executor:
         receipts: list[Receipt] = []
         offset = 0
         for prepared, one in decided:
-            receipts.append(self._receipt(prepared, one, appended, offset))
+            receipts.append(self._receipts.receipt(prepared, one, appended, offset))
             offset += len(one.append.events)
         if offset and appended.first_position is None:
             self._sequence_soon()
@@ -391,61 +388,16 @@ class Executor:
 
     def _resolve_known(self, requests: list[Request], otherwise: OrderLedgerError | None) -> None:
         """Resolve requests from the stored records of their keys; the others get ``otherwise``."""
-        known = self._known([request.prepared for request in requests])
+        known = self._receipts.known([request.prepared for request in requests])
         for request in requests:
             try:
-                receipt = self._replayed(request.prepared, known)
+                receipt = self._receipts.replayed(request.prepared, known)
                 if receipt is not None:
                     request.resolve(receipt)
                 elif otherwise is not None:
                     request.resolve(otherwise)
             except OrderLedgerError as error:
                 request.resolve(error)
-
-    def _known(self, prepared: Sequence[Prepared], connection: object | None = None) -> Known:
-        return self._store.commands(
-            [one.key_hash for one in prepared if one.envelope.key is not None],
-            connection=connection,
-        )
-
-    def _replayed(self, prepared: Prepared, known: Known) -> Receipt | None:
-        """Return the stored receipt, raise the stored refusal, or return None if unknown."""
-        stored = known.get(prepared.key_hash)
-        if stored is None:
-            return None
-        receipt = replay(self._store.book, prepared.envelope.command, prepared.fingerprint, stored)
-        return self._with_positions(receipt) or receipt
-
-    def _receipt(
-        self, prepared: Prepared, decided: Decided, appended: Appended, offset: int
-    ) -> Receipt:
-        events = decided.append.events
-        first = appended.first_position
-        placed = first is not None and appended.recorded_at is not None and events
-        return Receipt(
-            book=self._store.book,
-            command_id=prepared.command_id,
-            key=prepared.key,
-            streams={stream: state.version for stream, state in decided.written.items()},
-            event_ids=tuple([event.event_id for event in events]),
-            positions=tuple(range(first + offset, first + offset + len(events)))
-            if first is not None and placed
-            else None,
-            recorded_at=appended.recorded_at + offset * _MICROSECOND
-            if appended.recorded_at is not None and placed
-            else None,
-        )
-
-    def _with_positions(self, receipt: Receipt) -> Receipt | None:
-        found = self._store.positions(receipt.event_ids)
-        if len(found) < len(receipt.event_ids):
-            return None
-        placed = [found[event_id] for event_id in receipt.event_ids]
-        return msgspec.structs.replace(
-            receipt,
-            positions=tuple([position for position, _ in placed]),
-            recorded_at=placed[0][1] if placed else None,
-        )
 
     # -- shared state ------------------------------------------------------------------------
 
@@ -456,7 +408,7 @@ class Executor:
         Rare and exclusive, so it goes past the group commit: the store calls back under its lock.
         """
         prepared = self._prepare(envelope)
-        receipt = self._replayed(prepared, self._known((prepared,)))
+        receipt = self._receipts.replayed(prepared, self._receipts.known((prepared,)))
         if receipt is not None:
             return receipt
         made: list[tuple[Decided, Attempt]] = []
@@ -483,7 +435,7 @@ class Executor:
         self._cache.remember(attempt.changed)
         if decided.refusal is not None:
             raise decided.refusal
-        return self._receipt(prepared, decided, appended, 0)
+        return self._receipts.receipt(prepared, decided, appended, 0)
 
     def _forget(self, conflict: AppendConflict) -> None:
         self._cache.forget(conflict.moved)

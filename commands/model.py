@@ -1,8 +1,47 @@
 """
-Every command struct, under one import: ``from orderledger.commands.model import PlaceOrder``.
+Every command struct and the values in them, under one import:
+``from orderledger.commands.model import LineInput, PlaceOrder``.
 """
 
 from typing import Final
+
+from orderledger.ledger.account_events import (
+    ConstraintKind,
+)
+from orderledger.ledger.inbox_events import (
+    Observation,
+)
+from orderledger.ledger.order_content import (
+    Discount,
+    Funder,
+    LineInput,
+    ShippingCharge,
+    StockReservation,
+    Surcharge,
+    Tax,
+    Tip,
+    Totals,
+)
+from orderledger.ledger.order_events import (
+    BuyerCap,
+    MovedLine,
+    PaymentPart,
+    RefundSource,
+)
+from orderledger.ledger.payment_events import (
+    Capabilities,
+    CaptureMode,
+    FxQuote,
+)
+from orderledger.ledger.payment_operations import (
+    FundingPart,
+    OperationKind,
+    Outcome,
+)
+from orderledger.ledger.value_events import (
+    ValueKind,
+    ValueSource,
+)
 
 from .account_commands import (
     CloseAccount,
@@ -11,6 +50,7 @@ from .account_commands import (
     FreezeAccount,
     LiftConstraint,
     PostEntry,
+    PostingInput,
     RealiseFxResult,
     RecordSettlement,
     RemitTax,
@@ -228,12 +268,15 @@ __all__ = [
     "ApproveReturn",
     "Authorise",
     "AutoConfirmDelivery",
+    "BuyerCap",
     "CancelFulfilment",
     "CancelLine",
     "CancelOrder",
     "CancelOrderChange",
     "CancelReturn",
+    "Capabilities",
     "Capture",
+    "CaptureMode",
     "CloseAccount",
     "CloseReturn",
     "CompleteOrder",
@@ -241,11 +284,13 @@ __all__ = [
     "ConfirmOrder",
     "ConfirmOrderChange",
     "ConstrainAccount",
+    "ConstraintKind",
     "ConvertCurrency",
     "CreateFulfilment",
     "CreateOrder",
     "CreditCustomer",
     "DeclineOrderChange",
+    "Discount",
     "DispatchFulfilment",
     "ExpireAuthorisation",
     "ExpireOrder",
@@ -253,6 +298,9 @@ __all__ = [
     "ExpireValue",
     "FinishCancellation",
     "FreezeAccount",
+    "Funder",
+    "FundingPart",
+    "FxQuote",
     "GrantRefund",
     "HoldFunds",
     "HoldOrder",
@@ -260,9 +308,16 @@ __all__ = [
     "InspectReturn",
     "IssueValue",
     "LiftConstraint",
+    "LineInput",
     "MeetReleaseCondition",
+    "MovedLine",
+    "Observation",
+    "OperationKind",
+    "Outcome",
+    "PaymentPart",
     "PlaceOrder",
     "PostEntry",
+    "PostingInput",
     "ProposeOrderChange",
     "Purchase",
     "QueryOperation",
@@ -295,6 +350,7 @@ __all__ = [
     "RecordUnknown",
     "RedeemValue",
     "RefundByAlternativeMeans",
+    "RefundSource",
     "ReinstateOrder",
     "RejectOrder",
     "RejectReturn",
@@ -315,7 +371,15 @@ __all__ = [
     "ReverseEntry",
     "RouteRefundAsVoid",
     "SetAddress",
+    "ShippingCharge",
     "SplitOrder",
+    "StockReservation",
+    "Surcharge",
+    "Tax",
+    "Tip",
+    "Totals",
+    "ValueKind",
+    "ValueSource",
     "Void",
     "WithdrawRefund",
     "WriteOffDebt",

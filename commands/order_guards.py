@@ -56,18 +56,35 @@ def check_quantity(what: str, value: int) -> None:
     """Raise InvalidCommand if a quantity is no integer from 1 to the limit."""
     if type(value) is not int or not 1 <= value <= limits.QUANTITY_MAX:
         raise InvalidCommand(
-            f"{what} {value!r} must be an integer from 1 to {limits.QUANTITY_MAX}",
+            f"{what} is {value!r}; it must be an integer from 1 to {limits.QUANTITY_MAX}",
             field=what,
             value=repr(value),
         )
 
 
 def check_rate(what: str, rate: Decimal, *, maximum: int = 1) -> None:
-    """Raise InvalidCommand if a rate is no decimal from 0 to ``maximum``."""
-    if type(rate) is not Decimal or not rate.is_finite() or not 0 <= rate <= maximum:
+    """Raise InvalidCommand if a rate is no decimal from 0 to ``maximum``, LimitExceeded by size."""
+    check_decimal(what, rate)
+    if not 0 <= rate <= maximum:
         raise InvalidCommand(
             f"{what} {rate!r} must be a decimal from 0 to {maximum}", field=what, value=repr(rate)
         )
+
+
+def check_price_of_currency(what: str, rate: Decimal) -> None:
+    """Raise InvalidCommand if the rate of an exchange is not positive, LimitExceeded by size."""
+    check_decimal(what, rate)
+    if rate <= 0:
+        raise InvalidCommand(f"{what} {rate!r} must be positive", field=what, value=repr(rate))
+
+
+def check_decimal(what: str, value: Decimal) -> None:
+    """Raise InvalidCommand if a value is no finite decimal, LimitExceeded by its digits."""
+    if type(value) is not Decimal or not value.is_finite():
+        raise InvalidCommand(
+            f"{what} {value!r} must be a decimal number", field=what, value=repr(value)
+        )
+    limits.check_rate_digits(what, value)
 
 
 def check_unique(what: str, ids: Sequence[str]) -> None:
@@ -97,14 +114,12 @@ def check_unit_price(line_id: str, price: Decimal) -> None:
             line_id=line_id,
             unit_price=repr(price),
         )
-    decimals = price.as_tuple().exponent
-    if isinstance(decimals, int) and -decimals > limits.UNIT_PRICE_DECIMALS_MAX:
-        raise InvalidCommand(
-            f"unit price {price} of line {line_id} has more than "
-            f"{limits.UNIT_PRICE_DECIMALS_MAX} decimals",
-            line_id=line_id,
-            unit_price=str(price),
-        )
+    limits.check_decimal(
+        f"unit price of line {line_id}",
+        price,
+        decimals=limits.UNIT_PRICE_DECIMALS_MAX,
+        digits=limits.AMOUNT_DIGITS_MAX,
+    )
     if price > limits.AMOUNT_MINOR_MAX:
         raise InvalidCommand(
             f"unit price {price} of line {line_id} is above {limits.AMOUNT_MINOR_MAX}",

@@ -224,3 +224,29 @@ EXIT_STATUS: Final[Mapping[type[OrderLedgerError], int]] = {
     IntegrityViolation: 1,
 }
 """Exit status of the command line per error class; a subclass uses its nearest parent's."""
+
+__all__ = [
+    "EXIT_STATUS",
+    "CheckpointDiverged",
+    "ConcurrencyConflict",
+    "CorruptEvent",
+    "DatabaseFull",
+    "DatabaseReadOnly",
+    "IdempotencyConflict",
+    "IntegrityViolation",
+    "InvalidAccount",
+    "InvalidCommand",
+    "InvalidInput",
+    "InvalidMoney",
+    "LimitExceeded",
+    "NotFound",
+    "OrderLedgerError",
+    "Reason",
+    "Rejected",
+    "SchemaMismatch",
+    "StorageError",
+    "Unavailable",
+    "UnbalancedEntry",
+    "UnknownCurrency",
+    "UnknownTopic",
+]

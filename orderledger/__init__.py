@@ -2,8 +2,9 @@
 orderledger: an event-sourced order and payment ledger for storefronts and marketplaces.
 
     import orderledger
+    from orderledger.commands.model import PlaceOrder
     book = orderledger.open("sqlite:///shop.db")
-    receipt = book.execute(orderledger.commands.PlaceOrder(…), key="checkout-1")
+    receipt = book.execute(PlaceOrder(…), key="checkout-1")
 
 Names are loaded on first use, so that ``import orderledger`` stays cheap.
 """
@@ -12,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from orderledger import errors as errors
     from orderledger.book import Book as Book
     from orderledger.book import migrate as migrate
     from orderledger.book import open as open
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from orderledger.commands.requests import Envelope as Envelope
     from orderledger.commands.requests import Receipt as Receipt
     from orderledger.commands.requests import Source as Source
-    from orderledger.ledger import errors as errors
     from orderledger.ledger.money import Money as Money
 
 __version__ = "0.1.0"
@@ -31,7 +32,7 @@ _LAZY: Final = {
     "Money": ("orderledger.ledger.money", "Money"),
     "Receipt": ("orderledger.commands.requests", "Receipt"),
     "Source": ("orderledger.commands.requests", "Source"),
-    "errors": ("orderledger.ledger.errors", ""),
+    "errors": ("orderledger.errors", ""),
     "migrate": ("orderledger.book", "migrate"),
     "open": ("orderledger.book", "open"),
 }

@@ -18,7 +18,7 @@ from orderledger.commands.states import CACHE_STREAMS
 from orderledger.config import locate
 from orderledger.databases import open_store, prepare
 from orderledger.ledger import ids, streams
-from orderledger.ledger.errors import NotFound
+from orderledger.ledger.errors import InvalidCommand, NotFound
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payments import PaymentState
 from orderledger.ledger.ports import EventStore
@@ -97,13 +97,21 @@ class Book:
             return list(self._executor.execute_atomic(envelopes))
         return self._executor.execute_many(envelopes)
 
-    def submit(self, command: Command | Envelope) -> "Future[Receipt]":
-        """Queue a command and return a future of its receipt; many may be in flight."""
-        return self._executor.submit(_enveloped(command))
+    def submit(
+        self, command: Command | Envelope, *, key: str | None = None, actor: Actor = SYSTEM
+    ) -> "Future[Receipt]":
+        """
+        Queue a command and return a future of its receipt; many may be in flight.
 
-    def execute_async(self, command: Command | Envelope) -> Awaitable[Receipt]:
-        """Await a command's receipt in asyncio."""
-        return self._executor.execute_async(_enveloped(command))
+        ``key`` and ``actor`` go with a bare command; an Envelope has its own.
+        """
+        return self._executor.submit(_enveloped(command, key, actor))
+
+    def execute_async(
+        self, command: Command | Envelope, *, key: str | None = None, actor: Actor = SYSTEM
+    ) -> Awaitable[Receipt]:
+        """Await a command's receipt in asyncio; see ``submit``."""
+        return self._executor.execute_async(_enveloped(command, key, actor))
 
     def wait(self, receipt: Receipt) -> Receipt:
         """Return the receipt with positions and recorded_at; raises NotFound if uncommitted."""
@@ -149,8 +157,12 @@ class Book:
         self.close()
 
 
-def _enveloped(one: Command | Envelope) -> Envelope:
-    return one if isinstance(one, Envelope) else Envelope(command=one)
+def _enveloped(one: Command | Envelope, key: str | None = None, actor: Actor = SYSTEM) -> Envelope:
+    if not isinstance(one, Envelope):
+        return Envelope(command=one, key=key, actor=actor)
+    if key is not None or actor != SYSTEM:
+        raise InvalidCommand("give key and actor in the Envelope or beside a command, not both")
+    return one
 
 
 def open(

@@ -93,7 +93,14 @@ class Balances:
         self._follower: Final = Follower[JournalLine](events, journal, LineProjector())
 
     def catch_up(self, *, batch_events: int = CATCH_UP_EVENTS) -> int:
-        """Bring the model up to the head and return that position; see ``Follower.catch_up``."""
+        """
+        Bring the model up to the head and return that position; see ``Follower.catch_up``.
+
+        First gives positions to what is committed and waits for one (a host's transaction leaves
+        its events so): an answer given now must know of money that has moved.
+        """
+        while self._events.sequence():
+            pass
         return self._follower.catch_up(batch_events=batch_events)
 
     def checkpoint(self) -> Checkpoint | None:
