@@ -74,11 +74,7 @@ format: dev ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 
 bench: dev ## every benchmark once, results to bench/results/
-	@for bench in bench/bench_*.py; do \
-	  [ -e "$$bench" ] || continue; \
-	  name=$$(basename "$$bench" .py); echo "== $$name" >&2; \
-	  $(BIN)/python -m "bench.$$name" $(ARGS) || exit 1; \
-	done
+	$(BIN)/python -m bench.run_all $(ARGS)
 
 lock: ## pin every dependency again, with hashes, from pyproject.toml (needs the network)
 	bash tools/lock.sh

@@ -51,6 +51,17 @@ class Attempt:
         self._loaded: Final[dict[str, Versioned]] = loaded
         self._deciding: Final = Deciding(loaded, around.constraints.accounts, around.new_id)
 
+    def extend(self, prepared: Sequence[Prepared]) -> None:
+        """Load what further commands announce and is not loaded yet, in one query."""
+        streams: set[str] = set()
+        new: set[str] = set()
+        for one in prepared:
+            command = one.envelope.command
+            streams.update(command.streams(), one.envelope.expected)
+            new.update(command.creates())
+        streams = (streams | new) - self._loaded.keys()
+        self._loaded.update(self._around.cache.get(streams, new))
+
     @property
     def changed(self) -> dict[str, Versioned]:
         """The streams that the decisions so far write, with their states after."""

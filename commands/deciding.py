@@ -60,7 +60,7 @@ class Layered(Mapping[str, Any]):
         return len({**self._loaded, **self._changed})
 
 
-class Prepared(msgspec.Struct, frozen=True):
+class Prepared(msgspec.Struct, frozen=True, gc=False):
     """A command made ready once: its key, fingerprint and envelope do not change with retries."""
 
     envelope: Envelope
@@ -71,7 +71,7 @@ class Prepared(msgspec.Struct, frozen=True):
     context: str
 
 
-class Decided(msgspec.Struct, frozen=True):
+class Decided(msgspec.Struct, frozen=True, gc=False):
     """The outcome of one decision, before it is written."""
 
     append: NewAppend

@@ -65,19 +65,39 @@ class Request:
         self._gate.acquire()
 
 
-PassLead = Callable[[], None]
+class Lead:
+    """The right to decide the next batch: ``take`` what queued up, then ``pass_on``, once."""
+
+    def __init__(self, take: Callable[[], list[Request]], pass_on: Callable[[], None]) -> None:
+        self._take: Final = take
+        self._pass_on: Final = pass_on
+        self._is_passed = False
+        self.taken: Final[list[Request]] = []
+        """What was taken on top of the batch: it must be resolved as well."""
+
+    def take(self) -> list[Request]:
+        """Return what queued up since; nothing once the lead is passed on."""
+        more = [] if self._is_passed else self._take()
+        self.taken.extend(more)
+        return more
+
+    def pass_on(self) -> None:
+        """Let another one lead; afterwards ``take`` is that one's."""
+        if not self._is_passed:
+            self._is_passed = True
+            self._pass_on()
 
 
 class GroupCommit:
     """
     The queue and the lead.
 
-    ``process(batch, pass_lead)`` must resolve every request of its batch; it calls ``pass_lead``
-    when the next batch may be decided, which is done for it at the end otherwise. ``max_batch``
-    bounds the requests of one batch.
+    ``process(batch, lead)`` must resolve every request of its batch and of what it takes; it passes
+    the lead on when the next batch may be decided, which is done for it at the end otherwise.
+    ``max_batch`` bounds the requests of a batch, and of what is taken on top of it.
     """
 
-    def __init__(self, process: Callable[[list[Request], PassLead], None], max_batch: int) -> None:
+    def __init__(self, process: Callable[[list[Request], Lead], None], max_batch: int) -> None:
         self._process: Final = process
         self._max_batch: Final = max_batch
         self._queue: Final[deque[Request]] = deque()
@@ -126,6 +146,10 @@ class GroupCommit:
         if pool is not None:
             pool.shutdown(wait=True)
 
+    def _take_more(self) -> list[Request]:
+        with self._mutex:
+            return self._take()
+
     def _enqueue(self, requests: Sequence[Request]) -> bool:
         with self._mutex:
             if self._closed:
@@ -139,20 +163,13 @@ class GroupCommit:
         """Process one batch and pass the lead on."""
         with self._mutex:
             batch = self._take()
-        # The lead is passed exactly once, also when an interrupt ends this caller: never lost.
-        passed = False
-
-        def pass_lead() -> None:
-            nonlocal passed
-            if not passed:
-                passed = True
-                self._pass_lead()
-
+        lead = Lead(self._take_more, self._pass_lead)
         try:
             if batch:
-                self._process(batch, pass_lead)
+                self._process(batch, lead)
         finally:
-            pass_lead()
+            # Also when an interrupt ends this caller: the lead must never be lost.
+            lead.pass_on()
 
     def _pass_lead(self) -> None:
         with self._mutex:

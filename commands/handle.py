@@ -41,7 +41,7 @@ from .account_commands import Constraining
 from .attempt import Attempt, Surroundings
 from .decide_accounts import constrain
 from .deciding import Decided, Prepared, Versioned, prepare
-from .group_commit import GroupCommit, PassLead, Request, Result
+from .group_commit import GroupCommit, Lead, Request, Result
 from .observe import Handled, background_failed, command_handled, is_logged
 from .receipts import Receipts
 from .requests import Envelope, Receipt
@@ -106,8 +106,14 @@ class Executor:
         return _receipt(request)
 
     def submit(self, envelope: Envelope) -> "Future[Receipt]":
-        """Queue one command and return a future of its receipt; many may be in flight."""
+        """
+        Queue one command and return a future of its receipt; many may be in flight.
+
+        The future cannot be cancelled: a command that is queued runs.
+        """
         future: Future[Receipt] = Future()
+        # From here on it cannot be cancelled: the command may be under way already.
+        future.set_running_or_notify_cancel()
         self._group.queue(Request(self._prepare(_shareable(envelope)), future))
         return future
 
@@ -230,26 +236,26 @@ class Executor:
     def _prepare(self, envelope: Envelope) -> Prepared:
         return prepare(self._store.book, envelope, self._new_id())
 
-    def _process(self, requests: list[Request], pass_lead: PassLead | None) -> None:
+    def _process(self, requests: list[Request], lead: Lead | None) -> None:
         """
         Resolve every request of a batch, whatever happens: nobody may wait for ever.
 
-        Without ``pass_lead`` the batch goes beside the others, not in turn.
+        Without ``lead`` the batch goes beside the others, not in turn.
         """
         remaining = requests
         try:
             while remaining:
-                remaining = self._attempt(remaining, pass_lead)
+                remaining = self._attempt(remaining, lead)
         except OrderLedgerError as error:
-            _fail(requests, error)
+            _fail([*requests, *(lead.taken if lead else ())], error)
         except BaseException as error:
             failure = StorageError(f"the append failed: {error!r}")
             failure.__cause__ = error
-            _fail(requests, failure)
+            _fail([*requests, *(lead.taken if lead else ())], failure)
             if not isinstance(error, Exception):
                 raise
 
-    def _attempt(self, requests: list[Request], pass_lead: PassLead | None) -> list[Request]:
+    def _attempt(self, requests: list[Request], lead: Lead | None) -> list[Request]:
         """
         Decide a batch and append it in turn; return the requests that need another attempt.
 
@@ -261,9 +267,14 @@ class Executor:
         plan = self._decide(requests)
         if not plan.ready and not plan.errors:
             return plan.later
-        with self._turn if pass_lead else nullcontext():
-            if pass_lead and self._failures != failures:
+        with self._turn if lead else nullcontext():
+            if lead and self._failures != failures:
                 return requests
+            if lead:
+                # Who came while the batch before was being written comes along.
+                more = lead.take()
+                if more:
+                    self._decide_into(plan, more)
             for request, error in plan.errors:
                 self._resolve_error(request, error)
             if not plan.ready:
@@ -271,7 +282,7 @@ class Executor:
             for request in plan.ready:
                 request.attempts += 1
             try:
-                receipts = self._append_in_turn(plan, pass_lead)
+                receipts = self._append_in_turn(plan, lead)
             except AppendConflict as conflict:
                 return self._after_conflict(plan.ready, conflict) + plan.later
             except LockTimeout:
@@ -290,7 +301,13 @@ class Executor:
             presume_new=not any(request.attempts for request in requests),
         )
         plan = _Plan(attempt)
-        taken: set[bytes] = set()
+        self._decide_into(plan, requests)
+        return plan
+
+    def _decide_into(self, plan: "_Plan", requests: list[Request]) -> None:
+        attempt, taken = plan.attempt, plan.taken
+        if plan.ready or plan.errors:
+            attempt.extend([request.prepared for request in requests])
         for request in requests:
             prepared = request.prepared
             if prepared.key_hash in taken:
@@ -304,13 +321,12 @@ class Executor:
                 continue
             taken.add(prepared.key_hash)
             plan.ready.append(request)
-        return plan
 
-    def _append_in_turn(self, plan: "_Plan", pass_lead: PassLead | None) -> list[Receipt]:
-        if pass_lead is None:
+    def _append_in_turn(self, plan: "_Plan", lead: Lead | None) -> list[Receipt]:
+        if lead is None:
             return self._append(plan.decided, plan.attempt)
         self._cache.assume(plan.attempt.changed)
-        pass_lead()
+        lead.pass_on()
         try:
             return self._append(plan.decided, plan.attempt)
         except BaseException:
@@ -489,6 +505,7 @@ class _Plan:
         self.decided: Final[list[tuple[Prepared, Decided]]] = []
         self.errors: Final[list[tuple[Request, OrderLedgerError]]] = []
         self.later: Final[list[Request]] = []
+        self.taken: Final[set[bytes]] = set()
 
 
 def _shareable(envelope: Envelope) -> Envelope:

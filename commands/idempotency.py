@@ -28,7 +28,7 @@ _CHECKSUM: Final = 4
 _encoder: Final = msgspec.json.Encoder(decimal_format="string")
 
 
-class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The stored outcome of a command: where it wrote, or why it was refused."""
 
     streams: dict[str, int] = {}

@@ -40,7 +40,7 @@ class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
 SYSTEM: Final = Actor("system", "orderledger")
 
 
-class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """
     A command with what surrounds it.
 
@@ -68,7 +68,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
-class Context(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Context(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """The envelope fields that are stored with every event of a command, as JSON."""
 
     actor: Actor
@@ -79,7 +79,7 @@ class Context(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     provider_event_id: str | None = None
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """
     The result of a command that was accepted.
 

@@ -25,9 +25,8 @@ class IdSource:
         self._last = 0
 
     def __call__(self) -> UUID:
-        milliseconds, rest = divmod(time_ns(), 1_000_000)
-        # Milliseconds and the sub-millisecond part as one 66-bit counter, bumped when it repeats.
-        tick = (milliseconds << 18) | (rest * 262_144 // 1_000_000)
+        # Milliseconds in units of 2**-18: a 66-bit counter, bumped when it repeats.
+        tick = (time_ns() << 18) // 1_000_000
         with self._lock:
             if tick <= self._last:
                 tick = self._last + 1

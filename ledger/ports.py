@@ -26,7 +26,7 @@ class NewEvent(msgspec.Struct, frozen=True, gc=False):
     postings: str
 
 
-class NewAppend(msgspec.Struct, frozen=True):
+class NewAppend(msgspec.Struct, frozen=True, gc=False):
     """
     What one command writes, atomically: its idempotency record and its events, possibly none.
 

@@ -352,3 +352,24 @@ def test_an_observation_breaks_a_constraint_with_an_anomaly_instead_of_a_refusal
     assert topics == ["journal.entry_posted.v1", "anomaly.raised.v1", "account.moved.v1"]
     account = executor.state(streams.account("assets:psp:adyen")).state
     assert account.balance("GBP") == -100
+
+
+def test_a_cancelled_wait_harms_neither_the_command_nor_its_neighbours(executor: Executor) -> None:
+    """Catches a task that is cancelled while its command is queued, and fails a whole batch."""
+
+    async def run() -> list[Receipt]:
+        tasks = [
+            asyncio.ensure_future(executor.execute_async(with_key(f"k{i}", post(f"e{i}"))))
+            for i in range(40)
+        ]
+        await asyncio.sleep(0)
+        for task in tasks[::2]:
+            task.cancel()
+        return list(await asyncio.gather(*tasks[1::2]))
+
+    assert [receipt.streams for receipt in asyncio.run(run())] == [
+        {f"journal-e{i}": 1} for i in range(1, 40, 2)
+    ]
+    future = executor.submit(with_key("f", post("f")))
+    assert not future.cancel()
+    assert future.result(30).streams == {"journal-f": 1}

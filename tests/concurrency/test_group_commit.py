@@ -8,7 +8,7 @@ import pytest
 
 from orderledger.commands.deciding import prepare
 from orderledger.commands.decision import Command
-from orderledger.commands.group_commit import GroupCommit, PassLead, Request
+from orderledger.commands.group_commit import GroupCommit, Lead, Request
 from orderledger.commands.requests import Envelope, Receipt
 from orderledger.ledger.errors import Unavailable
 from orderledger.ledger.ids import new_id
@@ -41,7 +41,7 @@ class Processing:
         self.active = 0
         self.overlapped = False
 
-    def __call__(self, requests: list[Request], pass_lead: PassLead) -> None:
+    def __call__(self, requests: list[Request], pass_lead: Lead) -> None:
         self.active += 1
         self.overlapped = self.overlapped or self.active > 1
         self.sizes.append(len(requests))
@@ -55,7 +55,7 @@ def test_a_lone_caller_is_its_own_leader() -> None:
     """Catches a hand-over to another thread where nobody else waits."""
     seen: list[int] = []
 
-    def process(requests: list[Request], pass_lead: PassLead) -> None:
+    def process(requests: list[Request], pass_lead: Lead) -> None:
         seen.append(threading.get_ident())
         for request in requests:
             request.resolve(receipt_for(request))
@@ -96,7 +96,7 @@ def test_a_leader_passes_the_lead_on_after_its_own_request() -> None:
     fed = 0
     leaders: list[int] = []
 
-    def process(requests: list[Request], pass_lead: PassLead) -> None:
+    def process(requests: list[Request], pass_lead: Lead) -> None:
         nonlocal fed
         leaders.append(threading.get_ident())
         if fed < 200:
@@ -121,11 +121,11 @@ def test_the_next_batch_is_decided_while_one_is_written() -> None:
     deciding = threading.Event()
     overlapped: list[bool] = []
 
-    def process(requests: list[Request], pass_lead: PassLead) -> None:
+    def process(requests: list[Request], pass_lead: Lead) -> None:
         deciding.set()
         with turn:
             deciding.clear()
-            pass_lead()
+            pass_lead.pass_on()
             overlapped.append(deciding.wait(0.02))
         for request in requests:
             request.resolve(receipt_for(request))
@@ -174,7 +174,7 @@ def test_an_interrupt_of_the_leader_does_not_lose_the_lead() -> None:
     """Catches a book that hangs for ever after Ctrl-C in one caller."""
     interrupted = threading.Event()
 
-    def process(requests: list[Request], pass_lead: PassLead) -> None:
+    def process(requests: list[Request], pass_lead: Lead) -> None:
         for request in requests:
             request.resolve(receipt_for(request))
         if not interrupted.is_set():
