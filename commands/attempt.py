@@ -41,9 +41,8 @@ class Attempt:
         streams: set[str] = set()
         new: set[str] = set()
         for one in prepared:
-            command = one.envelope.command
-            streams.update(command.streams(), one.envelope.expected)
-            new.update(command.creates())
+            streams.update(one.streams, one.envelope.expected)
+            new.update(one.creates)
         if around.connection is not None:
             loaded = around.cache.load(streams | new, connection=around.connection)
         else:
@@ -56,9 +55,8 @@ class Attempt:
         streams: set[str] = set()
         new: set[str] = set()
         for one in prepared:
-            command = one.envelope.command
-            streams.update(command.streams(), one.envelope.expected)
-            new.update(command.creates())
+            streams.update(one.streams, one.envelope.expected)
+            new.update(one.creates)
         streams = (streams | new) - self._loaded.keys()
         self._loaded.update(self._around.cache.get(streams, new))
 

@@ -38,6 +38,7 @@ from orderledger.ledger.accounts_state import (
 from orderledger.ledger.currencies import exponent
 from orderledger.ledger.errors import (
     IntegrityViolation,
+    InvalidAccount,
     InvalidCommand,
     InvalidMoney,
     NotFound,
@@ -47,6 +48,7 @@ from orderledger.ledger.errors import (
 from orderledger.ledger.events import Event
 from orderledger.ledger.journal import Entry, Layer, Posting, entry
 from orderledger.ledger.money import Money, allocate
+from orderledger.ledger.order_events import AnomalyRaised
 
 from .account_commands import (
     CloseAccount,
@@ -67,6 +69,8 @@ from .account_commands import (
 from .decision import Change, Changes, States, decides
 
 _LIMITED: Final = frozenset({ConstraintKind.FLOOR, ConstraintKind.CEILING})
+_OF_ORDERS: Final = "liabilities:escrow:"
+"""Accounts that always equal the state of an order (invariant 19)."""
 _SPECIAL: Final = frozenset({ConstraintKind.FROZEN, ConstraintKind.CLOSED})
 
 
@@ -267,7 +271,19 @@ def record_settlement(command: RecordSettlement, states: States, now: datetime) 
         )
     posted = recipes_journal.settlement(command.provider, command.bank, gross, command.fee)
     text = f"settlement by {command.provider}: gross {gross}, fee {command.fee}"
-    return _post(command, states, JournalKind.SETTLEMENT, text, posted)
+    try:
+        return _post(command, states, JournalKind.SETTLEMENT, text, posted)
+    except Rejected as contradiction:
+        # A report is kept whatever it contradicts; what to post is for a person to decide.
+        anomaly = AnomalyRaised(
+            kind="conflicting_settlement",
+            refs=(command.entry_id, command.provider, str(command.gross), str(command.fee)),
+            severity="critical",
+            detail=f"{text}; {contradiction.message}",
+        )
+        if anomaly.key in states.journal(command.entry_id).anomalies:
+            return ()
+        return (Change(streams.journal(command.entry_id), anomaly),)
 
 
 @decides(ConvertCurrency)
@@ -373,6 +389,12 @@ def _check_postings(postings: tuple[PostingInput, ...]) -> None:
         raise InvalidCommand(f"an entry needs two legs, not {len(postings)}", legs=len(postings))
     for one in postings:
         accounts.check(one.account)
+        if one.account.startswith(_OF_ORDERS):
+            raise InvalidAccount(
+                f"account {one.account} follows the slices of its order; a manual entry would part "
+                "them. Use the order's own commands",
+                account=one.account,
+            )
         Money(one.minor, one.currency)
         if one.minor == 0:
             raise InvalidMoney(f"the leg {one.account} is zero", account=one.account)

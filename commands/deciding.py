@@ -16,16 +16,18 @@ from orderledger.ledger.accounts_state import AccountMoved, check_net_effect
 from orderledger.ledger.codec import encode_event, encode_json, key_hash
 from orderledger.ledger.errors import (
     ConcurrencyConflict,
+    InvalidCommand,
     LimitExceeded,
     NotFound,
     OrderLedgerError,
     Rejected,
 )
-from orderledger.ledger.folds import fold_of
+from orderledger.ledger.folds import FOLDS, fold_of
 from orderledger.ledger.journal import Layer, encode_entry
 from orderledger.ledger.limits import EVENTS_PER_APPEND_MAX, PAYLOAD_BYTES_MAX
 from orderledger.ledger.order_events import AnomalyRaised
 from orderledger.ledger.ports import NewAppend, NewEvent
+from orderledger.ledger.streams import kind_of
 
 from .decision import Change, Changes, Command, MissingState, States, decide
 from .idempotency import encode_refusal, encode_reply, fingerprint
@@ -69,6 +71,8 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
     key_hash: bytes
     fingerprint: bytes
     context: str
+    streams: tuple[str, ...]
+    creates: tuple[str, ...]
 
 
 class Decided(msgspec.Struct, frozen=True, gc=False):
@@ -83,29 +87,50 @@ class Decided(msgspec.Struct, frozen=True, gc=False):
 
 def prepare(book: str, envelope: Envelope, command_id: UUID) -> Prepared:
     """
-    Return what stays the same over retries; raises InvalidCommand for a field of the wrong type.
+    Return what stays the same over retries; raises InvalidCommand for a field of the wrong type or
+    an id outside the grammar: here, where it concerns one caller and not a batch.
 
     Without a key, the command's id serves as key and its bytes as key hash, so that such keys are
     time-ordered in the index.
     """
-    envelope = msgspec.structs.replace(envelope, command=validated(envelope.command))
+    command = validated(envelope.command)
+    envelope = msgspec.structs.replace(envelope, command=command)
+    for stream in envelope.expected:
+        if kind_of(stream) not in FOLDS:
+            raise InvalidCommand(
+                f"expected names {stream!r}, which is no stream: give kind-id, such as order-7",
+                field="expected",
+                stream=stream,
+            )
     key = envelope.key if envelope.key is not None else str(command_id)
-    hashed = key_hash(book, key) if envelope.key is not None else command_id.bytes
-    context = Context(
+    try:
+        hashed = key_hash(book, key) if envelope.key is not None else command_id.bytes
+        text = encode_json(_context_of(envelope, key))
+    except UnicodeEncodeError as error:
+        raise InvalidCommand(
+            f"the key or another text of the envelope cannot be written as UTF-8: {error}",
+            field="envelope",
+        ) from error
+    return Prepared(
+        envelope=envelope,
+        command_id=command_id,
+        key=key,
+        key_hash=hashed,
+        fingerprint=fingerprint(command),
+        context=text,
+        streams=command.streams(),
+        creates=command.creates(),
+    )
+
+
+def _context_of(envelope: Envelope, key: str) -> Context:
+    return Context(
         actor=envelope.actor,
         key=key,
         source=envelope.source,
         correlation_id=envelope.correlation_id,
         causation_id=envelope.causation_id,
         provider_event_id=envelope.provider_event_id,
-    )
-    return Prepared(
-        envelope=envelope,
-        command_id=command_id,
-        key=key,
-        key_hash=hashed,
-        fingerprint=fingerprint(envelope.command),
-        context=encode_json(context),
     )
 
 

@@ -100,7 +100,7 @@ class Executor:
         truth by executing again with the same key.
         """
         if isinstance(envelope.command, Constraining):
-            return self._constrain(envelope, envelope.command)
+            return self._constrain(self._prepare(envelope))
         request = Request(self._prepare(envelope))
         self._group.run((request,))
         return _receipt(request)
@@ -127,10 +127,12 @@ class Executor:
 
         They share transactions of up to 1,000 commands; one that fails does not stop the others.
         """
-        requests = [Request(self._prepare(_shareable(envelope))) for envelope in envelopes]
+        prepared = [self._prepared_or_error(envelope) for envelope in envelopes]
+        requests = [Request(one) for one in prepared if isinstance(one, Prepared)]
         if requests:
             self._group.run(requests)
-        return [_result(request) for request in requests]
+        results = iter(requests)
+        return [_result(next(results)) if isinstance(one, Prepared) else one for one in prepared]
 
     def execute_atomic(self, envelopes: Iterable[Envelope]) -> list[Receipt]:
         """
@@ -162,11 +164,15 @@ class Executor:
 
     def rehearse(self, envelopes: Iterable[Envelope]) -> list[Result]:
         """Return what ``execute_many`` would return now, and write nothing (a dry run)."""
-        prepared = [self._prepare(_shareable(envelope)) for envelope in envelopes]
+        given = [self._prepared_or_error(envelope) for envelope in envelopes]
+        prepared = [one for one in given if isinstance(one, Prepared)]
         known = self._receipts.known(prepared)
         attempt = Attempt(self._surroundings(), prepared, presume_new=False)
         results: list[Result] = []
-        for one in prepared:
+        for one in given:
+            if isinstance(one, OrderLedgerError):
+                results.append(one)
+                continue
             try:
                 receipt = self._receipts.replayed(one, known)
                 if receipt is None:
@@ -235,6 +241,13 @@ class Executor:
 
     def _prepare(self, envelope: Envelope) -> Prepared:
         return prepare(self._store.book, envelope, self._new_id())
+
+    def _prepared_or_error(self, envelope: Envelope) -> Prepared | OrderLedgerError:
+        """Prepare one of many commands; what is malformed is that one's error alone."""
+        try:
+            return self._prepare(_shareable(envelope))
+        except OrderLedgerError as error:
+            return error
 
     def _process(self, requests: list[Request], lead: Lead | None) -> None:
         """
@@ -399,7 +412,7 @@ class Executor:
                 self._patient.submit(self._process_patiently, request)
 
     def _process_patiently(self, request: Request) -> None:
-        self._cache.forget(request.prepared.envelope.command.streams())
+        self._cache.forget(request.prepared.streams)
         self._process([request], None)
 
     def _resolve_known(self, requests: list[Request], otherwise: OrderLedgerError | None) -> None:
@@ -417,13 +430,14 @@ class Executor:
 
     # -- shared state ------------------------------------------------------------------------
 
-    def _constrain(self, envelope: Envelope, command: Constraining) -> Receipt:
+    def _constrain(self, prepared: Prepared) -> Receipt:
         """
         Execute a command that needs an account's balance while no append is in flight.
 
         Rare and exclusive, so it goes past the group commit: the store calls back under its lock.
         """
-        prepared = self._prepare(envelope)
+        command = prepared.envelope.command
+        assert isinstance(command, Constraining)
         receipt = self._receipts.replayed(prepared, self._receipts.known((prepared,)))
         if receipt is not None:
             return receipt
@@ -431,7 +445,7 @@ class Executor:
 
         def build(opening: Mapping[tuple[str, str], int], generation: int) -> Batch:
             net = {(Layer(layer), currency): minor for (layer, currency), minor in opening.items()}
-            self._cache.forget(command.streams())
+            self._cache.forget(prepared.streams)
             self._constraints = None
             attempt = Attempt(self._surroundings(), (prepared,))
             decided = attempt.decide(
@@ -537,7 +551,7 @@ def _fail(requests: Sequence[Request], error: OrderLedgerError) -> None:
 
 def _exhausted(prepared: Prepared, moved: Mapping[str, int]) -> ConcurrencyConflict:
     """Name a stream that kept moving; the caller may simply retry."""
-    streams = prepared.envelope.command.streams()
+    streams = prepared.streams
     stream = next((one for one in streams if one in moved), streams[0] if streams else "")
     actual = moved.get(stream, 0)
     return ConcurrencyConflict(stream, max(actual - 1, 0), actual)

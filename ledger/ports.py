@@ -59,6 +59,11 @@ class Batch(msgspec.Struct, frozen=True):
     checks: Mapping[str, int] = {}
     constraint_generation: int | None = None
 
+    @property
+    def has_events(self) -> bool:
+        """Tell whether any of the appends has events, not only a record."""
+        return any(append.events for append in self.appends)
+
 
 class Appended(msgspec.Struct, frozen=True):
     """
@@ -166,8 +171,9 @@ class EventStore(Protocol):
         Change the set of constrained accounts while no append is in flight.
 
         Under a lock that excludes writers, calls ``build`` with the account's net balance per
-        (layer, currency) over every committed event and the current generation, appends the batch,
-        raises the generation by one and adds the account to the set.
+        (layer, currency) over every committed event and the current generation, and appends the
+        batch. If it has events, the generation rises by one and the account is in the set: a
+        refusal, which has none, changes nothing.
         """
         ...
 

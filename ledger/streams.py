@@ -10,7 +10,8 @@ from typing import Final
 
 from .errors import InvalidCommand
 
-ID_GRAMMAR: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@/+:-]{0,119}")
+_PART: Final = r"[A-Za-z0-9][A-Za-z0-9._@/+-]*"
+ID_GRAMMAR: Final = re.compile(rf"(?=.{{1,120}}\Z){_PART}(:{_PART})*")
 """Ids are opaque to the engine; the grammar keeps them usable in account names and URLs."""
 
 
@@ -18,7 +19,7 @@ def _named(kind: str, entity_id: str) -> str:
     if ID_GRAMMAR.fullmatch(entity_id) is None:
         raise InvalidCommand(
             f"{kind} id {entity_id!r} must be 1 to 120 of A-Z a-z 0-9 . _ @ / + : - and start "
-            "with a letter or digit",
+            "with a letter or digit, at its beginning and after each colon",
             kind=kind,
             id=entity_id,
         )

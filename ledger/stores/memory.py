@@ -169,8 +169,11 @@ class MemoryStore:
                         key = (leg.layer.value, leg.currency)
                         balance[key] = balance.get(key, 0) + leg.minor
             before = self._constraints
-            appended = self.append(build(balance, before.generation))
-            self._constraints = ConstraintSet(before.generation + 1, before.accounts | {account})
+            batch = build(balance, before.generation)
+            appended = self.append(batch)
+            if batch.has_events:
+                accounts = before.accounts | {account}
+                self._constraints = ConstraintSet(before.generation + 1, accounts)
             return appended
 
     def constraints(self) -> ConstraintSet:

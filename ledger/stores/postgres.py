@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import monotonic, sleep
-from typing import Final, cast
+from typing import Final, NoReturn, cast
 from uuid import UUID
 
 import msgspec
@@ -31,9 +31,18 @@ from ..ports import (
 )
 from .expected_versions import Expected
 from .named_sql import statements
-from .postgres_arrays import bigint_array, register, text_array, uuid_array, uuid_array_of_bytes
-from .postgres_batch import EncodedBatch, encode_batch
-from .postgres_connections import Connections, Row, Session
+from .postgres_arrays import (
+    bigint_array,
+    boolean,
+    read_bigint,
+    read_timestamp,
+    register,
+    text_array,
+    uuid_array,
+    uuid_array_of_bytes,
+)
+from .postgres_batch import encode_batch, encode_frame, encode_one, is_one
+from .postgres_connections import BinaryStatement, Connections, Row, Session
 from .postgres_errors import (
     CONFLICTS,
     GENERATION_MOVED,
@@ -79,7 +88,8 @@ class PostgresStore:
         self._url: Final = url
         self._clock: Final = clock
         self._connections: Final = Connections(url, max_size=connections_max)
-        self._append_sql: Final = self._sql["append"].encode()
+        self._append_many: Final = BinaryStatement("append", self._sql["append"])
+        self._append_one: Final = BinaryStatement("append_one", self._sql["append_one"])
         self._look_due = monotonic()
         try:
             ((book_id,),) = self._query("ensure_book", (book,))
@@ -98,59 +108,88 @@ class PostgresStore:
         return self._book
 
     def append(self, batch: Batch, *, connection: object | None = None) -> Appended:
-        encoded = encode_batch(self._book, batch)
         if connection is not None:
             with _joined(connection) as cursor:
-                return self._append_joined(cursor, batch, encoded)
+                return self._append_joined(cursor, batch)
         was_sent = False
         try:
             with self._connections.session() as session:
                 was_sent = True
-                return self._append_own(session, batch, encoded)
+                return self._append_own(session, batch)
         except Unavailable:
             # The commit may have happened before its answer was lost.
             if was_sent and self._was_written(batch):
-                return self._located(encoded)
+                return self._located(batch)
             raise
 
-    def _append_own(self, session: Session, batch: Batch, encoded: EncodedBatch) -> Appended:
-        with self._refusing(session.cursor, batch):
-            return self._call_append(session.cursor, encoded, may_sequence=True)
+    def _append_own(self, session: Session, batch: Batch) -> Appended:
+        try:
+            return self._call_append(session, batch)
+        except (_Impossible, psycopg.Error) as error:
+            self._refuse(session.cursor, batch, error)
 
-    def _append_joined(
-        self, cursor: psycopg.Cursor[Row], batch: Batch, encoded: EncodedBatch
-    ) -> Appended:
+    def _append_joined(self, cursor: psycopg.Cursor[Row], batch: Batch) -> Appended:
         if cursor.connection.info.transaction_status == TransactionStatus.IDLE:
             # Begins the host's transaction: the savepoint block alone would begin and commit one.
             cursor.execute("SELECT 1")
-        with self._refusing(cursor, batch), cursor.connection.transaction():
-            return self._call_append(cursor, encoded, may_sequence=False)
+        return self._append_within(cursor, batch, may_sequence=False)
 
-    def _call_append(
-        self, cursor: psycopg.Cursor[Row], encoded: EncodedBatch, *, may_sequence: bool
+    def _append_within(
+        self, cursor: psycopg.Cursor[Row], batch: Batch, *, may_sequence: bool
     ) -> Appended:
+        """Append in an open transaction, behind a savepoint: conflicts are read up after it."""
+        try:
+            with cursor.connection.transaction():
+                return self._execute_append(cursor, batch, may_sequence=may_sequence)
+        except (_Impossible, psycopg.Error) as error:
+            self._refuse(cursor, batch, error)
+
+    def _call_append(self, session: Session, batch: Batch) -> Appended:
+        """Append in a transaction of its own: the path of every command that joins no host."""
+        book, now, *rest = encode_frame(batch, self._book_id, self._now())
+        if is_one(batch):
+            columns = encode_one(self._book, batch)
+            result = session.call(self._append_one, [book, now, *rest, *columns])
+        else:
+            encoded = encode_batch(self._book, batch)
+            if not encoded.is_possible:
+                raise _Impossible
+            result = session.call(
+                self._append_many, [book, boolean(True), now, *rest, *encoded.columns]
+            )
+        position, recorded_at = result.get_value(0, 0), result.get_value(0, 1)
+        if position is None or recorded_at is None:
+            return Appended(None, None)
+        return Appended(read_bigint(position), read_timestamp(recorded_at))
+
+    def _execute_append(
+        self, cursor: psycopg.Cursor[Row], batch: Batch, *, may_sequence: bool
+    ) -> Appended:
+        """Append through a cursor, which minds the state of a host's connection."""
+        encoded = encode_batch(self._book, batch)
         if not encoded.is_possible:
             raise _Impossible
-        cursor.execute(
-            self._append_sql,
-            (self._book_id, may_sequence, self._now(), *encoded.parameters),
-            prepare=True,
+        parameters = (
+            self._book_id,
+            may_sequence,
+            self._now(),
+            batch.constraint_generation,
+            batch.appended_at,
+            *encoded.columns,
         )
-        row = cast("tuple[int | None, datetime | None]", cursor.fetchone())
-        return Appended(*row)
+        cursor.execute(self._sql["append"].encode(), parameters, prepare=True)
+        return Appended(*cast("tuple[int | None, datetime | None]", cursor.fetchone()))
 
-    @contextmanager
-    def _refusing(self, cursor: psycopg.Cursor[Row], batch: Batch) -> Generator[None]:
-        """Replace the driver's error of a refused append by one with the facts."""
-        try:
-            yield
-        except _Impossible as error:
+    def _refuse(
+        self, cursor: psycopg.Cursor[Row], batch: Batch, error: "_Impossible | psycopg.Error"
+    ) -> NoReturn:
+        """Raise the facts of a refused append in place of its error; else the error itself."""
+        if isinstance(error, _Impossible):
             raise self._conflict(cursor, batch) from error
-        except psycopg.Error as error:
-            refusal = self._refusal(cursor, batch, error)
-            if refusal is None:
-                raise
-            raise refusal from error
+        refusal = self._refusal(cursor, batch, error)
+        if refusal is None:
+            raise error
+        raise refusal from error
 
     def _refusal(
         self, cursor: psycopg.Cursor[Row], batch: Batch, error: psycopg.Error
@@ -203,10 +242,10 @@ class PostgresStore:
             return False
         return stored is not None and stored.command_id == append.command_id
 
-    def _located(self, encoded: EncodedBatch) -> Appended:
-        if not encoded.event_ids:
+    def _located(self, batch: Batch) -> Appended:
+        first = next((event.event_id for one in batch.appends for event in one.events), None)
+        if first is None:
             return Appended(None, None)
-        first = encoded.event_ids[0]
         try:
             place = self.positions([first]).get(first)
         except Unavailable:
@@ -227,11 +266,9 @@ class PostgresStore:
                 net, self._rows(cursor, "account_net", (self._book_id, account, size, None))
             )
             batch = build(net, cast(int, generation))
-            encoded = encode_batch(self._book, batch)
-            # A savepoint, so that the facts of a conflict can be read.
-            with self._refusing(cursor, batch), session.connection.transaction():
-                appended = self._call_append(cursor, encoded, may_sequence=True)
-            self._rows(cursor, "end_constrain", (self._book_id, account))
+            appended = self._append_within(cursor, batch, may_sequence=True)
+            if batch.has_events:
+                self._rows(cursor, "end_constrain", (self._book_id, account))
         return appended
 
     @staticmethod

@@ -1,14 +1,15 @@
 """
-Parameters in PostgreSQL's binary array format, built by hand.
+Parameters in PostgreSQL's binary format, built by hand.
 
 psycopg dumps a list item by item through its adapters, 5 µs per event row; one join of bytes per
-column takes a fifth. Format: src/backend/utils/adt/arrayfuncs.c, array_recv.
+column takes a fifth. Format: src/backend/utils/adt/arrayfuncs.c, array_recv; of scalars the *_recv
+function of each type.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from struct import Struct
-from typing import Final
+from typing import Final, cast
 from uuid import UUID
 
 from psycopg.adapt import AdaptersMap, Buffer, Dumper
@@ -22,6 +23,33 @@ _header: Final = Struct("!iiIii").pack
 _EMPTY: Final = Struct("!iiI").pack
 _int: Final = Struct("!i").pack
 _bigint: Final = Struct("!iq").pack
+_scalar: Final = Struct("!q")
+_POSTGRES_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+integer: Final = _int
+"""integer"""
+bigint: Final = _scalar.pack
+"""bigint"""
+
+
+def boolean(value: bool) -> bytes:
+    return b"\x01" if value else b"\x00"
+
+
+def timestamp(value: datetime) -> bytes:
+    """timestamptz"""
+    return _scalar.pack((value - _POSTGRES_EPOCH) // _MICROSECOND)
+
+
+def read_bigint(data: bytes) -> int:
+    """Return the value of a bigint."""
+    return cast(int, _scalar.unpack(data)[0])
+
+
+def read_timestamp(data: bytes) -> datetime:
+    """Return the value of a finite timestamptz, in UTC."""
+    return _POSTGRES_EPOCH + read_bigint(data) * _MICROSECOND
 
 
 class TextArray(bytes):

@@ -1,19 +1,23 @@
-"""A batch as the parameters of ``orderledger.append``."""
+"""A batch as the parameters of ``orderledger.append`` or ``orderledger.append_one``."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from operator import attrgetter, itemgetter
 from typing import Final
-from uuid import UUID
 
 import msgspec
 
 from ..codec import HashedColumns, content_hash
 from ..ports import Batch, NewAppend, NewEvent
 from .postgres_arrays import (
+    bigint,
     bigint_array,
+    boolean,
     boolean_array,
     bytes_array,
+    integer,
     text_array,
+    timestamp,
     timestamp_array,
     uuid_array,
     uuid_array_of_bytes,
@@ -22,15 +26,13 @@ from .postgres_arrays import (
 
 class EncodedBatch(msgspec.Struct, frozen=True):
     """
-    ``parameters`` follow book, sequencing and clock in the function's order.
-
-    ``is_possible`` is False where the batch contradicts itself about a stream's version, so that
-    no state of the database could take it. ``event_ids`` are in batch order.
+    ``columns`` follow the batch's generation and time in the function's order, each in binary
+    format. ``is_possible`` is False where the batch contradicts itself about a stream's version, so
+    that no state of the database could take it.
     """
 
-    parameters: tuple[object, ...]
+    columns: tuple[bytes, ...]
     is_possible: bool
-    event_ids: Sequence[UUID]
 
 
 _Row = tuple[str, int, NewEvent, NewAppend]
@@ -62,22 +64,62 @@ def encode_batch(book: str, batch: Batch) -> EncodedBatch:
     # What must stand in the log before this batch: the appended streams' last events, and those of
     # the checked streams, on which it was decided.
     before = [item for item in (*at.items(), *checks.items()) if item[1] >= 0]
-    parameters = (
-        batch.constraint_generation,
-        batch.appended_at,
+    columns = (
         *_command_columns(sorted(batch.appends, key=_key_hash)),
         *_event_columns(sorted(rows, key=_stream_and_version) if len(at) > 1 else rows),
         uuid_array([row[2].event_id for row in rows]),
-        bytes_array(_contents(book, batch, rows)),
+        bytes_array([_content(book, batch, append, event) for _, _, event, append in rows]),
         text_array([stream for stream, _ in before]),
         bigint_array([version for _, version in before]),
         text_array(list(checks)),
         bigint_array(list(checks.values())),
     )
-    return EncodedBatch(parameters, is_possible, [row[2].event_id for row in rows])
+    return EncodedBatch(columns, is_possible)
 
 
-def _command_columns(appends: Sequence[NewAppend]) -> tuple[object, ...]:
+def is_one(batch: Batch) -> bool:
+    """Say whether orderledger.append_one takes the batch: one event, and no stream to check."""
+    return len(batch.appends) == 1 and len(batch.appends[0].events) == 1 and not batch.checks
+
+
+def encode_one(book: str, batch: Batch) -> tuple[bytes, ...]:
+    """Encode such a batch like ``EncodedBatch.columns``."""
+    (append,) = batch.appends
+    (event,) = append.events
+    return (
+        append.key_hash,
+        append.key.encode(),
+        append.command_id.bytes,
+        append.fingerprint,
+        append.command.encode(),
+        boolean(append.refused),
+        append.reply.encode(),
+        event.event_id.bytes,
+        event.stream.encode(),
+        bigint(event.version),
+        event.topic.encode(),
+        timestamp(event.occurred_at),
+        append.context.encode(),
+        event.postings.encode(),
+        event.payload.encode(),
+        _content(book, batch, append, event),
+    )
+
+
+def encode_frame(
+    batch: Batch, book_id: int, now: datetime | None
+) -> tuple[bytes, bytes | None, bytes | None, bytes]:
+    """Encode what comes before the columns: book, clock, generation and time of the batch."""
+    generation = batch.constraint_generation
+    return (
+        integer(book_id),
+        None if now is None else timestamp(now),
+        None if generation is None else bigint(generation),
+        timestamp(batch.appended_at),
+    )
+
+
+def _command_columns(appends: Sequence[NewAppend]) -> tuple[bytes, ...]:
     return (
         uuid_array_of_bytes([append.key_hash for append in appends]),
         text_array([append.key for append in appends]),
@@ -89,7 +131,7 @@ def _command_columns(appends: Sequence[NewAppend]) -> tuple[object, ...]:
     )
 
 
-def _event_columns(rows: Sequence[_Row]) -> tuple[object, ...]:
+def _event_columns(rows: Sequence[_Row]) -> tuple[bytes, ...]:
     events = [row[2] for row in rows]
     return (
         uuid_array([event.event_id for event in events]),
@@ -104,22 +146,19 @@ def _event_columns(rows: Sequence[_Row]) -> tuple[object, ...]:
     )
 
 
-def _contents(book: str, batch: Batch, rows: Sequence[_Row]) -> Sequence[bytes]:
-    return [
-        content_hash(
-            book,
-            HashedColumns(
-                event_id=event.event_id,
-                stream=event.stream,
-                version=event.version,
-                topic=event.topic,
-                occurred_at=event.occurred_at,
-                appended_at=batch.appended_at,
-                command_id=append.command_id,
-                context=append.context,
-                postings=event.postings,
-                payload=event.payload,
-            ),
-        )
-        for _, _, event, append in rows
-    ]
+def _content(book: str, batch: Batch, append: NewAppend, event: NewEvent) -> bytes:
+    return content_hash(
+        book,
+        HashedColumns(
+            event_id=event.event_id,
+            stream=event.stream,
+            version=event.version,
+            topic=event.topic,
+            occurred_at=event.occurred_at,
+            appended_at=batch.appended_at,
+            command_id=append.command_id,
+            context=append.context,
+            postings=event.postings,
+            payload=event.payload,
+        ),
+    )

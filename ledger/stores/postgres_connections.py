@@ -6,17 +6,21 @@ opened when none is free, so a writer never queues behind a reader. Needs sessio
 statements and session settings do not survive a transaction-pooling proxy.
 """
 
+import itertools
+import re
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, cast
 
 import psycopg
+from psycopg.pq import ExecStatus, Format
+from psycopg.pq.abc import PGresult
 from psycopg.rows import tuple_row
 
 from ..errors import Unavailable
 from .postgres_arrays import register
-from .postgres_errors import is_broken, translated
+from .postgres_errors import NO_SUCH_STATEMENT, error_of, is_broken, result_state, translated
 
 Row = tuple[object, ...]
 
@@ -30,6 +34,18 @@ SELECT set_config('lock_timeout', '{LOCK_TIMEOUT_MS}ms', false),
 """
 
 
+class BinaryStatement:
+    """A statement with psycopg's ``%s`` places, for parameters already in binary format."""
+
+    __slots__ = ("formats", "name", "sql")
+
+    def __init__(self, name: str, sql: str) -> None:
+        places = itertools.count(1)
+        self.name: Final = f"orderledger_{name}".encode()
+        self.sql: Final = re.sub("%s", lambda _: f"${next(places)}", sql).encode()
+        self.formats: Final = [Format.BINARY] * (next(places) - 1)
+
+
 class Session:
     """
     One open connection in autocommit mode with a cursor that is reused.
@@ -37,13 +53,14 @@ class Session:
     Making a cursor costs a sixth of a lone append.
     """
 
-    __slots__ = ("connection", "cursor", "generation")
+    __slots__ = ("_prepared", "connection", "cursor", "generation")
 
     def __init__(self, url: str, generation: int) -> None:
         self.connection: psycopg.Connection[Row] = psycopg.connect(
             url, autocommit=True, prepare_threshold=2, row_factory=tuple_row
         )
         self.generation = generation
+        self._prepared: set[bytes] = set()
         try:
             register(self.connection.adapters)
             self.cursor: psycopg.Cursor[Row] = self.connection.cursor(binary=True)
@@ -51,6 +68,37 @@ class Session:
         except BaseException:
             self.connection.close()
             raise
+
+    def call(self, statement: BinaryStatement, parameters: Sequence[bytes | None]) -> PGresult:
+        """
+        Run a statement past psycopg's cursor, which takes as long as a small append itself.
+
+        Only outside a transaction block: libpq's own call waits for the answer (without the
+        interpreter's lock), and a failed statement leaves nothing behind. Returns rows in binary
+        format; raises what a cursor would.
+        """
+        pgconn = self.connection.pgconn
+        # None is NULL here too, though psycopg's stub does not say so.
+        values = cast("Sequence[bytes]", parameters)
+        name, formats = statement.name, statement.formats
+        if name not in self._prepared:
+            self._prepare(statement)
+        result = pgconn.exec_prepared(name, values, formats, Format.BINARY)
+        if result.status == ExecStatus.TUPLES_OK:
+            return result
+        if result_state(result) == NO_SUCH_STATEMENT:
+            # psycopg deallocates every statement after a rollback. Nothing ran yet.
+            self._prepare(statement)
+            result = pgconn.exec_prepared(name, values, formats, Format.BINARY)
+            if result.status == ExecStatus.TUPLES_OK:
+                return result
+        raise error_of(result)
+
+    def _prepare(self, statement: BinaryStatement) -> None:
+        result = self.connection.pgconn.prepare(statement.name, statement.sql)
+        if result.status != ExecStatus.COMMAND_OK:
+            raise error_of(result)
+        self._prepared.add(statement.name)
 
 
 class Connections:

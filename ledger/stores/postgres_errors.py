@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from typing import Final
 
 import psycopg
-from psycopg.pq import ConnStatus, TransactionStatus
+from psycopg.pq import ConnStatus, DiagnosticField, TransactionStatus
+from psycopg.pq.abc import PGresult
 
 from ..errors import (
     DatabaseFull,
@@ -22,6 +23,7 @@ KEY_ARCHIVED: Final = "OL001"
 STREAM_MOVED: Final = "OL002"
 GENERATION_MOVED: Final = "OL003"
 ISOLATION: Final = "OL004"
+NO_SUCH_STATEMENT: Final = "26000"
 
 CONFLICTS: Final = frozenset({UNIQUE_VIOLATION, KEY_ARCHIVED, STREAM_MOVED, GENERATION_MOVED})
 
@@ -46,6 +48,22 @@ _BY_CLASS: Final[Mapping[str, type[OrderLedgerError]]] = {
 def sqlstate(error: psycopg.Error) -> str:
     """Return the SQLSTATE that the server sent, or the empty string."""
     return error.diag.sqlstate or error.sqlstate or ""
+
+
+def result_state(result: PGresult) -> str:
+    """Return the SQLSTATE of a failed result; empty when the connection was lost."""
+    return (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
+
+
+def error_of(result: PGresult) -> psycopg.Error:
+    """Return the error that a cursor would raise for a failed result."""
+    state = result_state(result)
+    kind: type[psycopg.Error]
+    try:
+        kind = psycopg.errors.lookup(state) if state else psycopg.OperationalError
+    except KeyError:  # one of our own, or of a newer server
+        kind = psycopg.DatabaseError
+    return kind(result.error_message.decode("utf-8", "replace"), info=result)
 
 
 def is_broken(connection: psycopg.Connection[object]) -> bool:

@@ -138,8 +138,10 @@ class SqliteStore:
                 generation = self._appender.generation(writer)
                 batch = build(balance, generation)
                 appended = self._appender.write(writer, batch)
-                writer.execute(_SQL["raise_generation"], (self._book_id,))
-                writer.execute(_SQL["insert_constrained"], (self._book_id, account, generation + 1))
+                if batch.has_events:
+                    writer.execute(_SQL["raise_generation"], (self._book_id,))
+                    row = (self._book_id, account, generation + 1)
+                    writer.execute(_SQL["insert_constrained"], row)
         except (StorageError, UnbalancedEntry) as error:
             if batch is not None:
                 self._raise_if_taken(batch, None, error)

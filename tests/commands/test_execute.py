@@ -325,8 +325,10 @@ def test_a_constrained_account_is_kept_within_its_limit(
 def test_constraining_cannot_share_a_transaction(executor: Executor) -> None:
     """Catches a constraint set from a balance that an open batch is changing."""
     limit = ConstrainAccount(account=BANK, kind=ConstraintKind.NO_CREDIT_BALANCE)
+    (refused,) = executor.execute_many([Envelope(command=limit, key="limit")])
+    assert isinstance(refused, InvalidCommand)
     with pytest.raises(InvalidCommand):
-        executor.execute_many([Envelope(command=limit, key="limit")])
+        executor.submit(Envelope(command=limit, key="limit"))
 
 
 def test_a_closed_executor_refuses(executor: Executor) -> None:

@@ -29,7 +29,10 @@ BEGIN
     INSERT INTO orderledger.log (book_id, position, event_id, recorded_at, leaf_hash)
     SELECT p_book, v_size + u.n, u.event_id, write_log.recorded_at + (u.n - 1) * interval '1 microsecond',
         sha256('\x00'::bytea || int8send(v_size + u.n) || int8send(v_at_us + u.n - 1) || u.content)
-    FROM unnest(p_event_ids, p_contents) WITH ORDINALITY AS u (event_id, content, n);
+    FROM (
+        SELECT unnest(p_event_ids) AS event_id, unnest(p_contents) AS content,
+            generate_series(1, cardinality(p_event_ids)) AS n
+    ) u;
     IF (v_size + cardinality(p_event_ids)) >> 8 > v_size >> 8 THEN
         PERFORM orderledger.complete_tiles(p_book, v_size, v_size + cardinality(p_event_ids));
     END IF;
@@ -179,16 +182,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 -- while the tables were small must not scan them when they have grown.
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
-    v_is_known boolean;
-    v_is_gap boolean;
-    v_is_current boolean;
-    v_is_waiting boolean;
-    v_has_head boolean;
-    v_before uuid[];
-    v_from bigint;
-    v_ahead integer;
-    v_taken record;
-    v_log record;
+    v_placed record;
 BEGIN
     -- Each statement must see what others committed while an earlier one waited.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -197,61 +191,144 @@ BEGIN
     IF cardinality(p_check_streams) > 0 THEN
         PERFORM orderledger.check_streams(p_book, p_streams, p_check_streams, p_check_versions);
     END IF;
-
+    -- unnest in the select list, where it streams: in FROM each array is first copied to a store of
+    -- its own. Arrays of one length run in step; were one shorter, its NULLs would be refused.
     INSERT INTO orderledger.commands (book_id, key_hash, command_id, appended_at, refused, key,
         fingerprint, command, reply)
-    SELECT p_book, u.key_hash, u.command_id, p_appended_at, u.refused, u.key, u.fingerprint,
-        u.command, u.reply
-    FROM unnest(p_key_hashes, p_command_ids, p_refused, p_keys, p_fingerprints, p_commands,
-        p_replies) AS u (key_hash, command_id, refused, key, fingerprint, command, reply);
-    -- In this order, or a key could run twice while it moves to the archive. The mover deletes from
-    -- commands and inserts into the archive in one transaction. If it has not committed, the insert
-    -- above met the old row and waited for it (then failed, had the mover rolled back); if it has,
-    -- this later statement's fresh snapshot sees the key in the archive. It cannot start after the
-    -- insert either: the insert would have failed on the row that it means to move.
+    SELECT p_book, unnest(p_key_hashes), unnest(p_command_ids), p_appended_at, unnest(p_refused),
+        unnest(p_keys), unnest(p_fingerprints), unnest(p_commands), unnest(p_replies);
+    INSERT INTO orderledger.events (book_id, event_id, stream, version, topic, occurred_at,
+        appended_at, command_id, context, postings, payload)
+    SELECT p_book, unnest(p_ids), unnest(p_streams), unnest(p_versions), unnest(p_topics),
+        unnest(p_occurred_at), p_appended_at, unnest(p_event_commands), unnest(p_contexts),
+        unnest(p_postings), unnest(p_payloads);
+    v_placed := orderledger.place(p_book, p_may_sequence, p_now, p_generation, p_key_hashes,
+        p_event_ids, p_contents, p_before_streams, p_before_versions);
+    first_position := v_placed.first_position;
+    recorded_at := v_placed.recorded_at;
+END
+$$;
+
+-- append for the commonest batch, one command with one event and no checks: the same rows from
+-- scalars, which spares a lone caller the arrays. All rules are those of place.
+CREATE FUNCTION orderledger.append_one(
+    p_book integer, p_now timestamptz, p_generation bigint, p_appended_at timestamptz,
+    p_key_hash uuid, p_key text, p_command_id uuid, p_fingerprint bytea, p_command text,
+    p_refused boolean, p_reply text,
+    p_id uuid, p_stream text, p_version bigint, p_topic text, p_occurred_at timestamptz,
+    p_context text, p_postings text, p_payload text, p_content bytea,
+    OUT first_position bigint, OUT recorded_at timestamptz
+)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+DECLARE
+    v_placed record;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'append needs READ COMMITTED' USING ERRCODE = 'OL004';
+    END IF;
+    INSERT INTO orderledger.commands (book_id, key_hash, command_id, appended_at, refused, key,
+        fingerprint, command, reply)
+    VALUES (p_book, p_key_hash, p_command_id, p_appended_at, p_refused, p_key, p_fingerprint,
+        p_command, p_reply);
+    INSERT INTO orderledger.events (book_id, event_id, stream, version, topic, occurred_at,
+        appended_at, command_id, context, postings, payload)
+    VALUES (p_book, p_id, p_stream, p_version, p_topic, p_occurred_at, p_appended_at, p_command_id,
+        p_context, p_postings, p_payload);
+    v_placed := orderledger.place(p_book, true, p_now, p_generation, ARRAY[p_key_hash],
+        ARRAY[p_id], ARRAY[p_content], ARRAY[p_stream], ARRAY[p_version - 1]);
+    first_position := v_placed.first_position;
+    recorded_at := v_placed.recorded_at;
+END
+$$;
+
+-- What every append does once its rows are written: refuses them where its expectations fail, then
+-- gives the events positions or leaves them to wait. Parameters as of append.
+CREATE FUNCTION orderledger.place(
+    p_book integer, p_may_sequence boolean, p_now timestamptz, p_generation bigint,
+    p_key_hashes uuid[], p_event_ids uuid[], p_contents bytea[],
+    p_before_streams text[], p_before_versions bigint[],
+    OUT first_position bigint, OUT recorded_at timestamptz
+)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_has_events boolean := cardinality(p_event_ids) > 0;
+    v_has_head boolean := false;
+    v_from bigint;
+    v_is_known boolean;
+    v_is_gap boolean;
+    v_is_current boolean;
+    v_is_waiting boolean;
+    v_before uuid[];
+    v_ahead integer;
+    v_taken record;
+    v_log record;
+BEGIN
+    IF v_has_events THEN
+        -- Even where no row may be taken this locks the table in ROW SHARE mode until the
+        -- transaction ends, which is what orderledger.begin_constrain waits for; the generation is
+        -- read after it.
+        PERFORM 1 FROM orderledger.heads h
+        WHERE h.book_id = p_book AND p_may_sequence FOR NO KEY UPDATE SKIP LOCKED;
+        v_has_head := FOUND;
+    END IF;
+    -- See take_pending for the window and for what v_before is good for.
+    v_from := coalesce(pg_sequence_last_value('orderledger.pending_id'), 0)
+        - orderledger.pending_window();
+    -- All questions in one statement: starting one costs more than a probe of an index.
+    -- It must come after the lock on heads, and after the insert into commands, or a key could run
+    -- twice while it moves to the archive. The mover deletes from commands and inserts into the
+    -- archive in one transaction. If it has not committed, the insert met the old row and waited for
+    -- it (then failed, had the mover rolled back); if it has, this later statement's fresh snapshot
+    -- sees the key in the archive. It cannot start after the insert either: the insert would have
+    -- failed on the row that it means to move.
+    -- The batch's own rows are in sight but never taken for earlier ones: a stream's last event
+    -- before the batch has a version below all of them.
+    -- One stream's last event is asked for here; where there are more, unnest takes a statement of
+    -- its own, for its start costs as much as all of this.
+    -- LIMIT and the scalar subquery: joined or hashed by a plan made for small tables, they would
+    -- scan large ones.
     SELECT EXISTS (
             SELECT 1 FROM orderledger.commands_archive a
             WHERE a.book_id = p_book AND a.key_hash = ANY (p_key_hashes)),
-        array_agg(e.event_id) FILTER (WHERE e.event_id IS NOT NULL),
-        bool_or(e.event_id IS NULL AND u.version > 0)
-    INTO v_is_known, v_before, v_is_gap
-    FROM unnest(p_before_streams, p_before_versions) AS u (stream, version)
+        p_generation IS NULL OR EXISTS (
+            SELECT 1 FROM orderledger.books b
+            WHERE b.book_id = p_book AND b.constraint_generation = p_generation),
+        EXISTS (SELECT 1 FROM orderledger.pending p WHERE p.book_id = p_book AND p.id > v_from),
+        e.event_id IS NULL AND p_before_versions[1] > 0,
+        CASE WHEN e.event_id IS NOT NULL AND e.is_logged IS NULL
+            THEN ARRAY[e.event_id] ELSE '{}' END
+    INTO v_is_known, v_is_current, v_is_waiting, v_is_gap, v_before
+    FROM (SELECT) AS once
     LEFT JOIN LATERAL (
-        SELECT e.event_id FROM orderledger.events e
-        WHERE e.book_id = p_book AND e.stream = u.stream AND e.version = u.version LIMIT 1
+        SELECT e.event_id, (
+            SELECT true FROM orderledger.log l WHERE l.event_id = e.event_id) AS is_logged
+        FROM orderledger.events e
+        WHERE e.book_id = p_book AND e.stream = p_before_streams[1]
+            AND e.version = p_before_versions[1] LIMIT 1
     ) e ON true;
+    IF cardinality(p_before_streams) > 1 THEN
+        SELECT bool_or(e.event_id IS NULL AND u.version > 0),
+            coalesce(array_agg(e.event_id)
+                FILTER (WHERE e.event_id IS NOT NULL AND e.is_logged IS NULL), '{}')
+        INTO v_is_gap, v_before
+        FROM unnest(p_before_streams, p_before_versions) AS u (stream, version)
+        LEFT JOIN LATERAL (
+            SELECT e.event_id, (
+                SELECT true FROM orderledger.log l WHERE l.event_id = e.event_id) AS is_logged
+            FROM orderledger.events e
+            WHERE e.book_id = p_book AND e.stream = u.stream AND e.version = u.version LIMIT 1
+        ) e ON true;
+    END IF;
     IF v_is_known THEN
         RAISE EXCEPTION 'the key was used before' USING ERRCODE = 'OL001';
     END IF;
     IF v_is_gap THEN
         RAISE EXCEPTION 'a stream is not at the expected version' USING ERRCODE = 'OL002';
     END IF;
-    IF cardinality(p_ids) = 0 THEN
+    IF NOT v_has_events THEN
         RETURN;
     END IF;
-    INSERT INTO orderledger.events (book_id, event_id, stream, version, topic, occurred_at,
-        appended_at, command_id, context, postings, payload)
-    SELECT p_book, u.event_id, u.stream, u.version, u.topic, u.occurred_at, p_appended_at,
-        u.command_id, u.context, u.postings, u.payload
-    FROM unnest(p_ids, p_streams, p_versions, p_topics, p_occurred_at, p_event_commands,
-        p_contexts, p_postings, p_payloads)
-        AS u (event_id, stream, version, topic, occurred_at, command_id, context, postings, payload);
-
-    -- Even where no row may be taken this locks the table in ROW SHARE mode until the transaction
-    -- ends, which is what orderledger.begin_constrain waits for; the generation is read after it.
-    PERFORM 1 FROM orderledger.heads h
-    WHERE h.book_id = p_book AND p_may_sequence FOR NO KEY UPDATE SKIP LOCKED;
-    v_has_head := FOUND;
-    -- See take_pending for the window and for what v_before is good for.
-    v_from := coalesce(pg_sequence_last_value('orderledger.pending_id'), 0)
-        - orderledger.pending_window();
-    SELECT p_generation IS NULL OR EXISTS (
-            SELECT 1 FROM orderledger.books b
-            WHERE b.book_id = p_book AND b.constraint_generation = p_generation),
-        EXISTS (SELECT 1 FROM orderledger.pending p WHERE p.book_id = p_book AND p.id > v_from),
-        ARRAY(SELECT u.id FROM unnest(v_before) AS u (id)
-            WHERE NOT EXISTS (SELECT 1 FROM orderledger.log l WHERE l.event_id = u.id))
-    INTO v_is_current, v_is_waiting, v_before;
     IF NOT v_is_current THEN
         RAISE EXCEPTION 'the set of constrained accounts changed' USING ERRCODE = 'OL003';
     END IF;
