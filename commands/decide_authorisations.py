@@ -81,7 +81,7 @@ def _open_payment(
     check_currency(state, command.currency)
     _check_opening_amount(state, command.amount)
     if state.order_version != order.version or state.lifecycle in _OVER:
-        due = amount_due(states, order, state.payment_id)
+        due = amount_due(states, order, state.payment_id, now)
         check_available(
             state,
             f"that order {state.order_id} still lacks",
@@ -107,6 +107,8 @@ def _check_may_open(
             f"it expired at {state.expires_at.isoformat()}",
             {"expired_at": state.expires_at.isoformat()},
         )
+    if state.is_credit:
+        raise wrong_state(state, "it pays the customer; initiate another payment for a charge")
     if kind is OperationKind.AUTHORISE and state.purchased:
         raise wrong_state(state, "what was purchased is not authorised again")
     if kind is OperationKind.PURCHASE and state.held:
@@ -182,7 +184,7 @@ def adjust(command: AdjustAuthorisation, states: States, now: datetime) -> Chang
         )
     beyond = state.in_order_currency(command.amount - max(one.effective, state.amount))
     if beyond > 0:
-        lacking = amount_due(states, order, "")
+        lacking = amount_due(states, order, "", now)
         check_available(state, f"that order {state.order_id} lacks besides", beyond, lacking)
     return _change(state, requested(request, command.amount, auth_op))
 
@@ -317,7 +319,10 @@ def expire(command: ExpireAuthorisation, states: States, now: datetime) -> Chang
     if known is not None and known.is_expired:
         return ()
     auth_op, one = open_authorisation(state, command.auth_op)
-    until = max(command.due_at, state.operations[auth_op].expires_at or command.due_at)
+    # An adjustment may name an authorisation of which nothing else is known.
+    op = state.operations.get(auth_op)
+    lasts = op.expires_at if op is not None else None
+    until = max(command.due_at, lasts or command.due_at)
     if now < until:
         raise refused(
             state,

@@ -3,12 +3,12 @@ Decisions on an order's escrow: hold what was captured, and release a seller's s
 """
 
 from datetime import datetime
-from decimal import Decimal
 from fractions import Fraction
 
-from orderledger.ledger import recipes_order
+from orderledger.ledger import limits, recipes_order
 from orderledger.ledger.currencies import exponent
-from orderledger.ledger.errors import InvalidCommand, Reason, Rejected
+from orderledger.ledger.errors import Reason, Rejected
+from orderledger.ledger.escrow_recovery import GivenBack, given_back
 from orderledger.ledger.escrow_shares import PartKey, Share, shares_of
 from orderledger.ledger.money import allocate, apply_rate
 from orderledger.ledger.order_content import (
@@ -68,14 +68,27 @@ def release_funds(command: ReleaseFunds, states: States, now: datetime) -> Chang
     """
     Release a slice to its seller, the platform's commission and those behind the seller.
 
-    Raises NOT_FOUND, NOT_YET_DUE before the condition is met, AMOUNT_EXCEEDS_AVAILABLE beyond what
-    the slice holds and is entitled to (also when that is nothing).
+    Raises OPERATION_ALREADY_USED for a known release id with other terms, CURRENCY_MISMATCH for a
+    conversion into the order's own currency, NOT_FOUND, NOT_YET_DUE before the condition is met,
+    AMOUNT_EXCEEDS_AVAILABLE beyond what the slice holds and is entitled to (also when that is
+    nothing).
     """
     _check_release(command)
     order = guards.existing(states, command.order_id)
-    if command.release_id in order.release_ids:
-        return ()
+    known = order.releases.get(command.release_id)
+    if known is not None:
+        if _is_released(known, command):
+            return ()
+        raise Rejected(
+            Reason.OPERATION_ALREADY_USED,
+            f"release {command.release_id} of order {order.order_id} released {known.amount} for "
+            f"{known.slice_id} with other terms; use a new id",
+            order_id=order.order_id,
+            release_id=command.release_id,
+            seller=known.slice_id,
+        )
     guards.require(order, "release escrow", _RELEASABLE)
+    _check_conversion(command, order)
     share = _share_of(order, command.seller)
     held = follow_all(order, states)
     current = _after(order, held)
@@ -87,7 +100,7 @@ def release_funds(command: ReleaseFunds, states: States, now: datetime) -> Chang
             order_id=order.order_id,
             seller=command.seller,
         )
-    items, parts = remaining_of(share, one)
+    items, parts = remaining_of(share, one, given_back(current, one))
     left = min(one.available, items + sum(parts.values()))
     wanted = left if command.amount is None else command.amount
     if wanted > left or wanted <= 0:
@@ -114,14 +127,43 @@ def _check_release(command: ReleaseFunds) -> None:
         guards.check_amount("amount", command.amount)
     if command.commission_tax_rate:
         guards.check_id("commission_tax_jurisdiction", command.commission_tax_jurisdiction)
+    if command.conversion is not None:
+        exponent(command.conversion.currency)
+        guards.check_price_of_currency("rate of the conversion", command.conversion.rate)
+
+
+def _is_released(known: FundsReleased, command: ReleaseFunds) -> bool:
+    """Tell whether a release is what the command asks for; without an amount any amount is."""
     terms = command.conversion
-    if terms is not None:
-        exponent(terms.currency)
-        rate = terms.rate
-        if type(rate) is not Decimal or not rate.is_finite() or rate <= 0:
-            raise InvalidCommand(
-                f"rate {rate!r} of the conversion must be a positive decimal", rate=repr(rate)
-            )
+    asked = None if terms is None else (terms.currency, terms.rate)
+    done = known.conversion
+    commission = known.commission
+    return (
+        known.slice_id == command.seller
+        and command.amount in (None, known.amount)
+        and commission.rate == command.commission_rate
+        and commission.rate_version == command.rate_version
+        and commission.tax_rate == command.commission_tax_rate
+        and (
+            not command.commission_tax_rate
+            or commission.tax_jurisdiction == command.commission_tax_jurisdiction
+        )
+        and asked == (None if done is None else (done.currency, done.rate))
+    )
+
+
+def _check_conversion(command: ReleaseFunds, order: OrderState) -> None:
+    """Raise CURRENCY_MISMATCH: an amount is worth itself in its own currency."""
+    terms = command.conversion
+    if terms is not None and terms.currency == order.currency:
+        raise Rejected(
+            Reason.CURRENCY_MISMATCH,
+            f"order {order.order_id} is in {order.currency}; a release is converted into another "
+            "currency or not at all",
+            order_id=order.order_id,
+            currency=order.currency,
+            other_currency=terms.currency,
+        )
 
 
 def _after(order: OrderState, changes: tuple[Change, ...]) -> OrderState:
@@ -130,14 +172,18 @@ def _after(order: OrderState, changes: tuple[Change, ...]) -> OrderState:
     return order
 
 
-def remaining_of(share: Share, one: Slice) -> tuple[int, dict[PartKey, int]]:
-    """Return items and parts of a share that were not released yet, none below zero."""
-    items = max(0, share.items - one.released_items)
-    parts = {
-        key: amount - one.released_parts.get(key, 0)
-        for key, amount in share.parts.items()
-        if amount > one.released_parts.get(key, 0)
-    }
+def remaining_of(share: Share, one: Slice, back: GivenBack) -> tuple[int, dict[PartKey, int]]:
+    """
+    Return items and parts of a share that were not released yet, none below zero.
+
+    What was given back for refunds after a release no longer counts as released.
+    """
+    items = max(0, share.items - one.released_items + back.items)
+    parts: dict[PartKey, int] = {}
+    for key, amount in share.parts.items():
+        left = amount - one.released_parts.get(key, 0) + back.parts.get(key, 0)
+        if left > 0:
+            parts[key] = left
     return items, parts
 
 
@@ -164,6 +210,7 @@ def _release(
     net = base - commission.amount + freight
     if command.conversion is not None:
         conversion = _conversion(command.conversion, order.currency, base, freight, commission)
+        limits.check_total(f"release {command.release_id}", conversion.amount)
         net = conversion.amount - conversion.commission
     return FundsReleased(
         release_id=command.release_id,

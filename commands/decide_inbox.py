@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from orderledger.ledger import streams
-from orderledger.ledger.errors import InvalidCommand, NotFound
+from orderledger.ledger.errors import InvalidCommand, InvalidInput, NotFound
 from orderledger.ledger.events import topic_of
 from orderledger.ledger.inbox import InboxStatus
 from orderledger.ledger.inbox_events import (
@@ -78,6 +78,9 @@ def _apply(stream: str, seen: Observation, states: States) -> Changes:
         caused = observe(seen, states)
     except NotFound:
         return (Change(stream, NotificationParked(missing_ref=seen.payment_id)),)
+    except InvalidInput as error:
+        # The notification is evidence, whatever it says; losing it would lose the money's trace.
+        return (Change(stream, NotificationRejected(why=f"it cannot be applied: {error}")),)
     if not caused:
         of = _known_as(states.payment(seen.payment_id), seen)
         return (Change(stream, NotificationDeduplicated(of=of)),)

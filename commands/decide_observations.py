@@ -14,6 +14,7 @@ from orderledger.ledger import streams
 from orderledger.ledger.events import Event
 from orderledger.ledger.inbox_events import Observation
 from orderledger.ledger.journal import EMPTY, Entry, Layer
+from orderledger.ledger.limits import AMOUNT_MINOR_MAX
 from orderledger.ledger.order_events import (
     AnomalyRaised,
     AnomalyResolved,
@@ -22,7 +23,7 @@ from orderledger.ledger.order_events import (
     RefundRoutedAsVoid,
     RefundSettled,
 )
-from orderledger.ledger.orders import ENDED
+from orderledger.ledger.orders import ENDED, OrderState
 from orderledger.ledger.payment_events import (
     AuthorisationExpired,
     CaptureFinalised,
@@ -54,8 +55,10 @@ from .decide_observed_events import (
 from .decide_payment_guards import found_payment
 from .decision import Change, Changes, States
 from .escrow_follow import follow_payment
+from .order_guards import after as after_events
 
 _PAYS: Final = frozenset({OperationKind.AUTHORISE, OperationKind.CAPTURE, OperationKind.PURCHASE})
+_KINDS: Final = frozenset([kind.value for kind in OperationKind])
 _EXPECTED_UNASKED: Final = frozenset({OperationKind.AUTHORISE, OperationKind.PURCHASE})
 """What a provider's own checkout page does without being asked from here."""
 
@@ -136,7 +139,25 @@ def finished(record: Record, before: PaymentState) -> Changes:
     if not after.order_id or not any(_is_posted(change.entry) for change in record.changes):
         return tuple(record.changes)
     order = record.states.order(after.order_id)
-    return (*record.changes, *follow_payment(order, after.payment_id, after))
+    follows = follow_payment(order, after.payment_id, after)
+    _observe_order(record, order, follows)
+    return (*record.changes, *follows)
+
+
+def _observe_order(record: Record, order: OrderState, follows: Changes) -> None:
+    """A debt of escrow, or a grant paid beyond its total, that a report made is an anomaly."""
+    own = streams.order(record.state.order_id)
+    later = after_events(
+        order, *[one.event for one in (*record.changes, *follows) if one.stream == own]
+    )
+    if later.escrow_held < min(0, order.escrow_held):
+        detail = f"escrow of order {order.order_id} is at {later.escrow_held} {later.currency}"
+        record.anomaly("EscrowOverdrawn", order.order_id, detail=detail, severity="error")
+    for refund_id, grant in later.grants.items():
+        before = order.grants[refund_id].settled_total if refund_id in order.grants else 0
+        if grant.settled_total > max(grant.total, before):
+            detail = f"{grant.settled_total} of {grant.total} {later.currency} reached the buyer"
+            record.anomaly("RefundBeyondGrant", refund_id, detail=detail, severity="error")
 
 
 def _is_posted(entry: Entry) -> bool:
@@ -185,6 +206,9 @@ def _is_possible(record: Record, op_id: str, amount: int) -> bool:
     if amount <= 0:
         record.keep(op_id, "the amount is not positive", "NonPositiveAmount")
         return False
+    if amount > AMOUNT_MINOR_MAX:
+        record.keep(op_id, "the amount is beyond what can be posted", "AmountBeyondLimit")
+        return False
     if seen.currency and seen.currency != state.currency:
         record.keep(op_id, f"the payment is in {state.currency}", "CurrencyMismatch")
         return False
@@ -232,15 +256,17 @@ def _tell_order(record: Record, before: Operation, after: Operation) -> None:
     if before.done:
         _fail_refund(record, after, _stands_for(record, before, before.done), reason)
     if after.done:
-        settle = RefundRoutedAsVoid if after.kind is OperationKind.VOID else RefundSettled
-        record.add_to_order(
-            settle(
-                refund_id=after.refund_id,
-                payment_id=record.state.payment_id,
-                op_id=after.op_id,
-                amount=_stands_for(record, after, after.done),
-            )
-        )
+        done = {
+            "refund_id": after.refund_id,
+            "payment_id": record.state.payment_id,
+            "op_id": after.op_id,
+        }
+        amount = _stands_for(record, after, after.done)
+        if after.kind is OperationKind.VOID:
+            record.add_to_order(RefundRoutedAsVoid(amount=amount, **done))
+        else:
+            is_reissue = after.is_reissue
+            record.add_to_order(RefundSettled(amount=amount, is_reissue=is_reissue, **done))
     elif before.is_in_flight and not after.is_in_flight:
         _fail_refund(record, after, _stands_for(record, after, after.amount), reason)
 
@@ -433,7 +459,7 @@ def _observe_unknown(record: Record) -> None:
     if (
         seen.outcome is not Outcome.SUCCEEDED
         or seen.op_id
-        or not seen.kind
+        or seen.kind not in _KINDS
         or not seen.provider_ref
     ):
         record.keep("", "the operation is not known", "UnknownOperation")

@@ -56,6 +56,8 @@ def hold_order(command: HoldOrder, states: States, now: datetime) -> Changes:
     """Hold a placed order; a hold of the same rule changes nothing."""
     guards.check_id("rule_id", command.rule_id)
     guards.check_text("reason", command.reason)
+    if command.score is not None:
+        guards.check_decimal("score", command.score)
     order = guards.existing(states, command.order_id)
     if command.rule_id in order.holds:
         return ()

@@ -5,7 +5,6 @@ Reports are recorded whatever the order's state; what contradicts it is recorded
 """
 
 from datetime import datetime
-from typing import Final
 
 from orderledger.ledger.currencies import exponent
 from orderledger.ledger.errors import Reason, Rejected
@@ -84,7 +83,6 @@ def record_stock_failed(
 
 
 _Anomaly = tuple[str, tuple[str, ...]]
-_FOREIGN: Final = "refund_in_another_currency"
 
 
 def _line(order: OrderState, line_id: str) -> _Anomaly | None:
@@ -152,7 +150,7 @@ def record_refund_granted(command: RecordRefundGranted, states: States, now: dat
             return ()
         anomaly = ("refund_reported_twice", (command.refund_id, str(command.amount)))
         return (guards.change(command.order_id, _raised(anomaly)),)
-    if f"{_FOREIGN}:{command.refund_id}:{command.currency}" in order.anomalies:
+    if f"{guards.FOREIGN_REFUND}:{command.refund_id}:{command.currency}" in order.anomalies:
         return ()
     lines = _known_lines(command, order)
     granted = sum([line.net + line.tax for line in lines])
@@ -193,7 +191,7 @@ def _contradiction(
     command: RecordRefundGranted, order: OrderState, states: States
 ) -> _Anomaly | None:
     if command.currency != order.currency and order.currency:
-        return (_FOREIGN, (command.refund_id, command.currency))
+        return (guards.FOREIGN_REFUND, (command.refund_id, command.currency))
     if order.version == 0:
         return ("refund_without_purchase", (command.refund_id,))
     limit = charged_by(tenders_of(order, states)) + order.goodwill_approved

@@ -10,6 +10,7 @@ from orderledger.ledger.currencies import exponent
 from orderledger.ledger.errors import Reason, Rejected
 from orderledger.ledger.order_content import OrderLine, StockReservation
 from orderledger.ledger.order_events import (
+    AnomalyRaised,
     OrderAddressSet,
     OrderDrafted,
     OrderLineAdded,
@@ -58,11 +59,35 @@ def create_order(command: CreateOrder, states: States, now: datetime) -> Changes
         if order.lifecycle is Lifecycle.DRAFT and guards.after(_fresh(order), event) == order:
             return ()
         raise _taken(order)
-    return (guards.change(command.order_id, event),)
+    return (
+        guards.change(command.order_id, event),
+        *_foreign_grants(command.order_id, order, command.currency),
+    )
 
 
 def _fresh(order: OrderState) -> OrderState:
-    return OrderState(anomalies=order.anomalies, reservations=order.reservations)
+    return OrderState(
+        anomalies=order.anomalies, reservations=order.reservations, grants=order.grants
+    )
+
+
+def _foreign_grants(order_id: str, order: OrderState, currency: str) -> Changes:
+    """
+    Return an anomaly for each grant that was recorded in another currency than the order gets.
+
+    Such a grant leaves the order's state: amounts of two currencies do not add up.
+    """
+    if order.exists or order.currency in ("", currency):
+        return ()
+    return tuple(
+        [
+            guards.change(
+                order_id,
+                AnomalyRaised(kind=guards.FOREIGN_REFUND, refs=(refund_id, order.currency)),
+            )
+            for refund_id in order.grants
+        ]
+    )
 
 
 @decides(AddLine)
@@ -172,14 +197,15 @@ def place_order(command: PlaceOrder, states: States, now: datetime) -> Changes:
     _check_stock(command, order, event.lines)
     _check_cap(command, event.totals.grand)
     placed = guards.change(command.order_id, event)
+    foreign = _foreign_grants(command.order_id, order, event.currency)
     if not command.reservations:
-        return (placed,)
+        return (placed, *foreign)
     reserved = [
         guards.change(command.order_id, StockReserved(reservation=one))
         for one in command.reservations
         if order.reservations.get(one.reservation_id) != one
     ]
-    return (placed, *reserved)
+    return (placed, *foreign, *reserved)
 
 
 def _check_place(command: PlaceOrder, *, is_draft: bool) -> None:

@@ -4,6 +4,7 @@ already done, state, amounts.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
@@ -146,9 +147,22 @@ def _is_same(state: PaymentState, known: Operation, request: Request) -> bool:
         and request.parent_op in ("", known.parent_op)
         and known.refund_id == request.refund_id
         and known.is_final == request.is_final
-        and known.funding == request.funding
+        and _is_funded_alike(known, request)
         and known.idempotency_key == request.key
     )
+
+
+def _is_funded_alike(known: Operation, request: Request) -> bool:
+    """Compare who was to bear a refund; a request that names nobody left the choice."""
+    if not request.funding:
+        return True
+    stored: dict[str, int] = {}
+    for part in known.funding:
+        stored[part.account] = stored.get(part.account, 0) + part.amount
+    wanted: dict[str, int] = {}
+    for part in request.funding:
+        wanted[part.account] = wanted.get(part.account, 0) + part.amount
+    return stored == wanted
 
 
 def check_currency(state: PaymentState, currency: str) -> None:
@@ -218,19 +232,20 @@ def open_authorisation(state: PaymentState, auth_op: str) -> tuple[str, Authoris
     return candidates.popitem()
 
 
-def amount_due(states: States, order: OrderState, besides: str) -> int:
+def amount_due(states: States, order: OrderState, besides: str, now: datetime) -> int:
     """
     Return what the order still lacks, other payments than ``besides`` considered.
 
     In the order's currency. What other payments still expect counts as if it were there, so that
-    two open payments are not both taken.
+    two open payments are not both taken; one that expired before anything was asked of the
+    provider expects nothing, as it can no longer be begun.
     """
     due = order.due - sum(order.redeemed.values()) + sum(order.redeemed_returned.values())
     for payment_id, linked in order.payments.items():
         if payment_id == besides:
             continue
         other = states.payment(payment_id)
-        due -= other.in_order_currency(other.expected) if other.exists else linked
+        due -= other.in_order_currency(other.expected_at(now)) if other.exists else linked
     return max(0, due)
 
 

@@ -9,7 +9,7 @@ recorded by ``decide_operations``.
 from datetime import datetime
 from fractions import Fraction
 
-from orderledger.ledger import streams
+from orderledger.ledger import accounts, streams
 from orderledger.ledger.currencies import exponent
 from orderledger.ledger.errors import InvalidCommand, NotFound, Reason, Rejected
 from orderledger.ledger.order_events import AnomalyResolved, PaymentLinked
@@ -36,6 +36,7 @@ from .decide_payment_guards import (
     wrong_state,
 )
 from .decision import Change, Changes, States, decides
+from .order_guards import check_price_of_currency
 from .payment_commands import (
     CreditCustomer,
     InitiatePayment,
@@ -48,6 +49,7 @@ from .payment_commands import (
 def initiate(command: InitiatePayment, states: States, now: datetime) -> Changes:
     """Bind a payment to an order; both streams say so in one append."""
     check_amount(command.amount, command.currency)
+    accounts.psp(command.provider)  # Raises now what every later report would.
     _check_conversion(command)
     order = existing_order(states, command.order_id)
     event = PaymentInitiated(
@@ -68,7 +70,7 @@ def initiate(command: InitiatePayment, states: States, now: datetime) -> Changes
         return ()
     _check_order_takes(order, command)
     linked = command.fx.order_amount if command.fx else command.amount
-    due = amount_due(states, order, command.payment_id)
+    due = amount_due(states, order, command.payment_id, now)
     if linked > due and not command.is_over_tender:
         raise Rejected(
             Reason.AMOUNT_EXCEEDS_AVAILABLE,
@@ -92,8 +94,14 @@ def _check_conversion(command: InitiatePayment) -> None:
     if quote is None:
         return
     check_amount(quote.order_amount, quote.order_currency)
-    if not quote.rate.is_finite() or quote.rate <= 0:
-        raise InvalidCommand(f"rate {quote.rate} must be positive", rate=str(quote.rate))
+    if quote.order_currency == command.currency:
+        raise InvalidCommand(
+            f"payment {command.payment_id} is in {command.currency} as its order is; a quote is "
+            "for another currency",
+            payment_id=command.payment_id,
+            currency=command.currency,
+        )
+    check_price_of_currency("rate of the quote", quote.rate)
     places = exponent(command.currency) - exponent(quote.order_currency)
     converted = round(Fraction(quote.rate) * quote.order_amount * Fraction(10) ** places)
     if abs(converted - command.amount) > 1:
@@ -139,6 +147,14 @@ def _check_order_takes(order: OrderState, command: InitiatePayment) -> None:
             Reason.WRONG_STATE,
             f"order {command.order_id} is {order.lifecycle.value} and takes no payment",
             lifecycle=order.lifecycle.value,
+            **facts,
+        )
+    if command.payment_id in order.redeemed:
+        # Refunds are allocated to tenders by id, and escrow is followed by it.
+        raise Rejected(
+            Reason.OPERATION_ALREADY_USED,
+            f"order {command.order_id} has a redemption {command.payment_id}; give the payment "
+            "another id",
             **facts,
         )
     if command.capture_mode is CaptureMode.MULTI and not command.capabilities.multicapture:
@@ -201,6 +217,8 @@ def credit_customer(command: CreditCustomer, states: States, now: datetime) -> C
             f"there is no payment {command.payment_id}, and no provider to make it with",
             payment_id=command.payment_id,
         )
+    else:
+        accounts.psp(command.provider)
     request = Request(
         op_id=command.op_id,
         kind=OperationKind.CREDIT,
@@ -223,7 +241,7 @@ def credit_customer(command: CreditCustomer, states: States, now: datetime) -> C
     if state.exists:
         check_currency(state, command.currency)
     else:
-        opening = (Change(stream, _credit_payment(command)),)
+        opening = (Change(stream, _credit_payment(command)), *_credit_link(command, states))
     event = OperationRequested(
         op_id=command.op_id,
         kind=OperationKind.CREDIT,
@@ -264,6 +282,32 @@ def _credit_payment(command: CreditCustomer) -> PaymentInitiated:
         currency=command.currency,
         capabilities=command.capabilities,
     )
+
+
+def _credit_link(command: CreditCustomer, states: States) -> Changes:
+    """
+    The order knows the payment, over nothing: it brings nothing, yet what a provider might report
+    as captured on it must reach the order's slices.
+    """
+    if not command.order_id:
+        return ()
+    order = existing_order(states, command.order_id)
+    facts = {"payment_id": command.payment_id, "order_id": command.order_id}
+    if command.currency != order.currency:
+        raise Rejected(
+            Reason.CURRENCY_MISMATCH,
+            f"order {command.order_id} is in {order.currency}, not in {command.currency}; give "
+            "the credit without the order",
+            **facts,
+        )
+    if command.payment_id in order.redeemed:
+        raise Rejected(
+            Reason.OPERATION_ALREADY_USED,
+            f"order {command.order_id} has a redemption {command.payment_id}",
+            **facts,
+        )
+    link = PaymentLinked(payment_id=command.payment_id, amount=0, tender=command.method)
+    return (Change(streams.order(command.order_id), link),)
 
 
 @decides(ResolvePaymentAnomaly)

@@ -7,9 +7,10 @@ The operations that move the money belong to the payments; here is the entitleme
 from collections.abc import Sequence
 from datetime import datetime
 
-from orderledger.ledger import limits, recipes_order
+from orderledger.ledger import limits, recipes_order, recipes_payment
 from orderledger.ledger.errors import InvalidCommand, Reason, Rejected
-from orderledger.ledger.money import allocate
+from orderledger.ledger.journal import Entry, merge
+from orderledger.ledger.money import allocate, cumulative_part
 from orderledger.ledger.order_events import (
     SURPLUS_SOURCES,
     MovedLine,
@@ -23,9 +24,12 @@ from orderledger.ledger.order_events import (
 from orderledger.ledger.order_refunds import Grant, GrantStatus
 from orderledger.ledger.order_totals import refund_of
 from orderledger.ledger.orders import ENDED, Lifecycle, OrderState
+from orderledger.ledger.payment_operations import FAILED
+from orderledger.ledger.payments import owed_again, refund_operations
 
 from . import order_guards as guards
 from .decision import Changes, States, decides
+from .escrow_follow import borne_otherwise
 from .order_commands import (
     AllocateRefund,
     AllocationStrategy,
@@ -34,6 +38,7 @@ from .order_commands import (
     WithdrawRefund,
 )
 from .order_cover import Tender, charged_by, check_not_requested, surplus, tenders_of
+from .refund_funding import funded_by
 
 _GRANTABLE = frozenset(Lifecycle) - {Lifecycle.NONE, Lifecycle.DRAFT, Lifecycle.REJECTED}
 
@@ -353,10 +358,12 @@ def refund_by_alternative_means(
     command: RefundByAlternativeMeans, states: States, now: datetime
 ) -> Changes:
     """
-    Pay what failed after success from the bank, at most what is outstanding.
+    Pay what failed from the bank, at most what is outstanding.
 
-    Raises WRONG_STATE unless the refund failed, OPERATION_IN_FLIGHT while another attempt runs,
-    INSUFFICIENT_FUNDS if nothing of it waits as a liability.
+    What failed after success is a liability already, in the currency of its payment; for what was
+    declined those bear it again who would bear another attempt. Raises WRONG_STATE unless
+    something of the refund failed, OPERATION_IN_FLIGHT while another attempt runs,
+    INSUFFICIENT_FUNDS if nothing of what failed is left to pay.
     """
     guards.check_text("reference", command.reference)
     guards.check_id("bank", command.bank)
@@ -364,7 +371,10 @@ def refund_by_alternative_means(
     grant = _existing_grant(order, command.refund_id)
     if grant.status is GrantStatus.SETTLED and grant.settled_externally:
         return ()
-    _require_status(grant, "pay it otherwise", GrantStatus.FAILED, GrantStatus.FAILED_AFTER_SUCCESS)
+    if not (grant.status is GrantStatus.PROCESSING and grant.failed_ops):
+        # Processing counts where one of its payments failed, whatever another one did since.
+        allowed = (GrantStatus.FAILED, GrantStatus.FAILED_AFTER_SUCCESS)
+        _require_status(grant, "pay it otherwise", *allowed)
     for tender in tenders_of(order, states):
         running = tender.claimed.get(grant.refund_id, 0) - grant.settled.get(tender.tender_id, 0)
         if running > 0:
@@ -375,12 +385,13 @@ def refund_by_alternative_means(
                 refund_id=grant.refund_id,
                 payment_id=tender.tender_id,
             )
-    amount = min(grant.owed_again, grant.outstanding)
+    owed = min(grant.owed_again, grant.outstanding)
+    declined = min(_declined(grant, states), grant.outstanding - owed)
+    amount = owed + declined
     if amount == 0:
         raise Rejected(
             Reason.INSUFFICIENT_FUNDS,
-            f"nothing of refund {grant.refund_id} waits as a liability; it was declined and its "
-            "money is where it was, request it again",
+            f"nothing of refund {grant.refund_id} that failed is left to pay; request the rest",
             order_id=order.order_id,
             refund_id=grant.refund_id,
         )
@@ -391,5 +402,45 @@ def refund_by_alternative_means(
         reference=command.reference,
         by=command.by,
     )
-    entry = recipes_order.refund_paid_out(order.order_id, command.bank, amount, order.currency)
-    return (guards.change(command.order_id, event, entry),)
+    paid = _owed_paid_out(command, order, grant, owed, states)
+    if not declined:
+        return (guards.change(command.order_id, event, merge(paid)),)
+    funding = funded_by(order, grant, declined)
+    requested = recipes_payment.refund_requested(order.order_id, funding.parts, order.currency)
+    out = recipes_order.refund_paid_out(order.order_id, command.bank, declined, order.currency)
+    return (
+        guards.change(command.order_id, event, merge((*paid, requested, out))),
+        *borne_otherwise(order, grant.refund_id, funding, command.reference),
+    )
+
+
+def _declined(grant: Grant, states: States) -> int:
+    """Return what of the grant's allocations failed before success, in the order's currency."""
+    total = 0
+    for payment_id, allotted in grant.allocations.items():
+        operations = refund_operations(states.payment(payment_id), grant.refund_id)
+        if any(op.status in FAILED for op in operations):
+            owed = max(0, grant.owed.get(payment_id, 0))
+            total += max(0, allotted - grant.settled.get(payment_id, 0) - owed)
+    return total
+
+
+def _owed_paid_out(
+    command: RefundByAlternativeMeans, order: OrderState, grant: Grant, amount: int, states: States
+) -> tuple[Entry, ...]:
+    """Return the entries that pay what failed after success, each in its payment's currency."""
+    entries: list[Entry] = []
+    for payment_id, owed in grant.owed.items():
+        part = min(amount, max(0, owed))
+        if part == 0:
+            continue
+        amount -= part
+        payment = states.payment(payment_id)
+        minor, currency = part, order.currency
+        if payment.fx is not None:
+            whole = owed_again(payment, grant.refund_id)
+            full = max(owed, payment.in_order_currency(whole))
+            minor = cumulative_part(whole, full, full - owed, full - owed + part)
+            currency = payment.currency
+        entries.append(recipes_order.refund_paid_out(order.order_id, command.bank, minor, currency))
+    return tuple(entries)

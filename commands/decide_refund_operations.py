@@ -6,8 +6,8 @@ payment's: a refund is requested on a live grant, for at most what it allocates 
 for at most what the payment has left.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
 
 import msgspec
 
@@ -15,7 +15,7 @@ from orderledger.ledger import accounts, streams
 from orderledger.ledger.errors import InvalidCommand, Reason, Rejected
 from orderledger.ledger.order_refunds import Grant, GrantStatus
 from orderledger.ledger.orders import OrderState
-from orderledger.ledger.payment_operations import FundingPart, OperationKind
+from orderledger.ledger.payment_operations import FundingPart, OperationKind, scaled
 from orderledger.ledger.payments import (
     EVOLVE,
     PaymentState,
@@ -42,17 +42,7 @@ from .decide_payment_guards import (
 from .decision import Change, Changes, States, decides
 from .escrow_follow import follow_payment
 from .payment_commands import RequestRefund, RetryRefund, RouteRefundAsVoid
-
-BEARERS: Final = (
-    "liabilities:seller:",
-    "liabilities:tax:",
-    "liabilities:shipping:",
-    "liabilities:tips:",
-    "liabilities:dispute_reserve:",
-    "liabilities:rolling_reserve:",
-)
-"""Beginnings of the accounts that may bear a refund after the release."""
-PLATFORM: Final = (accounts.COMMISSION_REFUNDED, accounts.GOODWILL, accounts.PROMO)
+from .refund_funding import check_parts, funded_by, given_funding
 
 
 @decides(RequestRefund)
@@ -101,13 +91,16 @@ def _request(command: RequestRefund, states: States, *, is_retry: bool) -> Chang
         check_available(state, "that failed after success", command.amount, again)
         if command.funding:
             raise InvalidCommand("what failed after success is owed already: no funding")
-    else:
-        _check_bearers(order, command)
     order_amount = _order_amount(state, command)
     check_allocated(state, grant, order_amount)
     check_available(state, "left to refund", command.amount, state.refundable)
+    funding: tuple[FundingPart, ...] = ()
+    slices: Mapping[str, int] = {}
+    if not again:
+        funding, slices = _funding(order, grant, command, order_amount)
     event = msgspec.structs.replace(
         requested(request, command.amount),
+        funding=funding,
         attempt=len(failed) + 1,
         is_reissue=again > 0,
         order_amount=order_amount if state.fx else 0,
@@ -115,28 +108,13 @@ def _request(command: RequestRefund, states: States, *, is_retry: bool) -> Chang
     after = EVOLVE[type(event)](state, event)
     entry = between(state, after, command.op_id)
     change = Change(streams.payment(command.payment_id), event, entry)
-    return (change, *follow_payment(order, command.payment_id, after))
+    return (change, *follow_payment(order, command.payment_id, after, slices))
 
 
 def _check_funding(command: RequestRefund, order_id: str) -> None:
-    """Raise InvalidCommand unless the parts are positive, allowed, distinct and sum up."""
     if not command.funding:
         return
-    own = accounts.escrow(order_id)
-    seen: set[str] = set()
-    for part in command.funding:
-        account = accounts.check(part.account)
-        is_allowed = account == own or account in PLATFORM or account.startswith(BEARERS)
-        if not is_allowed or account in seen or type(part.amount) is not int or part.amount <= 0:
-            raise InvalidCommand(
-                f"{account} cannot bear {part.amount} of refund {command.refund_id}: each account "
-                f"at most once, with a positive amount, and it must be {own}, one of {PLATFORM} "
-                f"or begin with one of {BEARERS}",
-                account=account,
-                amount=part.amount,
-                refund_id=command.refund_id,
-            )
-        seen.add(account)
+    check_parts(order_id, f"refund {command.refund_id}", command.funding)
     total = sum([part.amount for part in command.funding])
     if total != command.amount:
         raise InvalidCommand(
@@ -146,38 +124,39 @@ def _check_funding(command: RequestRefund, order_id: str) -> None:
         )
 
 
-def _check_bearers(order: OrderState, command: RequestRefund) -> None:
-    """Before the release the sellers have nothing to give back; afterwards the escrow has not."""
-    facts = {"order_id": order.order_id, "refund_id": command.refund_id}
-    own = accounts.escrow(order.order_id)
-    parts = command.funding or (FundingPart(own, command.amount),)
-    others = [part.account for part in parts if part.account != own]
-    if not order.released and any(account.startswith(BEARERS) for account in others):
-        raise Rejected(
-            Reason.WRONG_STATE,
-            f"nothing of order {order.order_id} was released, so its escrow bears refund "
-            f"{command.refund_id}",
-            accounts=others,
-            **facts,
-        )
-    from_escrow = sum([part.amount for part in parts if part.account == own])
-    if order.released and from_escrow > order.escrow_held:
-        raise Rejected(
-            Reason.AMOUNT_EXCEEDS_AVAILABLE,
-            f"the escrow of order {order.order_id} holds {order.escrow_held} after a release, "
-            f"refund {command.refund_id} takes {from_escrow}; name who bears it",
-            amount=from_escrow,
-            available=order.escrow_held,
-            **facts,
-        )
+def _funding(
+    order: OrderState, grant: Grant, command: RequestRefund, order_amount: int
+) -> tuple[tuple[FundingPart, ...], Mapping[str, int]]:
+    """
+    Return who bears the refund in the payment's currency, () if all of it is escrow's, and which
+    slices what escrow bears leaves.
+    """
+    if not command.funding:
+        found = funded_by(order, grant, order_amount)
+    else:
+        found = given_funding(order, grant, scaled(command.funding, order_amount))
+    if [part.account for part in found.parts] == [accounts.escrow(order.order_id)]:
+        return command.funding, found.slices
+    return scaled(found.parts, command.amount), found.slices
 
 
 def _order_amount(state: PaymentState, command: RequestRefund) -> int:
-    """Return what the refund stands for in the order's currency, within one unit of the rate."""
-    computed = state.in_order_currency(command.amount)
-    given = command.order_amount
-    if given is None:
-        return computed
+    """
+    Return what the refund stands for in the order's currency, within one unit of the rate.
+
+    A series of parts rounds cumulatively, so that all of them together stand for the whole.
+    """
+    before = state.refunded + state.refund_in_flight
+    computed = state.in_order_currency(before + command.amount) - state.in_order_currency(before)
+    given = computed if command.order_amount is None else command.order_amount
+    if given <= 0:
+        raise refused(
+            state,
+            Reason.AMOUNT_NOT_POSITIVE,
+            f"{command.amount} {state.currency} stand for nothing in the order's currency; refund "
+            "more at once",
+            {"amount": command.amount, "order_amount": given},
+        )
     tolerance = 0
     if state.fx is not None:
         # One minor unit of the payment's currency may be several of the order's.

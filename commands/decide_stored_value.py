@@ -23,18 +23,18 @@ from orderledger.ledger.value_events import ValueExpired, ValueRedeemed, ValueRe
 from .decide_payment_guards import amount_due, check_amount
 from .decision import Change, Changes, States, decides
 from .order_guards import after, check_id, existing
+from .refund_funding import Funding, check_parts, undone_from_escrow
 from .value_commands import ExpireValue, RedeemValue, RestoreValue
 from .value_guards import (
     check_currency,
-    check_funding,
     check_order_currency,
-    from_escrow,
-    funding_of,
+    funding_for,
     into_escrow,
     ledger_account,
     no_grant,
     on_order,
     out_of_escrow,
+    recovered,
     used,
 )
 
@@ -64,7 +64,7 @@ def redeem(command: RedeemValue, states: States, now: datetime) -> Changes:
         raise used("redemption", command.redemption_id, command.account_id)
     _check_tender(command, order)
     check_currency(state, command.currency)
-    lacks = amount_due(states, order, "")
+    lacks = amount_due(states, order, "", now)
     if received > lacks:
         raise Rejected(
             Reason.AMOUNT_EXCEEDS_AVAILABLE,
@@ -113,7 +113,7 @@ def redeem(command: RedeemValue, states: States, now: datetime) -> Changes:
 def restore(command: RestoreValue, states: States, now: datetime) -> Changes:
     """Give value back to its lots; raises if no refund of that much is allocated to it."""
     check_id("restore_id", command.restore_id)
-    check_funding(command.funding)
+    _check_funding(command)
     order = existing(states, command.order_id)
     if command.amount is not None:
         check_amount(command.amount, order.currency)
@@ -145,11 +145,12 @@ def restore(command: RestoreValue, states: States, now: datetime) -> Changes:
             redemption_id=command.redemption_id,
             amount=returned,
         )
-    funding = funding_of(command.funding, returned, order)
+    funding = _funding(command, order, returned)
     events: list[Event] = [
+        *recovered(funding, command.redemption_id, command.restore_id),
         ValueReturned(
             redemption_id=command.redemption_id, account_id=command.account_id, amount=returned
-        )
+        ),
     ]
     if command.refund_id:
         events.append(
@@ -163,15 +164,32 @@ def restore(command: RestoreValue, states: States, now: datetime) -> Changes:
     left_escrow = out_of_escrow(
         after(order, *events),
         command.redemption_id,
-        from_escrow(order, funding),
+        funding,
         f"restored {command.restore_id}",
+        command.refund_id,
     )
-    posted = _restoring_entry(state, event, funding)
+    posted = _restoring_entry(state, event, funding.parts)
     return (
         Change(streams.stored_value(command.account_id), event, posted),
         *on_order(order, *events),
         *left_escrow,
     )
+
+
+def _check_funding(command: RestoreValue) -> None:
+    check_parts(command.order_id, f"restore {command.restore_id}", command.funding)
+    if command.funding and not command.refund_id:
+        raise InvalidCommand(
+            f"restore {command.restore_id} undoes a redemption, which escrow bears alone; name a "
+            "refund",
+            restore_id=command.restore_id,
+        )
+
+
+def _funding(command: RestoreValue, order: OrderState, returned: int) -> Funding:
+    if command.refund_id:
+        return funding_for(command.funding, returned, order, order.grants[command.refund_id])
+    return undone_from_escrow(order, returned)
 
 
 @decides(ExpireValue)

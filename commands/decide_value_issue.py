@@ -18,18 +18,18 @@ from orderledger.ledger.value_events import ValueIssued, ValueKind, ValueSource
 from .decide_payment_guards import check_amount
 from .decision import Change, Changes, States, decides
 from .order_guards import after, check_id, existing
+from .refund_funding import check_parts, undone_from_escrow
 from .value_commands import IssueValue
 from .value_guards import (
     NO_TENDER,
     check_currency,
-    check_funding,
     check_order_currency,
-    from_escrow,
-    funding_of,
+    funding_for,
     ledger_account,
     no_grant,
     on_order,
     out_of_escrow,
+    recovered,
     used,
 )
 
@@ -69,10 +69,10 @@ def issue(command: IssueValue, states: States, now: datetime) -> Changes:
         _check_in_escrow(order, command)
         escrow = accounts.escrow(order.order_id)
         posted = recipes_journal.stored_value_issued(account, escrow, amount)
-        cause = f"value {command.lot_id}"
+        bought = undone_from_escrow(order, command.amount)
         return (
             Change(stream, event, posted),
-            *out_of_escrow(order, NO_TENDER, command.amount, cause),
+            *out_of_escrow(order, NO_TENDER, bought, f"value {command.lot_id}"),
         )
     return _issued_as_refund(command, order, event, account)
 
@@ -110,22 +110,18 @@ def _issued_as_refund(
         )
     if command.amount != grant.outstanding:
         raise _more_than_granted(order, grant, command.amount, grant.outstanding)
-    funding = funding_of(command.funding, command.amount, order)
-    requested = recipes_payment.refund_requested(order.order_id, funding, order.currency)
-    left = out_of_escrow(
-        after(order, settled),
-        NO_TENDER,
-        from_escrow(order, funding),
-        f"value {command.lot_id} for refund {refund_id}",
-    )
-    return (Change(stream, event, merge((requested, owed))), *on_order(order, settled), *left)
+    funding = funding_for(command.funding, command.amount, order, grant)
+    requested = recipes_payment.refund_requested(order.order_id, funding.parts, order.currency)
+    events = (settled, *recovered(funding, command.account_id, command.lot_id))
+    cause = f"value {command.lot_id} for refund {refund_id}"
+    left = out_of_escrow(after(order, *events), NO_TENDER, funding, cause, refund_id)
+    return (Change(stream, event, merge((requested, owed))), *on_order(order, *events), *left)
 
 
 def _check_issue(command: IssueValue, now: datetime) -> None:
     check_id("holder", command.holder)
     check_id("lot_id", command.lot_id)
     check_amount(command.amount, command.currency)
-    check_funding(command.funding)
     if is_points(command.currency) != (command.kind is ValueKind.LOYALTY):
         raise InvalidCommand(
             f"{command.kind.value} in {command.currency}: points, and only points, have a points "
@@ -144,6 +140,13 @@ def _check_issue(command: IssueValue, now: datetime) -> None:
             "sale order_id, goodwill neither",
             source=command.source.value,
         )
+    if command.funding and command.source is not ValueSource.REFUND:
+        raise InvalidCommand(
+            f"value issued as {command.source.value} is not funded by others; only a refund is",
+            source=command.source.value,
+        )
+    if command.order_id:
+        check_parts(command.order_id, f"value {command.lot_id}", command.funding)
     if command.expires_at is not None and command.expires_at <= (command.occurred_at or now):
         raise InvalidCommand(
             f"lot {command.lot_id} would expire at {command.expires_at.isoformat()}, before it is "

@@ -2,21 +2,32 @@
 Keeping an order's escrow slices in step with what its tenders hold in the escrow account.
 """
 
+from collections.abc import Mapping
+
 from orderledger.ledger import recipes_order
 from orderledger.ledger.accounts import escrow
-from orderledger.ledger.escrow_shares import applied, follow, follow_coupons, has_coupons
+from orderledger.ledger.escrow_events import FundsRecovered
+from orderledger.ledger.escrow_shares import (
+    NOTHING,
+    OfRefund,
+    applied,
+    follow,
+    follow_coupons,
+    has_coupons,
+)
 from orderledger.ledger.events import Event
 from orderledger.ledger.journal import EMPTY, Entry
-from orderledger.ledger.money import allocate, cumulative_part
+from orderledger.ledger.money import cumulative_part
 from orderledger.ledger.order_escrow import Escrowed
 from orderledger.ledger.order_events import FundsHeld, FundsReturned
 from orderledger.ledger.orders import OrderState
-from orderledger.ledger.payment_operations import OperationKind
+from orderledger.ledger.payment_operations import OperationKind, scaled
 from orderledger.ledger.payments import PaymentState
-from orderledger.ledger.recipes_payment import funded
+from orderledger.ledger.recipes_payment import borne
 
 from .decision import Change, States
 from .order_guards import change
+from .refund_funding import Funding
 
 
 def escrow_balance(payment: PaymentState) -> int:
@@ -25,44 +36,103 @@ def escrow_balance(payment: PaymentState) -> int:
 
     Captured, less what refunds that were requested and did not fail took from escrow.
     """
+    account = escrow(payment.order_id) if payment.order_id else ""
     balance = payment.captured
     for op in payment.operations.values():
-        if op.kind is not OperationKind.REFUND or op.is_reissue:
-            continue
-        account = escrow(payment.order_id) if payment.order_id else ""
-        amount = funded(op)
-        if amount and op.funding:
-            parts = allocate(amount, [part.amount for part in op.funding])
-            for part, share in zip(op.funding, parts, strict=True):
-                if part.account == account:
-                    balance -= share
-        else:
-            balance -= amount
+        if op.kind is OperationKind.REFUND:
+            balance -= sum([p.amount for p in borne(payment.order_id, op) if p.account == account])
     return balance
 
 
-def follow_payment(order: OrderState, payment_id: str, payment: PaymentState) -> tuple[Change, ...]:
+def follow_payment(
+    order: OrderState,
+    payment_id: str,
+    payment: PaymentState,
+    wanted: Mapping[str, int] = NOTHING,
+) -> tuple[Change, ...]:
     """
     Return the changes that bring an order's slices to a payment as it is now.
 
     For deciders that change a payment: called with the payment's state after their events, in the
-    same Changes, it keeps the escrow account equal to Σ slices at every position.
+    same Changes, it keeps the escrow account equal to Σ slices at every position. ``wanted`` says
+    which slices the money of a refund leaves.
     """
-    events = _following(order, payment_id, payment)
+    events = _following(order, payment_id, payment, wanted)
     if has_coupons(order):
         events = (*events, *follow_coupons(applied(order, events)))
     return _changes(order, events)
 
 
-def _following(order: OrderState, payment_id: str, payment: PaymentState) -> tuple[Event, ...]:
+def _following(
+    order: OrderState,
+    payment_id: str,
+    payment: PaymentState,
+    wanted: Mapping[str, int] = NOTHING,
+) -> tuple[Event, ...]:
     linked = order.payments.get(payment_id)
     if linked is None or not payment.exists:
         return ()
-    balance = escrow_balance(payment)
-    if payment.currency == order.currency or payment.amount <= 0:
-        return follow(order, payment_id, Escrowed(balance))
-    here = _converted(balance, payment.amount, linked)
-    return follow(order, payment_id, Escrowed(here, balance), payment.currency)
+    is_foreign = payment.currency != order.currency and payment.amount > 0
+    before = order.escrowed.get(payment_id) or Escrowed()
+    balance = before.paid_amount if is_foreign else before.amount
+    recovered = _recovered(order, payment)
+    order = applied(order, recovered)
+    events: list[Event] = list(recovered)
+    for refund_id, moved in _steps(before, balance, payment):
+        balance += moved
+        of = OfRefund(refund_id, wanted)
+        if is_foreign:
+            here = Escrowed(_converted(balance, payment.amount, linked), balance)
+            new = follow(order, payment_id, here, payment.currency, of)
+        else:
+            new = follow(order, payment_id, Escrowed(balance), "", of)
+        events.extend(new)
+        order = applied(order, new)
+    return tuple(events)
+
+
+def _steps(before: Escrowed, known: int, payment: PaymentState) -> list[tuple[str, int]]:
+    """
+    Return how a payment's escrow moved since ``known``: by refund, and by "" for captures.
+
+    In the payment's currency; the steps sum to the whole difference.
+    """
+    taken = _taken(payment)
+    refunds = sorted({*taken, *before.refunds})
+    by_refund = [(one, before.refunds.get(one, 0) - taken.get(one, 0)) for one in refunds]
+    rest = escrow_balance(payment) - known - sum([moved for _, moved in by_refund])
+    return [(one, moved) for one, moved in (("", rest), *by_refund) if moved]
+
+
+def _taken(payment: PaymentState) -> dict[str, int]:
+    """Return what each granted refund took out of escrow, in the payment's currency."""
+    account = escrow(payment.order_id) if payment.order_id else ""
+    taken: dict[str, int] = {}
+    for op in payment.operations.values():
+        if op.kind is not OperationKind.REFUND or not op.refund_id:
+            continue
+        for part in borne(payment.order_id, op):
+            if part.account == account:
+                taken[op.refund_id] = taken.get(op.refund_id, 0) + part.amount
+    return taken
+
+
+def _recovered(order: OrderState, payment: PaymentState) -> tuple[Event, ...]:
+    """Return who bears the payment's refunds besides escrow, where the order knows otherwise."""
+    events: list[Event] = []
+    for op in payment.operations.values():
+        if not op.funding:
+            continue
+        parts = borne(payment.order_id, op)
+        if payment.fx is not None and parts:
+            amount = sum([part.amount for part in parts])
+            is_whole = amount == op.amount and op.order_amount > 0
+            amount = op.order_amount if is_whole else payment.in_order_currency(amount)
+            parts = scaled(parts, amount)
+        parts = tuple([part for part in parts if part.slice_id])
+        if parts != order.recovered.get((payment.payment_id, op.op_id), ()):
+            events.append(FundsRecovered(tender_id=payment.payment_id, op_id=op.op_id, parts=parts))
+    return tuple(events)
 
 
 def _converted(balance: int, amount: int, linked: int) -> int:
@@ -108,3 +178,24 @@ def _entry(order: OrderState, event: Event) -> Entry:
     if isinstance(event, FundsReturned):
         return recipes_order.funds_returned(order.order_id, event, order.currency)
     return EMPTY
+
+
+def borne_otherwise(
+    order: OrderState, refund_id: str, funding: Funding, op_id: str
+) -> tuple[Change, ...]:
+    """
+    Return the changes of a refund that no payment gives back: what leaves the slices for it, and
+    what those give back whom they were released to. The refund's own change posts it.
+    """
+    events: list[Event] = [
+        FundsReturned(
+            slice_id=slice_id, amount=amount, cause="otherwise", refund_id=refund_id, op_id=op_id
+        )
+        for slice_id, amount in funding.slices.items()
+    ]
+    parts = tuple([part for part in funding.parts if part.slice_id])
+    if parts:
+        events.append(FundsRecovered(tender_id="", op_id=op_id, parts=parts))
+    if has_coupons(order):
+        events.extend(follow_coupons(applied(order, tuple(events))))
+    return _changes(order, tuple(events))

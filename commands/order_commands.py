@@ -420,10 +420,10 @@ class WithdrawRefund(OrderCommand, frozen=True, kw_only=True):
 
 class RefundByAlternativeMeans(OrderCommand, frozen=True, kw_only=True):
     """
-    Pay what a failed refund still owes in another way, from our bank account ``bank``.
+    Pay what failed of a refund in another way, from our bank account ``bank``.
 
-    Only what waits as a liability (a refund that failed after success) can be paid this way;
-    ``reference`` is the transfer's.
+    What failed after success is owed already, in its payment's currency; what was declined is
+    taken again from escrow, or from those it was released to. ``reference`` is the transfer's.
     """
 
     refund_id: str

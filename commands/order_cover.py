@@ -19,6 +19,8 @@ from orderledger.ledger.payments import PaymentState
 from .decision import States
 
 _REDEMPTION: Final = "store_credit"
+_GIVES_BACK: Final = frozenset({OperationKind.REFUND, OperationKind.VOID})
+"""Operations that pay a grant if they name one; a void does in place of a refund."""
 
 
 class Tender(msgspec.Struct, frozen=True):
@@ -81,7 +83,7 @@ def _of_payment(payment_id: str, payment: PaymentState, order: OrderState) -> Te
     for op in payment.operations.values():
         if op.kind is OperationKind.PURCHASE:
             purchasing += op.reserved
-        elif op.kind is OperationKind.REFUND and op.refund_id and op.status not in FAILED:
+        elif op.kind in _GIVES_BACK and op.refund_id and op.status not in FAILED:
             amount = here(op.reserved + op.done)
             if amount:
                 claimed[op.refund_id] = claimed.get(op.refund_id, 0) + amount
@@ -108,18 +110,20 @@ def _of_redemption(redemption_id: str, amount: int, order: OrderState) -> Tender
         for refund_id, grant in order.grants.items()
         if grant.settled.get(redemption_id)
     }
+    # What went back without a grant undid the redemption, as a reversed capture undoes a charge.
+    undone = max(0, returned - sum(claimed.values()))
     return Tender(
         redemption_id,
         _REDEMPTION,
-        captured=amount,
-        refunded=returned,
+        captured=amount - undone,
+        refunded=returned - undone,
         refundable=max(0, amount - returned),
         claimed=claimed,
     )
 
 
 def charged_by(tenders: tuple[Tender, ...]) -> int:
-    """Return Σ captured and redeemed, refunds not subtracted."""
+    """Return Σ captured and redeemed and not undone, refunds not subtracted."""
     return sum([tender.captured for tender in tenders])
 
 

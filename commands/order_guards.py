@@ -17,6 +17,9 @@ from .decision import Change, States
 
 _ID: Final = streams.ID_GRAMMAR
 
+FOREIGN_REFUND: Final = "refund_in_another_currency"
+"""Kind of the anomaly of a grant that an order cannot count, by refund and currency."""
+
 
 def check_id(what: str, value: str) -> None:
     """Raise InvalidCommand if an id is outside the grammar of ids."""

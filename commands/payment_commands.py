@@ -169,7 +169,8 @@ class RequestRefund(OperationCommand, frozen=True, kw_only=True):
     """
     Give back what a granted refund allocated to this payment, or part of it.
 
-    ``funding`` is who bears it, summing to the amount; empty: the order's escrow.
+    ``funding`` is who bears it, summing to the amount; empty: the order's escrow as long as it
+    holds the sellers' money, then those it was released to, commission at its own rate.
     ``order_amount`` is what it stands for in the order's currency, if that is another one; None:
     at the payment's own rate.
     """

@@ -27,7 +27,7 @@ class IssueValue(OfValue, frozen=True, kw_only=True):
     anonymous) and stays the same for the account. What funds the lot goes by ``source``: goodwill
     the platform's own; refund the refund granted as ``refund_id`` by ``order_id``; sale the escrow
     of ``order_id``, with which the buyer paid for it. ``funding`` is who bears a refund, summing
-    to the amount; empty: the order's escrow.
+    to the amount; empty: as for ``RequestRefund``.
     """
 
     holder: str
@@ -71,7 +71,7 @@ class RestoreValue(OfValue, frozen=True, kw_only=True):
     ``refund_id`` names the refund that was granted and allocated to the redemption; without one
     the redemption is undone, which only an order that is not confirmed, or is over, allows.
     ``amount`` is in the order's currency; None: all that is allocated, or left. ``funding`` is who
-    bears it, summing to the amount; empty: the order's escrow.
+    bears it, summing to the amount; empty: as for ``RequestRefund``.
     """
 
     restore_id: str

@@ -4,12 +4,14 @@ What the decisions on stored value share: guards, and the order's side of a move
 
 import msgspec
 
-from orderledger.ledger import accounts, recipes_journal, recipes_order, streams
-from orderledger.ledger.errors import InvalidCommand, Reason, Rejected
-from orderledger.ledger.escrow_shares import follow, follow_coupons
+from orderledger.ledger import recipes_journal, recipes_order, streams
+from orderledger.ledger.errors import Reason, Rejected
+from orderledger.ledger.escrow_events import FundsRecovered
+from orderledger.ledger.escrow_shares import NO_REFUND, OfRefund, follow, follow_coupons
 from orderledger.ledger.events import Event
 from orderledger.ledger.order_escrow import Escrowed
 from orderledger.ledger.order_events import FundsHeld, FundsReturned
+from orderledger.ledger.order_refunds import Grant
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payment_operations import FundingPart
 from orderledger.ledger.stored_value import StoredValueState
@@ -17,6 +19,7 @@ from orderledger.ledger.value_events import ValueKind
 
 from .decision import Change, Changes
 from .order_guards import after
+from .refund_funding import Funding, funded_by, given_funding
 
 NO_TENDER = ""
 """Value that an order buys or owes leaves its slices without going back to a tender."""
@@ -33,13 +36,15 @@ def into_escrow(order: OrderState, redemption_id: str, amount: int) -> Changes:
     return _follow(order, redemption_id, amount)
 
 
-def out_of_escrow(order: OrderState, tender_id: str, amount: int, cause: str) -> Changes:
+def out_of_escrow(
+    order: OrderState, tender_id: str, funding: Funding, cause: str, refund_id: str = ""
+) -> Changes:
     """
     Return how money leaves the order's slices, for a redemption or for NO_TENDER.
 
     Keeps the escrow account equal to the sum of the slices; coupons follow.
     """
-    changes = _follow(order, tender_id, -amount)
+    changes = _follow(order, tender_id, -funding.from_escrow, OfRefund(refund_id, funding.slices))
     return tuple(
         msgspec.structs.replace(one, event=msgspec.structs.replace(one.event, cause=cause))
         if isinstance(one.event, FundsReturned) and one.event.amount
@@ -48,11 +53,17 @@ def out_of_escrow(order: OrderState, tender_id: str, amount: int, cause: str) ->
     )
 
 
-def _follow(order: OrderState, tender_id: str, change: int) -> Changes:
+def _follow(
+    order: OrderState,
+    tender_id: str,
+    change: int,
+    of: OfRefund = NO_REFUND,
+) -> Changes:
     if change == 0:
         return ()
     before = order.escrowed.get(tender_id) or Escrowed()
-    moved = follow(order, tender_id, Escrowed(before.amount + change, before.paid_amount))
+    now = Escrowed(before.amount + change, before.paid_amount)
+    moved = follow(order, tender_id, now, "", of)
     coupons = follow_coupons(after(order, *moved))
     stream = streams.order(order.order_id)
     return (*(Change(stream, event) for event in moved), *_posted(order, coupons))
@@ -76,12 +87,16 @@ def ledger_account(holder: str, kind: ValueKind) -> str:
     return recipes_journal.value_account(holder, points=kind is ValueKind.LOYALTY)
 
 
-def funding_of(
-    given: tuple[FundingPart, ...], amount: int, order: OrderState
-) -> tuple[FundingPart, ...]:
-    """Return who bears an amount: the order's escrow if nobody is given; raises AMOUNT_MISMATCH."""
+def funding_for(
+    given: tuple[FundingPart, ...], amount: int, order: OrderState, grant: Grant
+) -> Funding:
+    """
+    Return who bears an amount of a grant: by the rule of refunds if nobody is given.
+
+    Raises AMOUNT_MISMATCH, or what ``given_funding`` raises.
+    """
     if not given:
-        return (FundingPart(accounts.escrow(order.order_id), amount),)
+        return funded_by(order, grant, amount)
     total = sum(part.amount for part in given)
     if total != amount:
         raise Rejected(
@@ -91,25 +106,13 @@ def funding_of(
             funding=total,
             amount=amount,
         )
-    return given
+    return given_funding(order, grant, given)
 
 
-def from_escrow(order: OrderState, funding: tuple[FundingPart, ...]) -> int:
-    """Return what of a funding comes out of the order's escrow."""
-    escrow = accounts.escrow(order.order_id)
-    return sum(part.amount for part in funding if part.account == escrow)
-
-
-def check_funding(funding: tuple[FundingPart, ...]) -> None:
-    """Raise InvalidInput for a malformed funding."""
-    for part in funding:
-        accounts.check(part.account)
-        if part.amount <= 0:
-            raise InvalidCommand(
-                f"the funding by {part.account} is {part.amount}, which must be positive",
-                account=part.account,
-                amount=part.amount,
-            )
+def recovered(funding: Funding, tender_id: str, op_id: str) -> tuple[Event, ...]:
+    """Return what the order's stream says of those who bear a refund besides escrow."""
+    parts = tuple([part for part in funding.parts if part.slice_id])
+    return (FundsRecovered(tender_id=tender_id, op_id=op_id, parts=parts),) if parts else ()
 
 
 def check_currency(state: StoredValueState, currency: str) -> None:

@@ -6,10 +6,12 @@ granted back; what it holds follows from the tenders. Both are integers in the o
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
 
+from .escrow_recovery import brought, given_back
 from .events import Event
 from .money import allocate, cumulative_part
 from .order_content import Beneficiary, Funder, ShippingCharge
@@ -21,6 +23,8 @@ from .orders import ENDED, EVOLVE, OrderState
 
 OVERFLOW: Final = ""
 """The slice of what was captured beyond every seller's share; it is never released."""
+
+NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
 PartKey = tuple[str, str]
 """Beneficiary and target of a part of a release."""
@@ -42,6 +46,16 @@ class Share(msgspec.Struct, frozen=True):
     def total(self) -> int:
         """Σ of the share."""
         return self.buyer + self.promo
+
+
+class OfRefund(msgspec.Struct, frozen=True):
+    """The refund for which money moves, and the slices it leaves, as far as they have it."""
+
+    refund_id: str = ""
+    slices: Mapping[str, int] = NOTHING
+
+
+NO_REFUND: Final = OfRefund()
 
 
 class _Building:
@@ -150,19 +164,25 @@ def sellers_of(order: OrderState, grant: Grant) -> list[str]:
 
 
 def follow(
-    order: OrderState, tender_id: str, now: Escrowed, currency: str = ""
+    order: OrderState,
+    tender_id: str,
+    now: Escrowed,
+    currency: str = "",
+    of: OfRefund = NO_REFUND,
 ) -> tuple[Event, ...]:
     """
     Return the events that bring the slices to what a tender holds in escrow now.
 
     ``now`` is captured less what refunds took from escrow, in the order's currency, and in
-    ``currency`` too if the tender is in another one. No event if nothing changed.
+    ``currency`` too if the tender is in another one. ``of`` names the refund that changed it, if
+    one did. No event if nothing changed.
     """
+    refund_id = of.refund_id
     before = order.escrowed.get(tender_id) or Escrowed()
     moved = now.amount - before.amount
     paid = now.paid_amount - before.paid_amount
     if moved > 0:
-        parts = _spread_held(order, moved)
+        parts = _spread_held(order, moved, refund_id)
         return tuple(
             [
                 FundsHeld(
@@ -171,18 +191,20 @@ def follow(
                     payment_id=tender_id,
                     paid_amount=paid if index == 0 else 0,
                     paid_currency=currency,
+                    refund_id=refund_id,
                 )
                 for index, (slice_id, amount) in enumerate(parts)
             ]
         )
     if moved < 0:
-        parts = _spread_returned(order, -moved)
+        parts = _spread_returned(order, -moved, of.slices)
         return tuple(
             [
                 FundsReturned(
                     slice_id=slice_id,
                     amount=amount,
                     cause="tender",
+                    refund_id=refund_id,
                     payment_id=tender_id,
                     paid_amount=-paid if index == 0 else 0,
                     paid_currency=currency,
@@ -193,40 +215,56 @@ def follow(
     return ()
 
 
-def _spread_held(order: OrderState, amount: int) -> list[tuple[str, int]]:
-    """Give each slice its part of what it still lacks; the rest goes to the overflow slice."""
+def _spread_held(order: OrderState, amount: int, refund_id: str) -> list[tuple[str, int]]:
+    """
+    Give each slice its part of what it still lacks; the rest goes to the overflow slice.
+
+    What comes back from a refund that failed goes to the slices it was taken from.
+    """
+    taken: dict[str, int] = {}
     lacking: dict[str, int] = {}
+    if refund_id:
+        for slice_id, one in order.slices.items():
+            taken[slice_id] = max(0, one.refunds.get(refund_id, 0))
     for slice_id, share in shares_of(order).items():
         one = order.slices.get(slice_id) or Slice(slice_id)
-        lack = share.buyer - one.buyer_money
-        if lack > 0:
-            lacking[slice_id] = lack
-    within = min(amount, sum(lacking.values()))
-    parts = _spread(within, lacking)
-    if amount > within:
-        parts.append((OVERFLOW, amount - within))
-    return parts
+        lacking[slice_id] = max(0, share.buyer - brought(order, one))
+    first = min(amount, sum(taken.values()))
+    second = min(amount - first, sum(lacking.values()))
+    parts = dict(_spread(first, taken))
+    for slice_id, part in _spread(second, lacking):
+        parts[slice_id] = parts.get(slice_id, 0) + part
+    if amount > first + second:
+        parts[OVERFLOW] = parts.get(OVERFLOW, 0) + amount - first - second
+    return list(parts.items())
 
 
-def _spread_returned(order: OrderState, amount: int) -> list[tuple[str, int]]:
-    """Take from what slices hold beyond their share first, then from what they hold at all."""
+def _spread_returned(
+    order: OrderState, amount: int, wanted: Mapping[str, int]
+) -> list[tuple[str, int]]:
+    """Take what is wanted, then what slices hold beyond their share, then what they hold at all."""
     shares = shares_of(order)
+    named: dict[str, int] = {}
     beyond: dict[str, int] = {}
     holding: dict[str, int] = {}
     for slice_id, one in order.slices.items():
         share = shares.get(slice_id)
         free = max(0, min(one.available, one.buyer_money))
-        excess = one.buyer_money - (share.buyer if share is not None else 0)
+        named[slice_id] = min(free, wanted.get(slice_id, 0))
+        free -= named[slice_id]
+        excess = brought(order, one) - named[slice_id] - (share.buyer if share is not None else 0)
         beyond[slice_id] = max(0, min(excess, free))
         holding[slice_id] = free - beyond[slice_id]
-    first = min(amount, sum(beyond.values()))
-    second = min(amount - first, sum(holding.values()))
-    parts = dict(_spread(first, beyond))
-    for slice_id, part in _spread(second, holding):
-        parts[slice_id] = parts.get(slice_id, 0) + part
-    if amount > first + second:
+    parts: dict[str, int] = {}
+    left = amount
+    for weights in (named, beyond, holding):
+        within = min(left, sum(weights.values()))
+        left -= within
+        for slice_id, part in _spread(within, weights):
+            parts[slice_id] = parts.get(slice_id, 0) + part
+    if left:
         # Only a report of the provider can take more than is there; the slice shows it as debt.
-        parts[OVERFLOW] = parts.get(OVERFLOW, 0) + amount - first - second
+        parts[OVERFLOW] = parts.get(OVERFLOW, 0) + left
     return list(parts.items())
 
 
@@ -260,7 +298,8 @@ def follow_coupons(order: OrderState) -> tuple[Event, ...]:
     for slice_id in sorted({*shares, *order.slices} - {OVERFLOW}):
         share = shares.get(slice_id)
         one = order.slices.get(slice_id) or Slice(slice_id)
-        moved = _coupon_target(share, one) - one.coupon_money
+        kept = one.coupon_money - given_back(order, one).promo
+        moved = _coupon_target(share, brought(order, one)) - kept
         if moved > 0:
             events.append(FundsHeld(slice_id=slice_id, amount=0, promo=moved))
         elif moved < 0:
@@ -272,12 +311,12 @@ def follow_coupons(order: OrderState) -> tuple[Event, ...]:
     return tuple(events)
 
 
-def _coupon_target(share: Share | None, one: Slice) -> int:
+def _coupon_target(share: Share | None, buyer_money: int) -> int:
     if share is None or share.promo == 0:
         return 0
     if share.buyer == 0:
         return share.promo
-    reached = max(0, min(one.buyer_money, share.buyer))
+    reached = max(0, min(buyer_money, share.buyer))
     return cumulative_part(share.promo, share.buyer, 0, reached)
 
 

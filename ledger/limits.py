@@ -2,6 +2,7 @@
 Documented limits: input beyond them is refused with LimitExceeded before anything is decided.
 """
 
+from decimal import Decimal
 from typing import Final
 
 from .errors import LimitExceeded
@@ -18,6 +19,12 @@ QUANTITY_MAX: Final = 10**9
 """Units of one line. Real data has 80,995 units of one article in one line."""
 UNIT_PRICE_DECIMALS_MAX: Final = 12
 """Decimals of a unit price in major units."""
+RATE_DECIMALS_MAX: Final = 18
+"""Decimals of a rate. Quotes of currency pairs have up to 10."""
+RATE_DIGITS_MAX: Final = 12
+"""Digits of a rate before its decimal point."""
+AMOUNT_DIGITS_MAX: Final = 25
+"""Digits of a decimal amount before its decimal point: those of AMOUNT_MINOR_MAX."""
 AMOUNT_MINOR_MAX: Final = 10**24
 """Largest amount in minor units; the sums of an order stay below the 30 digits of a leg."""
 TEXT_LENGTH_MAX: Final = 500
@@ -37,6 +44,29 @@ def check_total(what: str, minor: int) -> None:
             amount=minor,
             limit=AMOUNT_MINOR_MAX,
         )
+
+
+def check_decimal(what: str, value: Decimal, *, decimals: int, digits: int) -> None:
+    """
+    Raise LimitExceeded if a finite decimal has too many decimals, or digits before its point.
+
+    Looks at the exponent only: a decimal of few characters can stand for millions of digits, which
+    everything that is exact would write out.
+    """
+    exponent = value.as_tuple().exponent
+    if isinstance(exponent, int) and (-exponent > decimals or value.adjusted() >= digits):
+        # Not the value itself: its digits may be the problem.
+        raise LimitExceeded(
+            f"{what} has {max(0, -exponent)} decimals and {max(1, value.adjusted() + 1)} digits "
+            f"before the point, the limits are {decimals} and {digits}",
+            decimals=max(0, -exponent),
+            digits=max(1, value.adjusted() + 1),
+        )
+
+
+def check_rate_digits(what: str, rate: Decimal) -> None:
+    """Raise LimitExceeded if a finite rate has more digits than any real one."""
+    check_decimal(what, rate, decimals=RATE_DECIMALS_MAX, digits=RATE_DIGITS_MAX)
 
 
 def check_count(what: str, count: int, limit: int) -> None:

@@ -8,6 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from .order_events import FundsHeld, FundsReleased, FundsReturned
+from .payment_operations import FundingPart
 
 
 class SliceStatus(StrEnum):
@@ -25,7 +26,7 @@ class Slice(msgspec.Struct, frozen=True):
 
     ``held`` came from the buyer and ``promo`` from the platform; ``released`` went to the seller
     and those behind it, of which ``released_parts`` by component; ``returned`` and
-    ``promo_returned`` went back.
+    ``promo_returned`` went back, of which ``refunds`` by granted refund.
     """
 
     slice_id: str
@@ -38,6 +39,7 @@ class Slice(msgspec.Struct, frozen=True):
     released_items: int = 0
     released_parts: Mapping[tuple[str, str], int] = {}
     commission: int = 0
+    refunds: Mapping[str, int] = {}
 
     @property
     def buyer_money(self) -> int:
@@ -66,12 +68,14 @@ class Escrowed(msgspec.Struct, frozen=True):
     """
     What of one tender is in the order's slices: in the order's currency and in the tender's.
 
-    ``held`` is what ever came in, returns not subtracted.
+    ``held`` is what ever came in, returns not subtracted; ``refunds`` is what each granted refund
+    took out, in the tender's currency.
     """
 
     amount: int = 0
     paid_amount: int = 0
     held: int = 0
+    refunds: Mapping[str, int] = {}
 
 
 Slices = Mapping[str, Slice]
@@ -79,7 +83,28 @@ Slices = Mapping[str, Slice]
 
 def held(before: Slice, event: FundsHeld) -> Slice:
     return msgspec.structs.replace(
-        before, held=before.held + event.amount, promo=before.promo + event.promo
+        before,
+        held=before.held + event.amount,
+        promo=before.promo + event.promo,
+        refunds=_refunded(before.refunds, event.refund_id, -event.amount),
+    )
+
+
+def _refunded(before: Mapping[str, int], refund_id: str, change: int) -> Mapping[str, int]:
+    if not refund_id:
+        return before
+    return {**before, refund_id: before.get(refund_id, 0) + change}
+
+
+def by_tender(before: Escrowed, event: FundsHeld | FundsReturned) -> Escrowed:
+    """Fold what of a tender came into the slices or left them."""
+    sign = 1 if isinstance(event, FundsHeld) else -1
+    paid = event.paid_amount if event.paid_currency else event.amount
+    return Escrowed(
+        before.amount + sign * event.amount,
+        before.paid_amount + sign * event.paid_amount,
+        before.held + (event.amount if sign > 0 else 0),
+        _refunded(before.refunds, event.refund_id, -sign * paid),
     )
 
 
@@ -102,4 +127,19 @@ def returned(before: Slice, event: FundsReturned) -> Slice:
         before,
         returned=before.returned + event.amount,
         promo_returned=before.promo_returned + event.promo,
+        refunds=_refunded(before.refunds, event.refund_id, event.amount),
     )
+
+
+Recovered = Mapping[tuple[str, str], tuple[FundingPart, ...]]
+"""(tender, operation) → who bears it besides escrow, in the order's currency."""
+
+
+def recovered_of(recovered: Recovered, slice_id: str) -> dict[str, int]:
+    """Return what each account gave back of what one slice was released to."""
+    found: dict[str, int] = {}
+    for parts in recovered.values():
+        for part in parts:
+            if part.slice_id == slice_id:
+                found[part.account] = found.get(part.account, 0) + part.amount
+    return found

@@ -449,10 +449,13 @@ class RefundGrantWithdrawn(Event, frozen=True):
 
 @topic("order.refund_settled.v1")
 class RefundSettled(Event, frozen=True):
+    """A part reached the buyer; ``is_reissue``: it pays again what failed after success."""
+
     refund_id: str
     payment_id: str
     op_id: str
     amount: int
+    is_reissue: bool = False
 
 
 @topic("order.refund_failed.v1")
@@ -494,7 +497,8 @@ class FundsHeld(Event, frozen=True):
     ``amount`` came from the buyer through the payment, ``promo`` from the platform's coupons
     (posted with this event); slice "" holds what was captured beyond every slice's share.
     A payment in another currency is exchanged into the order's here: ``paid_amount`` of
-    ``paid_currency`` is all of it that this and the following slices' events bring.
+    ``paid_currency`` is all of it that this and the following slices' events bring. With a
+    ``refund_id`` it is money that had left for a refund that failed.
     """
 
     slice_id: str
@@ -503,6 +507,7 @@ class FundsHeld(Event, frozen=True):
     promo: int = 0
     paid_amount: int = 0
     paid_currency: str = ""
+    refund_id: str = ""
 
 
 @topic("order.release_condition_met.v1")

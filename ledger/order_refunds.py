@@ -37,7 +37,9 @@ class Grant(msgspec.Struct, frozen=True):
     A granted refund. Amounts in minor units.
 
     ``allocations`` and ``settled`` map payments to amounts; ``failed_ops`` are the operations that
-    failed; ``owed_again`` is what failed after success and now waits as a liability.
+    failed. ``owed`` maps payments to what failed after success and was not issued again; below
+    zero where the provider repeated by itself what was issued again. ``undone`` maps operations
+    whose success was taken back to their amounts.
     """
 
     refund_id: str
@@ -54,7 +56,13 @@ class Grant(msgspec.Struct, frozen=True):
     settled_externally: int = 0
     settled_ops: Mapping[str, int] = {}
     failed_ops: tuple[str, ...] = ()
-    owed_again: int = 0
+    owed: Mapping[str, int] = {}
+    undone: Mapping[str, int] = {}
+
+    @property
+    def owed_again(self) -> int:
+        """What failed after success and now waits as a liability."""
+        return sum([amount for amount in self.owed.values() if amount > 0])
 
     @property
     def attempts(self) -> int:
@@ -114,14 +122,26 @@ def settled(grant: Grant, event: RefundSettled | RefundRoutedAsVoid) -> Grant:
     if event.op_id in grant.settled_ops:
         return grant
     amount = grant.settled.get(event.payment_id, 0) + event.amount
+    undone = dict(grant.undone)
+    # Only what is issued again, or succeeds again by itself, pays what failed after success.
+    paid = undone.pop(event.op_id, 0)
+    if isinstance(event, RefundSettled) and event.is_reissue:
+        paid = event.amount
     after = msgspec.structs.replace(
         grant,
         settled={**grant.settled, event.payment_id: amount},
         settled_ops={**grant.settled_ops, event.op_id: event.amount},
         failed_ops=tuple([op for op in grant.failed_ops if op != event.op_id]),
-        owed_again=max(0, grant.owed_again - event.amount),
+        owed=_owing(grant, event.payment_id, -paid),
+        undone=undone,
     )
     return _with_status(after, GrantStatus.PROCESSING)
+
+
+def _owing(grant: Grant, payment_id: str, change: int) -> Mapping[str, int]:
+    if change == 0:
+        return grant.owed
+    return {**grant.owed, payment_id: grant.owed.get(payment_id, 0) + change}
 
 
 def failed(grant: Grant, event: RefundFailed) -> Grant:
@@ -139,19 +159,24 @@ def failed(grant: Grant, event: RefundFailed) -> Grant:
             settled=amounts,
             settled_ops=operations,
             failed_ops=grant.failed_ops if known else (*grant.failed_ops, event.op_id),
-            owed_again=grant.owed_again + undone,
+            owed=_owing(grant, event.payment_id, undone),
+            undone={**grant.undone, event.op_id: undone} if undone else grant.undone,
         ),
         status,
     )
 
 
 def settled_externally(grant: Grant, event: RefundSettledExternally) -> Grant:
+    owed = dict(grant.owed)
+    left = event.amount
+    for payment_id, amount in grant.owed.items():
+        part = max(0, min(left, amount))
+        owed[payment_id] = amount - part
+        left -= part
     after = msgspec.structs.replace(
-        grant,
-        settled_externally=grant.settled_externally + event.amount,
-        owed_again=max(0, grant.owed_again - event.amount),
+        grant, settled_externally=grant.settled_externally + event.amount, owed=owed
     )
-    return _with_status(after, grant.status)
+    return _with_status(after, GrantStatus.PROCESSING)
 
 
 def _with_status(grant: Grant, otherwise: GrantStatus) -> Grant:
@@ -159,6 +184,8 @@ def _with_status(grant: Grant, otherwise: GrantStatus) -> Grant:
         status = GrantStatus.WITHDRAWN
     elif grant.settled_total >= grant.total:
         status = GrantStatus.SETTLED
+    elif grant.owed_again:
+        status = GrantStatus.FAILED_AFTER_SUCCESS
     else:
         status = otherwise
     return msgspec.structs.replace(grant, status=status)

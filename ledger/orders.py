@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from . import order_escrow, order_lines, order_refunds
 from . import order_events as e
+from .escrow_events import FundsRecovered
 from .events import Event
 from .order_content import (
     ChangeAction,
@@ -25,7 +26,7 @@ from .order_content import (
     Tip,
     Totals,
 )
-from .order_escrow import Escrowed, Slice
+from .order_escrow import Escrowed, Recovered, Slice
 from .order_lines import LineState
 from .order_refunds import Grant, GrantStatus
 
@@ -100,7 +101,8 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True):
     reservations: Mapping[str, StockReservation] = {}
     slices: Mapping[str, Slice] = {}
     escrowed: Mapping[str, Escrowed] = {}
-    release_ids: tuple[str, ...] = ()
+    releases: Mapping[str, e.FundsReleased] = {}
+    recovered: Recovered = {}
     late_ops: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
     split_from: str = ""
@@ -199,7 +201,13 @@ def _drafted(state: OrderState, event: e.OrderDrafted) -> OrderState:
         quoted_at=event.quoted_at,
         valid_until=event.valid_until,
         lines={line.line_id: order_lines.new_line(line) for line in event.lines},
+        grants=_grants_in(state, event.currency),
     )
+
+
+def _grants_in(state: OrderState, currency: str) -> Mapping[str, Grant]:
+    """Return the grants recorded before the order's currency was known, if they are in it."""
+    return state.grants if state.currency in ("", currency) else {}
 
 
 def _line_added(state: OrderState, event: e.OrderLineAdded) -> OrderState:
@@ -240,7 +248,7 @@ def _placed(state: OrderState, event: e.OrderPlaced) -> OrderState:
         payments=state.payments,
         tenders=state.tenders,
         redeemed=state.redeemed,
-        grants=state.grants,
+        grants=_grants_in(state, event.currency),
         late_ops=state.late_ops,
         reservations=state.reservations,
         split_from=event.split_from,
@@ -500,27 +508,28 @@ _slice_returned = _on_slice(order_escrow.returned)
 
 
 def _funds_held(state: OrderState, event: e.FundsHeld) -> OrderState:
-    return _by_payment(_slice_held(state, event), event, 1)
+    return _by_payment(_slice_held(state, event), event)
 
 
 def _funds_returned(state: OrderState, event: e.FundsReturned) -> OrderState:
-    return _by_payment(_slice_returned(state, event), event, -1)
+    return _by_payment(_slice_returned(state, event), event)
+
+
+def _funds_recovered(state: OrderState, event: FundsRecovered) -> OrderState:
+    key = (event.tender_id, event.op_id)
+    return replace(state, recovered={**state.recovered, key: event.parts})
 
 
 def _funds_released(state: OrderState, event: e.FundsReleased) -> OrderState:
     after = _slice_released(state, event)
-    return replace(after, release_ids=(*after.release_ids, event.release_id))
+    return replace(after, releases={**after.releases, event.release_id: event})
 
 
-def _by_payment(state: OrderState, event: e.FundsHeld | e.FundsReturned, sign: int) -> OrderState:
+def _by_payment(state: OrderState, event: e.FundsHeld | e.FundsReturned) -> OrderState:
     if not event.payment_id:
         return state
     one = state.escrowed.get(event.payment_id) or Escrowed()
-    moved = Escrowed(
-        one.amount + sign * event.amount,
-        one.paid_amount + sign * event.paid_amount,
-        one.held + (event.amount if sign > 0 else 0),
-    )
+    moved = order_escrow.by_tender(one, event)
     return replace(state, escrowed={**state.escrowed, event.payment_id: moved})
 
 
@@ -581,6 +590,7 @@ EVOLVE: Final[Mapping[type[Event], Callable[[OrderState, Any], OrderState]]] = {
     e.ReleaseConditionMet: _on_slice(_condition_met),
     e.FundsReleased: _funds_released,
     e.FundsReturned: _funds_returned,
+    FundsRecovered: _funds_recovered,
     e.AnomalyRaised: _anomaly,
     e.AnomalyResolved: _anomaly,
 }

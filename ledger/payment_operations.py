@@ -9,10 +9,13 @@ PaymentTransactionInfoPlugin and its janitor; Saleor's request, success and fail
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Final
 
 import msgspec
+
+from .money import allocate
 
 
 class OperationKind(StrEnum):
@@ -142,11 +145,41 @@ def next_query_at(status: OperationStatus, queries: int, since: datetime) -> dat
     return since + waits[queries] if queries < len(waits) else None
 
 
-class FundingPart(msgspec.Struct, frozen=True):
-    """What one account bears of a refund: ``amount`` > 0 in minor units, debited at request."""
+class FundingPart(msgspec.Struct, frozen=True, omit_defaults=True):
+    """
+    What one account bears of a refund, in minor units, debited at request.
+
+    Below zero only for ``expenses:promo``, which gets its part of a coupon back from those the
+    escrow was released to. ``slice_id`` is the seller for whose part of the order the account
+    bears it; a caller may leave it out.
+    """
 
     account: str
     amount: int
+    slice_id: str = ""
+
+
+def scaled(parts: tuple[FundingPart, ...], amount: int) -> tuple[FundingPart, ...]:
+    """
+    Return the parts in proportion to another sum, each of the same sign or left out.
+
+    The sum of ``parts`` must be positive and ``amount`` not negative.
+    """
+    total = sum([part.amount for part in parts])
+    if amount == total:
+        return parts
+    credited = [max(0, -part.amount) for part in parts]
+    debited = [max(0, part.amount) for part in parts]
+    back = round(Fraction(sum(credited) * amount, total))
+    less = allocate(back, credited) if back else (0,) * len(parts)
+    more = allocate(amount + back, debited)
+    return tuple(
+        [
+            FundingPart(part.account, debit - credit, part.slice_id)
+            for part, debit, credit in zip(parts, more, less, strict=True)
+            if debit != credit
+        ]
+    )
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):

@@ -230,16 +230,27 @@ class PaymentState(msgspec.Struct, frozen=True, kw_only=True):
     def lifecycle(self) -> PaymentLifecycle:
         return _lifecycle(self)
 
-    @property
-    def expected(self) -> int:
-        """What the payment still brings or has brought for the order, refunds subtracted."""
+    def expected_at(self, now: datetime) -> int:
+        """
+        Return what the payment still brings or has brought for the order, refunds subtracted.
+
+        Nothing of one that was opened to credit the customer, or expired before it was begun.
+        """
         lifecycle = self.lifecycle
         if lifecycle in _OPENING:
-            return self.amount
+            is_over = self.expires_at is not None and now >= self.expires_at
+            is_over = is_over or self.is_credit
+            return 0 if is_over and not self.initiating else self.amount
         if lifecycle in _OVER and not self.initiating:
             return 0
         brings = self.captured + self.capture_in_flight + self.capturable + self.initiating
         return max(0, brings - self.refunded)
+
+    @property
+    def is_credit(self) -> bool:
+        """Opened to pay the customer, not to be paid."""
+        first = next(iter(self.operations.values()), None)
+        return first is not None and first.kind is OperationKind.CREDIT
 
     def in_order_currency(self, amount: int) -> int:
         """Convert an amount of this payment at its own quote, rounded once, half-even."""

@@ -12,8 +12,13 @@ from functools import lru_cache
 
 from . import accounts
 from .journal import EMPTY, Entry, Layer, Posting, credit, debit, entry
-from .money import allocate
-from .payment_operations import FundingPart, Operation, OperationKind, OperationStatus
+from .payment_operations import (
+    FundingPart,
+    Operation,
+    OperationKind,
+    OperationStatus,
+    scaled,
+)
 from .payments import PaymentState
 
 # Names of a payment's accounts are checked once, not with every leg.
@@ -141,11 +146,8 @@ def _refund(state: PaymentState, before: Operation | None, after: Operation) -> 
     legs: list[Posting] = []
     if not after.is_reissue:
         was = _shares(state, before) if before else {}
-        now = _shares(state, after)
-        up = _difference(now, was)
-        down = _difference(was, now)
-        legs.extend(refund_requested(state.order_id, up, state.currency).postings)
-        legs.extend(refund_declined(state.order_id, down, state.currency).postings)
+        moved = _difference(_shares(state, after), was)
+        legs.extend(refund_requested(state.order_id, moved, state.currency).postings)
     paid = after.done - (before.done if before else 0)
     if paid > 0:
         one = refund_succeeded(state.provider, state.order_id, paid, state.currency)
@@ -158,13 +160,20 @@ def _refund(state: PaymentState, before: Operation | None, after: Operation) -> 
 
 def _shares(state: PaymentState, op: Operation) -> dict[str, int]:
     """Return what each account bears of a refund operation as it stands."""
+    shares: dict[str, int] = {}
+    for part in borne(state.order_id, op):
+        shares[part.account] = shares.get(part.account, 0) + part.amount
+    return shares
+
+
+def borne(order_id: str, op: Operation) -> tuple[FundingPart, ...]:
+    """Return who bears a refund operation as it stands, in the payment's currency."""
     amount = funded(op)
-    if amount == 0:
-        return {}
+    if amount == 0 or op.is_reissue:
+        return ()
     if not op.funding:
-        return {accounts.escrow(state.order_id): amount}
-    parts = allocate(amount, [part.amount for part in op.funding])
-    return {part.account: share for part, share in zip(op.funding, parts, strict=True) if share}
+        return (FundingPart(accounts.escrow(order_id), amount),)
+    return scaled(op.funding, amount)
 
 
 def funded(op: Operation) -> int:
@@ -176,11 +185,11 @@ def funded(op: Operation) -> int:
     return 0
 
 
-def _difference(more: dict[str, int], less: dict[str, int]) -> tuple[FundingPart, ...]:
+def _difference(now: dict[str, int], was: dict[str, int]) -> tuple[FundingPart, ...]:
     return tuple(
         [
-            FundingPart(account, amount - less.get(account, 0))
-            for account, amount in more.items()
-            if amount > less.get(account, 0)
+            FundingPart(account, now.get(account, 0) - was.get(account, 0))
+            for account in {**now, **was}
+            if now.get(account, 0) != was.get(account, 0)
         ]
     )

@@ -9,7 +9,8 @@ import re
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from decimal import Decimal
+from typing import Any, Final, NamedTuple, cast
 
 import click
 
@@ -203,7 +204,24 @@ def short_topic(topic: str) -> str:
 
 
 def encoded(value: object) -> bytes:
-    """Return a value as JSON; decimals are strings."""
+    """Return a value as JSON; decimals are strings, and keys of several parts ``a/b``."""
     import msgspec
 
-    return msgspec.json.Encoder(decimal_format="string").encode(value)
+    plain: object = msgspec.to_builtins(value, builtin_types=(Decimal,))
+    return msgspec.json.Encoder(decimal_format="string").encode(_text_keys(plain))
+
+
+def _text_keys(value: object) -> object:
+    """Write keys of several parts as one text: JSON has no others."""
+    if isinstance(value, dict):
+        found = cast("Mapping[object, object]", value)
+        return {_key(key): _text_keys(item) for key, item in found.items()}
+    if isinstance(value, list | tuple):
+        return [_text_keys(item) for item in cast("Sequence[object]", value)]
+    return value
+
+
+def _key(key: object) -> object:
+    if isinstance(key, tuple):
+        return "/".join(str(part) for part in cast("Sequence[object]", key))
+    return key

@@ -24,7 +24,7 @@ from orderledger.ledger.journal import Entry, Layer, Posting, entry
 from orderledger.ledger.order_content import OrderLine, Totals
 from orderledger.ledger.order_events import OrderConfirmed, OrderPlaced
 
-for _area in ("accounts", "fulfilment", "returns", "stored_value", "value_issue"):
+for _area in ("accounts", "escrow", "fulfilment", "returns", "stored_value", "value_issue"):
     import_module(f"orderledger.commands.decide_{_area}")
 
 START = datetime(2026, 1, 5, 12, tzinfo=UTC)

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+import orderledger
 from orderledger import demo_run
 from orderledger.cli import main
 from orderledger.demo_run import Check, Day
@@ -139,3 +140,17 @@ def test_the_demo_runs_on_postgresql(pg_url: str) -> None:
     there = _day("--url", pg_url)
     assert there.topics == here.topics
     assert there.balances == here.balances
+
+
+def test_every_order_and_payment_can_be_shown(directory: Path) -> None:
+    """Catches a state that the command line cannot write, in whatever way the day bent it."""
+    _day("--url", "sqlite:///a.db")
+    with orderledger.open("sqlite:///a.db", book="demo") as book:
+        names = [*book.store.streams("order-"), *book.store.streams("payment-")]
+    for name in names:
+        kind, _, entity = name.partition("-")
+        for form in ("--json", "--table"):
+            shown = CliRunner().invoke(
+                main, [kind, "show", entity, "--url", "sqlite:///a.db", "--book", "demo", form]
+            )
+            assert shown.exit_code == 0, (name, form, shown.output, shown.exception)

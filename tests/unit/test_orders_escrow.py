@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from orderledger.commands.decision import States
 from orderledger.commands.order_commands import (
     AllocateRefund,
     CompleteOrder,
@@ -318,7 +317,7 @@ def test_a_refund_after_release_takes_back_commission_and_tax_in_full(book: Orde
         )
         book.run(AllocateRefund(order_id="o1", refund_id=refund_id))
         grant = book.order().grants[refund_id]
-        funding = funding_of(book.order(), grant, grant.total, States(book.states))
+        funding = funding_of(book.order(), grant, grant.total)
         assert sum([part.amount for part in funding]) == grant.total
         book.succeed("p1", book.refund("p1", refund_id, grant.total, funding))
     assert credited(
@@ -348,8 +347,7 @@ def test_escrow_pays_first_and_a_sellers_debt_comes_last(book: OrderBook) -> Non
         )
     )
     grant = book.order().grants["r1"]
-    states = States(book.states)
-    found = {one.account: one.amount for one in funding_of(book.order(), grant, 1300, states)}
+    found = {one.account: one.amount for one in funding_of(book.order(), grant, 1300)}
     assert found == {
         accounts.escrow("o1"): 400,
         accounts.seller("s1"): 528 + 300,

@@ -197,14 +197,22 @@ def test_what_failed_after_success_is_paid_by_other_means(book: OrderBook) -> No
     assert book.did(OTHERWISE) == []
 
 
-def test_what_was_declined_is_requested_again_not_paid_from_the_bank(book: OrderBook) -> None:
+def test_what_was_declined_and_is_paid_from_the_bank_leaves_escrow(book: OrderBook) -> None:
     """Money paid from the bank while escrow still holds the same money."""
     book.run(grant("r1", ("b", 1)))
+    total = book.order().grants["r1"].total
     book.run(allocate("r1"))
-    op_id = book.refund("p1", "r1", book.order().grants["r1"].total)
+    held = book.order().escrow_held
+    op_id = book.refund("p1", "r1", total)
     assert book.refusal(OTHERWISE) == "wrong_state"
     book.run(RecordDeclined(payment_id="p1", op_id=op_id, code="no"))
-    assert book.refusal(OTHERWISE) == "insufficient_funds"
+    assert book.order().escrow_held == held
+    assert book.did(OTHERWISE) == ["RefundSettledExternally", "FundsReturned"]
+    assert book.order().grants["r1"].status is GrantStatus.SETTLED
+    assert book.order().escrow_held == held - total == -book.balance(accounts.escrow("o1"))
+    assert book.balance(accounts.refunds("o1")) == 0
+    assert book.balance(accounts.bank("main")) == -total
+    assert book.did(OTHERWISE) == []
 
 
 def test_a_surplus_can_be_granted_once(book: OrderBook) -> None:

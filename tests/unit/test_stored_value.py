@@ -1,10 +1,12 @@
 """Stored value: lots by expiry, tenders of orders, and what funds an issue."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from orderledger.commands.order_commands import MeetReleaseCondition, ReleaseFunds
 from orderledger.commands.value_commands import ExpireValue, IssueValue, RedeemValue, RestoreValue
 from orderledger.ledger.order_events import (
     FundsHeld,
@@ -202,15 +204,26 @@ def test_a_refund_after_release_is_borne_by_the_seller(book: DecidedBook) -> Non
     """Escrow driven negative because a late refund took money that was released."""
     book.run(issue(800))
     book.run(redeem(800))
+    book.run(MeetReleaseCondition(order_id="o1", seller="s1", cause="delivered"))
+    rate = Decimal("0.12")
+    book.run(
+        ReleaseFunds(
+            order_id="o1",
+            release_id="rel1",
+            seller="s1",
+            commission_rate=rate,
+            rate_version="1",
+        )
+    )
     grant(book, 400, PaymentPart("x1", 400))
     seller = FundingPart("liabilities:seller:s1", 352)
     commission = FundingPart("income:commission_refunded", 48)
     assert book.refusal(restore(refund_id="g1", funding=(seller,))) == "amount_mismatch"
     book.run(restore(refund_id="g1", funding=(seller, commission)))
-    assert book.balance("liabilities:seller:s1") == 352
+    assert book.balance("liabilities:seller:s1") == 352 - 704
     assert book.balance("income:commission_refunded") == 48
     assert book.balance("liabilities:refunds:o1") == 0
-    assert (book.balance(CREDIT), book.balance(ESCROW)) == (-400, -800)
+    assert (book.balance(CREDIT), book.balance(ESCROW)) == (-400, 0)
     check_escrow(book)
 
 
