@@ -75,7 +75,7 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
     creates: tuple[str, ...]
 
 
-class Decided(msgspec.Struct, frozen=True, gc=False):
+class Decided(msgspec.Struct, frozen=True):
     """The outcome of one decision, before it is written."""
 
     append: NewAppend
