@@ -59,7 +59,7 @@ Constraining = ConstrainAccount | FreezeAccount | CloseAccount
 """The commands that must see the account's balance over every committed event."""
 
 
-class PostingInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PostingInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A leg as a command gives it: ``minor`` is signed, debit positive, in minor units."""
 
     account: str

@@ -27,7 +27,7 @@ from orderledger.ledger.returns import ReturnState
 from orderledger.ledger.stored_value import StoredValueState
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """
     Base of every command: an intention in the imperative, or a report of what happened outside.
 

@@ -113,7 +113,7 @@ class AccountMoved(Event, frozen=True, kw_only=True):
         )
 
 
-class JournalLeg(msgspec.Struct, frozen=True):
+class JournalLeg(msgspec.Struct, frozen=True, gc=False):
     """One leg of a manual entry: a positive amount in minor units and its side."""
 
     account: str

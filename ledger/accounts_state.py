@@ -244,7 +244,7 @@ EVOLVE: Final[dict[type[Event], Callable[[Any, Any], AccountState]]] = {
 }
 
 
-class JournalState(msgspec.Struct, frozen=True, kw_only=True):
+class JournalState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """
     A manual entry and its reversals.
 

@@ -62,7 +62,7 @@ class OpenChange(msgspec.Struct, frozen=True):
     delta: int
 
 
-class OrderState(msgspec.Struct, frozen=True, kw_only=True):
+class OrderState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """
     An order folded from its stream. Amounts in minor units of ``currency``.
 

@@ -72,7 +72,7 @@ class Authorisation(msgspec.Struct, frozen=True):
         return max(0, self.effective - self.voided - self.captured)
 
 
-class PaymentState(msgspec.Struct, frozen=True, kw_only=True):
+class PaymentState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """
     A payment folded from its events. Amounts in minor units of ``currency``.
 
