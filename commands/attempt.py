@@ -38,27 +38,18 @@ class Attempt:
         self, around: Surroundings, prepared: Sequence[Prepared], *, presume_new: bool = True
     ) -> None:
         self._around: Final = around
-        streams: set[str] = set()
-        new: set[str] = set()
-        for one in prepared:
-            streams.update(one.streams, one.envelope.expected)
-            new.update(one.creates)
+        streams, new = _announced(prepared)
         if around.connection is not None:
-            loaded = around.cache.load(streams | new, connection=around.connection)
+            loaded = around.cache.load(streams, connection=around.connection)
         else:
-            loaded = around.cache.get(streams | new, new if presume_new else ())
+            loaded = around.cache.get(streams, new if presume_new else ())
         self._loaded: Final[dict[str, Versioned]] = loaded
         self._deciding: Final = Deciding(loaded, around.constraints.accounts, around.new_id)
 
     def extend(self, prepared: Sequence[Prepared]) -> None:
         """Load what further commands announce and is not loaded yet, in one query."""
-        streams: set[str] = set()
-        new: set[str] = set()
-        for one in prepared:
-            streams.update(one.streams, one.envelope.expected)
-            new.update(one.creates)
-        streams = (streams | new) - self._loaded.keys()
-        self._loaded.update(self._around.cache.get(streams, new))
+        streams, new = _announced(prepared)
+        self._loaded.update(self._around.cache.get(streams - self._loaded.keys(), new))
 
     @property
     def changed(self) -> dict[str, Versioned]:
@@ -106,3 +97,13 @@ class Attempt:
         if connection is not None:
             return self._around.cache.load((stream,), connection=connection)
         return self._around.cache.get((stream,), ())
+
+
+def _announced(prepared: Sequence[Prepared]) -> tuple[set[str], set[str]]:
+    """Return the streams that commands will read, and those among them that they start."""
+    streams: set[str] = set()
+    new: set[str] = set()
+    for one in prepared:
+        streams.update(one.streams, one.envelope.expected, one.creates)
+        new.update(one.creates)
+    return streams, new

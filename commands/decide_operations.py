@@ -6,6 +6,8 @@ people decided by hand.
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from orderledger.ledger import streams
 from orderledger.ledger.errors import InvalidCommand, NotFound, Reason
 from orderledger.ledger.inbox_events import Observation
@@ -80,17 +82,10 @@ def record_unknown(command: RecordUnknown, states: States, now: datetime) -> Cha
 @decides(RecordSucceeded)
 def record_succeeded(command: RecordSucceeded, states: States, now: datetime) -> Changes:
     """Record a success with the amount that the provider states."""
-    seen = Observation(
-        payment_id=command.payment_id,
-        outcome=Outcome.SUCCEEDED,
-        order_id=command.order_id,
-        kind=command.kind.value if command.kind else "",
-        op_id=command.op_id,
-        provider_ref=command.provider_ref,
+    seen = msgspec.structs.replace(
+        _observation(command, Outcome.SUCCEEDED),
         amount=command.amount,
         currency=command.currency,
-        sequence=command.sequence,
-        attempt=command.attempt,
         processed_amount=command.processed_amount,
         processed_currency=command.processed_currency,
         expires_at=command.expires_at,
@@ -102,17 +97,8 @@ def record_succeeded(command: RecordSucceeded, states: States, now: datetime) ->
 @decides(RecordDeclined)
 def record_declined(command: RecordDeclined, states: States, now: datetime) -> Changes:
     """Record that an operation was refused; after a success it takes the success back."""
-    seen = Observation(
-        payment_id=command.payment_id,
-        outcome=Outcome.DECLINED,
-        order_id=command.order_id,
-        kind=command.kind.value if command.kind else "",
-        op_id=command.op_id,
-        provider_ref=command.provider_ref,
-        sequence=command.sequence,
-        attempt=command.attempt,
-        code=command.code,
-        detail=command.message,
+    seen = msgspec.structs.replace(
+        _observation(command, Outcome.DECLINED, command.message, command.code),
         is_retryable=command.is_retryable,
     )
     return observed(seen, states)

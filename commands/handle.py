@@ -138,10 +138,16 @@ class Executor:
         """
         Execute commands in order in one transaction: all of them, or none.
 
-        The first error is raised with the command's index in its facts, and nothing is written,
-        not even the refusal. Commands whose key is known are replayed, the others run.
+        The first error is raised (a malformed command, a refusal and a missing thing with the
+        command's index in its facts), and nothing is written, not even the refusal. Commands whose
+        key is known are replayed, the others run.
         """
-        prepared = [self._prepare(_shareable(envelope)) for envelope in envelopes]
+        prepared: list[Prepared] = []
+        for index, envelope in enumerate(envelopes):
+            one = self._prepared_or_error(envelope)
+            if isinstance(one, OrderLedgerError):
+                raise _at_index(one, index) from one
+            prepared.append(one)
         for _ in range(MAX_ATTEMPTS):
             known = self._receipts.known(prepared)
             attempt = Attempt(self._surroundings(), prepared, presume_new=False)

@@ -215,6 +215,9 @@ def test_an_atomic_group_is_written_whole_or_not_at_all(
             [with_key("1", post("e1", 10)), with_key("2", reverse("e1", "r", 11))]
         )
     assert refusal.value.facts["index"] == 1
+    with pytest.raises(InvalidCommand) as malformed:
+        executor.execute_atomic([with_key("1", post("e1")), with_key("2", post("no id!"))])
+    assert malformed.value.facts["index"] == 1
     assert open_store().head().size == 0
     assert not open_store().commands([key_hash("main", "1"), key_hash("main", "2")])
     group = [with_key("1", post("e1", 10)), with_key("2", reverse("e1", "r", 10))]
