@@ -234,7 +234,9 @@ def _balances(opening: Net) -> tuple[AccountBalance, ...]:
 def post_entry(command: PostEntry, states: States, now: datetime) -> Changes:
     """Post a free entry; raises UnbalancedEntry if it does not sum to zero."""
     _check_postings(command.postings)
-    posted = entry(*(_posting(one.leg()) for one in command.postings))
+    posted = entry(
+        *[Posting(one.account, one.currency, one.minor, one.layer) for one in command.postings]
+    )
     return _post(command, states, JournalKind.MANUAL, command.description, posted)
 
 
@@ -344,7 +346,7 @@ def _post(
         entry_id=command.entry_id,
         kind=kind,
         description=description,
-        legs=tuple(_leg(posting) for posting in posted.postings),
+        legs=tuple([_leg(posting) for posting in posted.postings]),
         adjusts=command.adjusts,
     )
     state = states.journal(command.entry_id)
@@ -372,7 +374,8 @@ def _posting(leg: JournalLeg) -> Posting:
 
 
 def _leg(posting: Posting) -> JournalLeg:
-    return PostingInput(posting.account, posting.currency, posting.minor, posting.layer).leg()
+    side = Direction.DEBIT if posting.minor > 0 else Direction.CREDIT
+    return JournalLeg(posting.account, posting.currency, abs(posting.minor), side, posting.layer)
 
 
 def _positive(minor: int, currency: str) -> Money:

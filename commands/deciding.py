@@ -44,7 +44,7 @@ class Versioned(msgspec.Struct, frozen=True, gc=False):
     state: Any
 
 
-class Layered(Mapping[str, Any]):
+class Layered:
     """The states a decider sees: what this batch changed, over what is loaded."""
 
     def __init__(self, loaded: Mapping[str, Versioned], changed: Mapping[str, Versioned]) -> None:
@@ -55,17 +55,13 @@ class Layered(Mapping[str, Any]):
         found = self._changed.get(stream) or self._loaded[stream]
         return found.state
 
-    def __iter__(self) -> Any:
-        return iter({**self._loaded, **self._changed})
-
-    def __len__(self) -> int:
-        return len({**self._loaded, **self._changed})
-
 
 class Prepared(msgspec.Struct, frozen=True, gc=False):
     """A command made ready once: its key, fingerprint and envelope do not change with retries."""
 
     envelope: Envelope
+    command: Command
+    """The envelope's command with exact types; see ``validated``."""
     command_id: UUID
     key: str
     key_hash: bytes
@@ -94,7 +90,6 @@ def prepare(book: str, envelope: Envelope, command_id: UUID) -> Prepared:
     time-ordered in the index.
     """
     command = validated(envelope.command)
-    envelope = msgspec.structs.replace(envelope, command=command)
     for stream in envelope.expected:
         if kind_of(stream) not in FOLDS:
             raise InvalidCommand(
@@ -113,6 +108,7 @@ def prepare(book: str, envelope: Envelope, command_id: UUID) -> Prepared:
         ) from error
     return Prepared(
         envelope=envelope,
+        command=command,
         command_id=command_id,
         key=key,
         key_hash=hashed,
@@ -152,6 +148,7 @@ class Deciding:
         self._constrained: Final = constrained
         self._new_id: Final = new_id
         self.changed: Final[dict[str, Versioned]] = {}
+        self._states: Final = Layered(loaded, self.changed)
 
     def decide(self, prepared: Prepared, now: datetime, decider: Decider = decide) -> Decided:
         """
@@ -160,13 +157,13 @@ class Deciding:
         A refusal that depended on state is part of the result. Raises MissingState, InvalidInput
         and, where ``expected`` does not hold, ConcurrencyConflict; then nothing is kept.
         """
-        states = States(Layered(self._loaded, self.changed))
-        envelope = prepared.envelope
+        states = States(self._states)
         try:
-            self._check_expected(envelope.expected, states)
-            changes = decider(envelope.command, states, now)
+            if prepared.envelope.expected:
+                self._check_expected(prepared.envelope.expected, states)
+            changes = decider(prepared.command, states, now)
             if self._constrained:
-                changes = self._with_constraints(envelope.command, changes, states)
+                changes = self._with_constraints(prepared.command, changes, states)
         except (Rejected, NotFound) as refusal:
             return self._refused(prepared, states, refusal)
         return self._accepted(prepared, states, changes, now)
@@ -222,7 +219,7 @@ class Deciding:
     def _accepted(
         self, prepared: Prepared, states: States, changes: Sequence[Change], now: datetime
     ) -> Decided:
-        command = prepared.envelope.command
+        command = prepared.command
         if len(changes) > EVENTS_PER_APPEND_MAX:
             raise LimitExceeded(
                 f"{type(command).__name__} makes {len(changes)} events, "
@@ -234,13 +231,12 @@ class Deciding:
         events: list[NewEvent] = []
         has_postings = False
         for change in changes:
-            before = written.get(change.stream) or self._known(change.stream)
-            after = Versioned(
-                before.version + 1, fold_of(change.stream).apply(before.state, change.event)
-            )
-            written[change.stream] = after
-            has_postings = has_postings or bool(change.entry)
-            events.append(self._encode(change, after.version, command, now))
+            stream = change.stream
+            before = written.get(stream) or self._known(stream)
+            version = before.version + 1
+            written[stream] = Versioned(version, fold_of(stream).apply(before.state, change.event))
+            has_postings = has_postings or bool(change.entry.postings)
+            events.append(self._encode(change, version, command, now))
         reply = encode_reply(
             {stream: state.version for stream, state in written.items()},
             tuple([event.event_id for event in events]),
@@ -288,7 +284,7 @@ class Deciding:
             prepared.key,
             prepared.key_hash,
             prepared.fingerprint,
-            type(prepared.envelope.command).__name__,
+            type(prepared.command).__name__,
             refused,
             reply,
             prepared.context,

@@ -10,7 +10,7 @@ concurrent commands have a serial order.
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -76,6 +76,12 @@ class MissingState(Exception):
         self.stream: Final[str] = stream
 
 
+class Readable(Protocol):
+    """Where a decider's states come from: KeyError for a stream that is not loaded."""
+
+    def __getitem__(self, stream: str, /) -> Any: ...
+
+
 class States:
     """
     The folded states a decider may read. A stream without events gives the initial state.
@@ -83,7 +89,7 @@ class States:
     ``read`` collects the streams that were looked at: the append is conditional on all of them.
     """
 
-    def __init__(self, loaded: Mapping[str, Any]) -> None:
+    def __init__(self, loaded: Readable) -> None:
         self._loaded = loaded
         self.read: set[str] = set()
 

@@ -6,12 +6,17 @@ queue behind it. As soon as its batch is on its way to the database it passes th
 caller that waits, who decides the next batch meanwhile: deciding and writing overlap. So a lone
 caller pays for no hand-over, and nobody works for the others for ever. Requests that nobody waits
 for in a thread (futures) are led by a background thread.
+
+The results of a batch are handed out at once: callers wake one another in a row, each the next,
+because many threads woken together only fight for the interpreter; an event loop is woken once.
 """
 
+import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final
 
 from orderledger.ledger.errors import OrderLedgerError, Unavailable
@@ -21,48 +26,132 @@ from .requests import Receipt
 
 Result = Receipt | OrderLedgerError
 
+WAKE_PATIENCE_S: Final = 1.0
+"""How long a caller sleeps before it looks for itself: a row breaks where one is interrupted."""
+
 
 class Request:
-    """One command on its way, and its result once there is one."""
+    """One command on its way, and its result once there is one. A thread waits for it."""
 
-    __slots__ = ("_gate", "attempts", "future", "leads", "prepared", "result", "waiting")
+    __slots__ = ("_gate", "attempts", "follower", "leads", "prepared", "result", "waiting")
 
-    def __init__(self, prepared: Prepared, future: "Future[Receipt] | None" = None) -> None:
+    def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
         self.attempts = 0
         self.result: Result | None = None
-        self.future = future
+        self.follower: Request | None = None
+        """Whom the caller wakes when it has its result."""
         self.leads = False
-        self.waiting = future is None
+        self.waiting = True
         # A bare lock is the cheapest one-shot signal between two threads.
         self._gate = threading.Lock()
         self._gate.acquire()
 
     def resolve(self, result: Result) -> None:
         """Set the result, once, and wake whoever waits for it."""
-        if self.result is not None:
-            return
-        self.result = result
-        if self.future is None:
-            self._signal()
-        elif isinstance(result, Receipt):
-            self.future.set_result(result)
-        else:
-            self.future.set_exception(result)
+        deliver((self,), (result,))
 
     def promote(self) -> None:
         """Wake the waiting caller to take the lead."""
         self.leads = True
-        self._signal()
+        self.wake()
 
-    def _signal(self) -> None:
-        # It may still be raised for a caller that was promoted and interrupted before it woke.
-        if self._gate.locked():
+    def wake(self) -> None:
+        """End the caller's ``wait``, now or when it begins; again is the same as once."""
+        with suppress(RuntimeError):
             self._gate.release()
 
+    def wake_follower(self) -> None:
+        """Pass on that the batch is done."""
+        follower = self.follower
+        if follower is not None:
+            self.follower = None
+            follower.wake()
+
     def wait(self) -> None:
-        """Block until resolved or promoted."""
-        self._gate.acquire()
+        """Block until resolved or promoted, or for a second."""
+        self._gate.acquire(timeout=WAKE_PATIENCE_S)
+
+
+class Promised(Request):
+    """A command whose result goes to a future, which any thread may wait for."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, prepared: Prepared, future: "Future[Receipt]") -> None:
+        super().__init__(prepared)
+        self._future = future
+        self.waiting = False
+
+    def settle(self, result: Result) -> None:
+        """Hand the result out."""
+        if isinstance(result, Receipt):
+            self._future.set_result(result)
+        else:
+            self._future.set_exception(result)
+
+
+class Awaited(Request):
+    """A command whose result goes to a future of an event loop."""
+
+    __slots__ = ("_future", "loop")
+
+    def __init__(self, prepared: Prepared, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(prepared)
+        self.loop = loop
+        self._future: asyncio.Future[Receipt] = loop.create_future()
+        self.waiting = False
+
+    def __await__(self) -> Generator[object, None, Receipt]:
+        return self._future.__await__()
+
+    def settle(self, result: Result) -> None:
+        """Hand the result out, in the loop's own thread; who was cancelled does not want it."""
+        if self._future.done():
+            return
+        if isinstance(result, Receipt):
+            self._future.set_result(result)
+        else:
+            self._future.set_exception(result)
+
+
+def deliver(requests: Iterable[Request], results: Iterable[Result]) -> None:
+    """
+    Set the results of requests, each once, and wake whoever waits for them.
+
+    An interrupt at any point leaves no request with a result that nobody hears of.
+    """
+    first: Request | None = None
+    last: Request | None = None
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[Awaited, Result]]] = {}
+    for request, result in zip(requests, results, strict=True):
+        if request.result is not None:
+            continue
+        if isinstance(request, Awaited):
+            loops.setdefault(request.loop, []).append((request, result))
+            continue
+        request.result = result
+        if isinstance(request, Promised):
+            request.settle(result)
+        elif request.waiting:
+            if last is None:
+                first = request
+            else:
+                last.follower = request
+            last = request
+    if first is not None:
+        first.wake()
+    for loop, awaited in loops.items():
+        # A loop that was closed has nobody left who waits.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_settle, awaited)
+        for request, result in awaited:
+            request.result = result
+
+
+def _settle(awaited: Iterable[tuple[Awaited, Result]]) -> None:
+    for request, result in awaited:
+        request.settle(result)
 
 
 class Lead:
@@ -117,12 +206,13 @@ class GroupCommit:
                     if request.leads:
                         request.leads = False
                         self._lead()
+                request.wake_follower()
         except BaseException:
             self._abandon(requests)
             raise
 
-    def queue(self, request: Request) -> None:
-        """Queue a request that has a future; a background thread leads if nobody does."""
+    def queue(self, request: Promised | Awaited) -> None:
+        """Queue a request that no thread waits for; a background thread leads if nobody does."""
         if self._enqueue((request,)):
             self.background(self._lead)
 
@@ -189,6 +279,8 @@ class GroupCommit:
             for request in requests:
                 request.waiting = False
                 request.leads = False
+        for request in requests:
+            request.wake_follower()
         if promoted:
             self._pass_lead()
 

@@ -19,12 +19,10 @@ from typing import Final
 from orderledger.ledger import ids
 from orderledger.ledger.errors import (
     ConcurrencyConflict,
-    IdempotencyConflict,
     InvalidCommand,
     NotFound,
     OrderLedgerError,
     Rejected,
-    StorageError,
     Unavailable,
 )
 from orderledger.ledger.journal import Layer
@@ -41,7 +39,8 @@ from .account_commands import Constraining
 from .attempt import Attempt, Surroundings
 from .decide_accounts import constrain
 from .deciding import Decided, Prepared, Versioned, prepare
-from .group_commit import GroupCommit, Lead, Request, Result
+from .failures import at_index, exhausted, failure
+from .group_commit import Awaited, GroupCommit, Lead, Promised, Request, Result, deliver
 from .observe import Handled, background_failed, command_handled, is_logged
 from .receipts import Receipts
 from .requests import Envelope, Receipt
@@ -114,12 +113,19 @@ class Executor:
         future: Future[Receipt] = Future()
         # From here on it cannot be cancelled: the command may be under way already.
         future.set_running_or_notify_cancel()
-        self._group.queue(Request(self._prepare(_shareable(envelope)), future))
+        self._group.queue(Promised(self._prepare(_shareable(envelope)), future))
         return future
 
     async def execute_async(self, envelope: Envelope) -> Receipt:
-        """Await the receipt of one command: ``submit`` bridged to asyncio."""
-        return await asyncio.wrap_future(self.submit(envelope))
+        """
+        Await the receipt of one command, like ``submit``.
+
+        Cancelling the await gives up the receipt, not the command: once queued, it runs.
+        """
+        prepared = self._prepare(_shareable(envelope))
+        request = Awaited(prepared, asyncio.get_running_loop())
+        self._group.queue(request)
+        return await request
 
     def execute_many(self, envelopes: Iterable[Envelope]) -> list[Result]:
         """
@@ -146,7 +152,7 @@ class Executor:
         for index, envelope in enumerate(envelopes):
             one = self._prepared_or_error(envelope)
             if isinstance(one, OrderLedgerError):
-                raise _at_index(one, index) from one
+                raise at_index(one, index) from one
             prepared.append(one)
         for _ in range(MAX_ATTEMPTS):
             known = self._receipts.known(prepared)
@@ -159,7 +165,7 @@ class Executor:
                     if receipts[-1] is None:
                         todo.append((one, attempt.decide_or_raise(one)))
                 except OrderLedgerError as error:
-                    raise _at_index(error, index) from error
+                    raise at_index(error, index) from error
             try:
                 made = iter(self._append(todo, attempt))
             except AppendConflict as conflict:
@@ -211,7 +217,7 @@ class Executor:
                 self._forget(conflict)
                 continue
             return self._receipts.receipt(prepared, decided, Appended(None, None), 0)
-        raise _exhausted(prepared, {})
+        raise exhausted(prepared, {})
 
     def state(self, stream: str) -> Versioned:
         """Return the committed state of a stream now, with what other processes wrote."""
@@ -268,9 +274,9 @@ class Executor:
         except OrderLedgerError as error:
             _fail([*requests, *(lead.taken if lead else ())], error)
         except BaseException as error:
-            failure = StorageError(f"the append failed: {error!r}")
-            failure.__cause__ = error
-            _fail([*requests, *(lead.taken if lead else ())], failure)
+            found = failure(error)
+            found.__cause__ = error
+            _fail([*requests, *(lead.taken if lead else ())], found)
             if not isinstance(error, Exception):
                 raise
 
@@ -307,10 +313,12 @@ class Executor:
             except LockTimeout:
                 self._after_lock(plan.ready)
                 return plan.later
-        for request, (_, one), receipt in zip(plan.ready, plan.decided, receipts, strict=True):
-            result = one.refusal or receipt
-            _log(request, result)
-            request.resolve(result)
+        decided = zip(plan.decided, receipts, strict=True)
+        results: list[Result] = [one.refusal or receipt for (_, one), receipt in decided]
+        if is_logged():
+            for request, result in zip(plan.ready, results, strict=True):
+                _log(request, result)
+        deliver(plan.ready, results)
         return plan.later
 
     def _decide(self, requests: list[Request]) -> "_Plan":
@@ -393,7 +401,7 @@ class Executor:
             if request.result is not None:
                 continue
             if request.attempts >= MAX_ATTEMPTS:
-                request.resolve(_exhausted(request.prepared, conflict.moved))
+                request.resolve(exhausted(request.prepared, conflict.moved))
             else:
                 again.append(request)
         return again
@@ -442,7 +450,7 @@ class Executor:
 
         Rare and exclusive, so it goes past the group commit: the store calls back under its lock.
         """
-        command = prepared.envelope.command
+        command = prepared.command
         assert isinstance(command, Constraining)
         receipt = self._receipts.replayed(prepared, self._receipts.known((prepared,)))
         if receipt is not None:
@@ -464,7 +472,7 @@ class Executor:
         try:
             appended = self._store.constrain(command.account, build)
         except AppendConflict:
-            self._resolve_known([request := Request(prepared)], otherwise=_exhausted(prepared, {}))
+            self._resolve_known([request := Request(prepared)], otherwise=exhausted(prepared, {}))
             return _receipt(request)
         self._constraints = None
         decided, attempt = made[-1]
@@ -551,31 +559,10 @@ def _receipt(request: Request) -> Receipt:
 
 
 def _fail(requests: Sequence[Request], error: OrderLedgerError) -> None:
-    for request in requests:
-        request.resolve(error)
-
-
-def _exhausted(prepared: Prepared, moved: Mapping[str, int]) -> ConcurrencyConflict:
-    """Name a stream that kept moving; the caller may simply retry."""
-    streams = prepared.streams
-    stream = next((one for one in streams if one in moved), streams[0] if streams else "")
-    actual = moved.get(stream, 0)
-    return ConcurrencyConflict(stream, max(actual - 1, 0), actual)
-
-
-def _at_index(error: OrderLedgerError, index: int) -> OrderLedgerError:
-    """Return the same error with the place of its command in the atomic group."""
-    message = f"command {index} of the atomic group: {error.message}"
-    if isinstance(error, Rejected):
-        return Rejected(error.reason, message, **{**error.facts, "index": index})
-    if isinstance(error, ConcurrencyConflict | IdempotencyConflict):
-        return error
-    return type(error)(message, **{**error.facts, "index": index})
+    deliver(requests, [error] * len(requests))
 
 
 def _log(request: Request, result: Result) -> None:
-    if not is_logged():
-        return
     streams: tuple[str, ...] = ()
     events = 0
     if isinstance(result, Receipt):
@@ -584,7 +571,7 @@ def _log(request: Request, result: Result) -> None:
         outcome = result.reason.value if isinstance(result, Rejected) else type(result).__name__
     command_handled(
         Handled(
-            type(request.prepared.envelope.command).__name__,
+            type(request.prepared.command).__name__,
             request.prepared.key,
             outcome,
             streams,

@@ -2,10 +2,12 @@
 Idempotency records: what identifies a command, and how its result or refusal is stored.
 """
 
-import zlib
+from collections.abc import Callable
 from hashlib import sha256
+from struct import Struct
 from typing import Final
 from uuid import UUID
+from zlib import crc32
 
 import msgspec
 
@@ -26,6 +28,8 @@ from .requests import Receipt
 _DIGEST: Final = 32
 _CHECKSUM: Final = 4
 _encoder: Final = msgspec.json.Encoder(decimal_format="string")
+_shapes: Final[dict[type[Command], tuple[bytes, Callable[..., bytes]]]] = {}
+"""Per type of command what its fingerprint starts with, and how its checksums are packed."""
 
 
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -49,9 +53,14 @@ def fingerprint(command: Command) -> bytes:
     The hash decides whether two commands are the same; the CRC-32 of each field, in the order of
     the struct, only serves to name the fields that differ without storing their values.
     """
-    fields = [_encoder.encode(getattr(command, name)) for name in command.__struct_fields__]
-    whole = sha256(type(command).__name__.encode() + b"\x00" + b"\x00".join(fields)).digest()
-    return whole + b"".join([zlib.crc32(field).to_bytes(_CHECKSUM, "big") for field in fields])
+    kind = type(command)
+    shape = _shapes.get(kind)
+    if shape is None:
+        packed = Struct(f">{len(kind.__struct_fields__)}I").pack
+        shape = _shapes[kind] = kind.__name__.encode() + b"\x00", packed
+    head, packed = shape
+    fields = [_encoder.encode(value) for value in msgspec.structs.astuple(command)]
+    return sha256(head + b"\x00".join(fields)).digest() + packed(*map(crc32, fields))
 
 
 def differing_fields(command: Command, mine: bytes, stored: StoredCommand) -> tuple[str, ...]:

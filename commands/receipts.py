@@ -24,6 +24,7 @@ class Receipts:
 
     def __init__(self, store: EventStore) -> None:
         self._store: Final = store
+        self._book: Final = store.book
 
     def known(self, prepared: Sequence[Prepared], connection: object | None = None) -> Known:
         return self._store.commands(
@@ -36,7 +37,7 @@ class Receipts:
         stored = known.get(prepared.key_hash)
         if stored is None:
             return None
-        receipt = replay(self._store.book, prepared.envelope.command, prepared.fingerprint, stored)
+        receipt = replay(self._book, prepared.command, prepared.fingerprint, stored)
         return self.with_positions(receipt) or receipt
 
     def receipt(
@@ -44,19 +45,18 @@ class Receipts:
     ) -> Receipt:
         events = decided.append.events
         first = appended.first_position
-        placed = first is not None and appended.recorded_at is not None and events
+        positions, recorded_at = None, None
+        if first is not None and appended.recorded_at is not None and events:
+            positions = tuple(range(first + offset, first + offset + len(events)))
+            recorded_at = appended.recorded_at + offset * _MICROSECOND
         return Receipt(
-            book=self._store.book,
+            book=self._book,
             command_id=prepared.command_id,
             key=prepared.key,
             streams={stream: state.version for stream, state in decided.written.items()},
             event_ids=tuple([event.event_id for event in events]),
-            positions=tuple(range(first + offset, first + offset + len(events)))
-            if first is not None and placed
-            else None,
-            recorded_at=appended.recorded_at + offset * _MICROSECOND
-            if appended.recorded_at is not None and placed
-            else None,
+            positions=positions,
+            recorded_at=recorded_at,
         )
 
     def with_positions(self, receipt: Receipt) -> Receipt | None:

@@ -7,6 +7,7 @@ the accounts a marketplace needs, and builds their names in one place.
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -112,6 +113,8 @@ def loyalty(buyer: str) -> str:
     return check(f"liabilities:loyalty:{buyer}")
 
 
+# A leg's account is checked wherever it enters: command, recipe, entry. The names repeat.
+@lru_cache(maxsize=8192)
 def check(name: str) -> str:
     """Return the name if it is within the grammar; raises InvalidAccount otherwise."""
     if len(name) > MAX_LENGTH or GRAMMAR.fullmatch(name) is None:

@@ -59,9 +59,11 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
             )
         sums: dict[tuple[Layer, str], int] = {}
         for posting in self.postings:
-            _check_leg(posting)
+            minor = posting.minor
+            if type(minor) is not int or not -_LIMIT < minor < _LIMIT:
+                raise _out_of_range(posting)
             key = (posting.layer, posting.currency)
-            sums[key] = sums.get(key, 0) + posting.minor
+            sums[key] = sums.get(key, 0) + minor
         for (layer, currency), residue in sums.items():
             if residue:
                 raise UnbalancedEntry(
@@ -86,14 +88,13 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 EMPTY: Final = Entry()
 
 
-def _check_leg(posting: Posting) -> None:
-    if type(posting.minor) is not int or not -_LIMIT < posting.minor < _LIMIT:
-        raise InvalidMoney(
-            f"leg {posting.account} has the amount {posting.minor!r}, which is no integer of at "
-            f"most {MAX_DIGITS} digits",
-            account=posting.account,
-            amount=repr(posting.minor),
-        )
+def _out_of_range(posting: Posting) -> InvalidMoney:
+    return InvalidMoney(
+        f"leg {posting.account} has the amount {posting.minor!r}, which is no integer of at "
+        f"most {MAX_DIGITS} digits",
+        account=posting.account,
+        amount=repr(posting.minor),
+    )
 
 
 def debit(account: str, currency: str, minor: int, layer: Layer = Layer.POSTED) -> Posting:

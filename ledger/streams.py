@@ -6,6 +6,7 @@ projections, never updated in place.
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from .errors import InvalidCommand
@@ -15,6 +16,8 @@ ID_GRAMMAR: Final = re.compile(rf"(?=.{{1,120}}\Z){_PART}(:{_PART})*")
 """Ids are opaque to the engine; the grammar keeps them usable in account names and URLs."""
 
 
+# One command names its streams several times: what it reads, what it creates, what it changes.
+@lru_cache(maxsize=8192)
 def _named(kind: str, entity_id: str) -> str:
     if ID_GRAMMAR.fullmatch(entity_id) is None:
         raise InvalidCommand(

@@ -1,14 +1,25 @@
 """Group commit: every request is resolved once, whoever leads, whatever fails."""
 
+import asyncio
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
-from orderledger.commands.deciding import prepare
+from orderledger.commands import group_commit
+from orderledger.commands.deciding import Prepared, prepare
 from orderledger.commands.decision import Command
-from orderledger.commands.group_commit import GroupCommit, Lead, Request
+from orderledger.commands.group_commit import (
+    Awaited,
+    GroupCommit,
+    Lead,
+    Promised,
+    Request,
+    deliver,
+)
 from orderledger.commands.requests import Envelope, Receipt
 from orderledger.ledger.errors import Unavailable
 from orderledger.ledger.ids import new_id
@@ -18,8 +29,16 @@ class Nothing(Command, frozen=True):
     """A command that no decider knows; the fake processing never decides it."""
 
 
-def a_request(future: "Future[Receipt] | None" = None) -> Request:
-    return Request(prepare("main", Envelope(command=Nothing()), new_id()), future)
+def a_command() -> Prepared:
+    return prepare("main", Envelope(command=Nothing()), new_id())
+
+
+def a_request() -> Request:
+    return Request(a_command())
+
+
+def a_promise(future: "Future[Receipt]") -> Promised:
+    return Promised(a_command(), future)
 
 
 def receipt_for(request: Request) -> Receipt:
@@ -46,8 +65,7 @@ class Processing:
         self.overlapped = self.overlapped or self.active > 1
         self.sizes.append(len(requests))
         time.sleep(self.pause_s)
-        for request in requests:
-            request.resolve(receipt_for(request))
+        deliver(requests, [receipt_for(request) for request in requests])
         self.active -= 1
 
 
@@ -101,7 +119,7 @@ def test_a_leader_passes_the_lead_on_after_its_own_request() -> None:
         leaders.append(threading.get_ident())
         if fed < 200:
             fed += 1
-            group.queue(a_request(Future()))
+            group.queue(a_promise(Future()))
         for request in requests:
             request.resolve(receipt_for(request))
 
@@ -133,7 +151,7 @@ def test_the_next_batch_is_decided_while_one_is_written() -> None:
     group = GroupCommit(process, 4)
     futures: list[Future[Receipt]] = [Future() for _ in range(40)]
     for future in futures:
-        group.queue(a_request(future))
+        group.queue(a_promise(future))
     for future in futures:
         future.result(timeout=30)
     assert any(overlapped)
@@ -145,7 +163,7 @@ def test_futures_resolve_without_a_waiting_thread() -> None:
     group = GroupCommit(Processing(), 100)
     futures: list[Future[Receipt]] = [Future() for _ in range(500)]
     for future in futures:
-        group.queue(a_request(future))
+        group.queue(a_promise(future))
     assert len({future.result(timeout=30).key for future in futures}) == 500
 
 
@@ -163,7 +181,7 @@ def test_a_closed_group_refuses_and_finishes_what_is_queued() -> None:
     group = GroupCommit(Processing(pause_s=0.01), 5)
     futures: list[Future[Receipt]] = [Future() for _ in range(20)]
     for future in futures:
-        group.queue(a_request(future))
+        group.queue(a_promise(future))
     group.close()
     assert all(future.done() for future in futures)
     with pytest.raises(Unavailable):
@@ -207,3 +225,148 @@ def _wait_and_lead(group: GroupCommit, request: Request) -> None:
     if request.leads:
         request.leads = False
         group._lead()
+
+
+def _waiting(request: Request, seen: list[Request]) -> threading.Thread:
+    """Start a caller that waits for its result as ``run`` does, and passes the wake-up on."""
+
+    def wait() -> None:
+        while request.result is None:
+            request.wait()
+        seen.append(request)
+        request.wake_follower()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.fixture
+def endless_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no caller look for itself, so that only a wake-up ends its wait."""
+    monkeypatch.setattr(group_commit, "WAKE_PATIENCE_S", 600.0)
+
+
+@pytest.mark.usefixtures("endless_patience")
+def test_callers_wake_one_another_in_a_row() -> None:
+    """Catches a caller of the batch that nobody wakes, and all of them woken at once."""
+    requests = [a_request() for _ in range(20)]
+    seen: list[Request] = []
+    threads = [_waiting(request, seen) for request in requests]
+    deliver(requests, [receipt_for(request) for request in requests])
+    for thread in threads:
+        thread.join(timeout=10)
+    assert seen == requests
+
+
+@pytest.mark.usefixtures("endless_patience")
+def test_a_caller_that_was_interrupted_does_not_break_the_row() -> None:
+    """Catches callers that sleep on because the one before them is gone."""
+    group = GroupCommit(Processing(), 10)
+    gone_before, gone_after, last = a_request(), a_request(), a_request()
+    seen: list[Request] = []
+    thread = _waiting(last, seen)
+    group._abandon((gone_before,))
+    requests = (gone_before, gone_after, last)
+    deliver(requests, [receipt_for(request) for request in requests])
+    assert gone_before.follower is None
+    group._abandon((gone_after,))
+    thread.join(timeout=10)
+    assert seen == [last]
+
+
+def test_a_broken_row_costs_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a lost wake-up that is never made good."""
+    monkeypatch.setattr(group_commit, "WAKE_PATIENCE_S", 0.01)
+    lost, last = a_request(), a_request()
+    seen: list[Request] = []
+    thread = _waiting(last, seen)
+    # Nobody runs for the first one, so nobody passes the wake-up on.
+    deliver((lost, last), (receipt_for(lost), receipt_for(last)))
+    thread.join(timeout=10)
+    assert seen == [last]
+
+
+def _in_a_loop(
+    work: Callable[[GroupCommit], Any], processing: Callable[[list[Request], Lead], None]
+) -> Any:
+    group = GroupCommit(processing, 1000)
+    try:
+        return asyncio.run(work(group))
+    finally:
+        group.close()
+
+
+def test_an_event_loop_is_woken_once_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches one wake-up of the loop per command, which costs more than the command."""
+    processing = Processing(pause_s=0.01)
+    woken: list[object] = []
+
+    async def work(group: GroupCommit) -> list[Receipt]:
+        loop = asyncio.get_running_loop()
+        wake = loop.call_soon_threadsafe
+
+        def counted(callback: Callable[..., object], *arguments: Any) -> object:
+            if callback is group_commit._settle:
+                woken.append(callback)
+            return wake(callback, *arguments)
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+        requests = [Awaited(a_command(), loop) for _ in range(300)]
+        for request in requests:
+            group.queue(request)
+        receipts = [await request for request in requests]
+        assert [one.key for one in receipts] == [one.prepared.key for one in requests]
+        return receipts
+
+    assert len(_in_a_loop(work, processing)) == 300
+    assert len(woken) == len(processing.sizes) < 300
+
+
+def test_a_cancelled_await_does_not_disturb_its_batch() -> None:
+    """Catches a result set on a cancelled future, which would fail the others of the batch."""
+
+    async def work(group: GroupCommit) -> tuple[Awaited, Receipt]:
+        loop = asyncio.get_running_loop()
+        given_up, kept = Awaited(a_command(), loop), Awaited(a_command(), loop)
+        task = asyncio.ensure_future(_result_of(given_up))
+        group.queue(given_up)
+        group.queue(kept)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return given_up, await kept
+
+    given_up, receipt = _in_a_loop(work, Processing(pause_s=0.05))
+    assert isinstance(given_up.result, Receipt), "the command ran all the same"
+    assert isinstance(receipt, Receipt)
+
+
+async def _result_of(request: Awaited) -> Receipt:
+    return await request
+
+
+def test_a_loop_that_is_gone_does_not_disturb_the_others() -> None:
+    """Catches the error of a closed loop that keeps results from the rest of the batch."""
+    loop = asyncio.new_event_loop()
+    left_behind = Awaited(a_command(), loop)
+    loop.close()
+    future: Future[Receipt] = Future()
+    requests = (left_behind, a_promise(future))
+    deliver(requests, [receipt_for(request) for request in requests])
+    assert future.result(timeout=1).key == requests[1].prepared.key
+
+
+def test_an_interrupted_leader_leaves_the_others_an_answer() -> None:
+    """Catches callers who share a leader's batch and never hear of it after Ctrl-C."""
+    future: Future[Receipt] = Future()
+    promised = a_promise(future)
+    with pytest.raises(KeyboardInterrupt):
+        deliver((promised, a_request()), _interrupted(receipt_for(promised)))
+    assert future.result(timeout=1).key == promised.prepared.key
+
+
+def _interrupted(first: Receipt) -> Any:
+    yield first
+    raise KeyboardInterrupt

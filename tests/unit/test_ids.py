@@ -1,10 +1,13 @@
 """Identifiers: ordered, distinct, and UUIDv7 by the letter."""
 
+import copy
+import os
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from uuid import RFC_4122
+from uuid import RFC_4122, UUID
 
 import pytest
 
@@ -69,3 +72,33 @@ def test_the_clock_is_utc() -> None:
     now = utc_now()
     assert now.tzinfo is UTC
     assert abs(datetime.now(UTC) - now) < timedelta(seconds=5)
+
+
+def test_is_what_the_constructor_makes() -> None:
+    """Catches an id built past the constructor that behaves otherwise than a UUID."""
+    value = new_id().int
+    made, constructed = ids.uuid_of(value), UUID(int=value)
+    assert made == constructed
+    assert hash(made) == hash(constructed)
+    assert made.is_safe is constructed.is_safe
+    assert pickle.loads(pickle.dumps(made)) == constructed
+    assert copy.deepcopy(made) == constructed
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_does_not_repeat_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches two processes that draw the same random bits, and the same ids in the same tick."""
+    source = IdSource()
+    monkeypatch.setattr(ids, "time_ns", lambda: 1_772_368_215_250_000_000)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writer, b"".join([source().bytes for _ in range(8)]))
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(reader, 128)
+    os.close(reader)
+    os.close(writer)
+    ours = {source().bytes for _ in range(8)}
+    assert len(theirs) == 128
+    assert ours.isdisjoint({theirs[at : at + 16] for at in range(0, 128, 16)})
