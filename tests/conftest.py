@@ -71,8 +71,12 @@ def pg_server() -> Iterator[Databases]:
 
 
 @pytest.fixture
-def pg_url(pg_server: Databases) -> Iterator[str]:
-    """Give the URL of a fresh, empty database."""
+def pg_url(request: pytest.FixtureRequest, pg_server: Databases) -> Iterator[str]:
+    """Give the URL of a fresh, empty database.
+
+    A test that asks for it by name alone must carry the mark: -m pg would leave it out unseen.
+    """
+    assert request.node.get_closest_marker("pg"), "mark the parameter with pytest.mark.pg"
     with pg_server.fresh_database() as url:
         yield url
 

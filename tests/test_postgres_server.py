@@ -62,6 +62,7 @@ def test_committed_rows_survive_a_kill(pg_crash_server: PostgresServer) -> None:
             assert connection.execute("SELECT id FROM kept").fetchone() == (7,)
 
 
+@pytest.mark.pg
 def test_server_dies_with_its_test_run() -> None:
     """Catches a server that outlives a killed run and fills the machine."""
     if not sys.platform.startswith("linux"):

@@ -16,7 +16,7 @@ from orderledger.ledger.stores.sqlite import SqliteStore
 Opener = Callable[[], EventStore]
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.pg)])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     """Give a function that opens the same book again, as another process would."""
     opened: list[EventStore] = []

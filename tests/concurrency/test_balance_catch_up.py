@@ -24,7 +24,7 @@ PROCESSES = 4
 spawn = multiprocessing.get_context("spawn")
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.pg)])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
     """Give a book of 2,000 events, one minor unit each, whose balance model is empty."""
     if request.param == "sqlite":

@@ -34,7 +34,7 @@ from tests.seeding import (
 )
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.pg)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EventStore]:
     """Give an empty book on each engine; its clock moves on by a second an append."""
     if request.param == "memory":

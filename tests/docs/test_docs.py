@@ -25,13 +25,20 @@ from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
 from tests.source_tree import ROOT, Source, shipped_files
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 POSTGRES_URL = re.compile(r"postgresql://[^\s\"'`<>)]*")
 # What an installation does is tested by the installation; here it would only repeat it.
 NOT_RUN = re.compile(r"(?:pip|uv|make|git|cd|source|\.ci/run)\b")
 COMMAND_TIMEOUT_S = 120
 FILE = re.compile(r"# (?P<name>\w+\.py)\n")
 PRINTED = "__printed__"
+DOCUMENTS = [
+    pytest.param(
+        path,
+        id=path.relative_to(ROOT).as_posix(),
+        marks=[pytest.mark.pg] if POSTGRES_URL.search(path.read_text("utf-8")) else [],
+    )
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md")))
+]
 INSTANT = re.compile(r"20\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{6})?Z?")
 
 UrlSource = Callable[[], str]
@@ -135,7 +142,7 @@ def _check_document(path: Path, postgres_url: UrlSource) -> int:
     return count
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("path", DOCUMENTS)
 def test_document(
     path: Path,
     postgres_url: UrlSource,
@@ -143,8 +150,6 @@ def test_document(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Catches documentation that no longer works when a reader copies it."""
-    if not path.exists():
-        pytest.skip(f"{path.name} is not written yet")
     monkeypatch.chdir(tmp_path)
     _check_document(path, postgres_url)
 

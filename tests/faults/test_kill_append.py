@@ -17,7 +17,7 @@ from tests.commands.entries import post, reverse, with_key
 ROUNDS = 200
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.pg)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Give the URL of an empty, prepared book."""
     if request.param == "sqlite":
