@@ -2,7 +2,7 @@
 # Settings of pip (PIP_*, pip.conf) are respected; nothing here names an index.
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev demo test test-long test-wheel format bench lock clean
+.PHONY: help venv dev demo test test-long test-postgres-versions test-wheel format bench lock clean
 .PHONY: check check-format check-lint check-types check-imports check-tidy
 
 VENV := .venv
@@ -14,7 +14,7 @@ RUN := $(VENV)/.run-installed
 DEV := $(VENV)/.dev-installed
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
 
 $(MADE): tools/make_venv.sh
 	@bash tools/make_venv.sh $(VENV)
@@ -46,6 +46,9 @@ test: dev ## all tests but the long ones; brings its own PostgreSQL (< 10 minute
 test-long: dev ## the tests that take minutes, with 500 examples per property
 	ORDERLEDGER_HYPOTHESIS=$${ORDERLEDGER_HYPOTHESIS:-ci} \
 	  $(BIN)/python -m pytest -q --color=no -m long --timeout=3600 $(ARGS)
+
+test-postgres-versions: dev ## what needs PostgreSQL, on 15 to 18; ARGS: directories of binaries
+	$(BIN)/python -m tools.test_postgres_versions $(ARGS)
 
 test-wheel: dev ## the suite again, on the built wheel with the source folders out of reach
 	$(BIN)/python -m tools.test_wheel $(ARGS)

