@@ -9,7 +9,7 @@ import msgspec
 
 from ..codec import HashedColumns, content_hash, leaf_hash
 from ..merkle import TILE, complete_tiles
-from ..ports import AppendConflict, Appended, Batch
+from ..ports import AppendConflict, Appended, Batch, NewAppend, NewEvent
 from .expected_versions import Expected
 from .named_sql import statements
 
@@ -30,19 +30,12 @@ def iso_text(instant: datetime) -> str:
     return text if len(text) == 32 else instant.isoformat(timespec="microseconds")
 
 
-def _iso_texts_from(first: datetime) -> Callable[[datetime], str]:
-    """Return ``iso_text`` for instants shortly after the first: a fifth of the time."""
-    second = first.replace(microsecond=0)
-    prefix = iso_text(first)[:20]
-
-    def text(instant: datetime) -> str:
-        offset = instant - second
-        # Days and seconds are zero as long as the instant is within the first one's second.
-        if offset.seconds or offset.days:
-            return iso_text(instant)
-        return f"{prefix}{offset.microseconds:06}+00:00"
-
-    return text
+def only_event(batch: Batch) -> tuple[NewAppend, NewEvent] | None:
+    """Return the one event of a batch that writes no other and checks no stream."""
+    if len(batch.appends) != 1 or batch.checks:
+        return None
+    (append,) = batch.appends
+    return (append, append.events[0]) if len(append.events) == 1 else None
 
 
 class Appender:
@@ -67,16 +60,69 @@ class Appender:
         cost every append a tenth.)
         """
         cursor = _cursor(connection)
-        moved, is_stale = self._moved(cursor, batch)
+        one = only_event(batch)
+        appended = None if one is None else self._write_one(cursor, batch, *one)
+        return appended or self._write_all(cursor, batch)
+
+    def _write_one(
+        self, cursor: sqlite3.Cursor, batch: Batch, append: NewAppend, event: NewEvent
+    ) -> Appended | None:
+        """
+        Write the only event of a batch; None, and nothing written, where it does not fit.
+
+        What a caller on his own waits for: a tenth less of the time than by lists.
+        """
+        generation, last_row, version, last, recorded_text = cursor.execute(
+            _SQL["place"], (self._book_id, event.stream)
+        ).fetchone()
+        fits = event.version in (0, 1) if version is None else event.version == version + 1
+        if not fits or batch.constraint_generation not in (None, generation):
+            return None
+        size, recorded_at = self._next_place(last, recorded_text)
+        row_id, position = (last_row or 0) + 1, size + 1
+        appended_at = iso_text(batch.appended_at)
+        is_at_once = event.occurred_at is batch.appended_at
+        occurred_at = appended_at if is_at_once else iso_text(event.occurred_at)
+        leaf = self._leaf(batch, append, event, position, recorded_at)
+        cursor.execute(_SQL["insert_command"], self._command_row(append, appended_at))
+        row = self._event_row(append, event, row_id, occurred_at, appended_at)
+        cursor.execute(_SQL["insert_event"], row)
+        log_row = (row_id, self._book_id, position, iso_text(recorded_at), leaf)
+        cursor.execute(_SQL["insert_log"], log_row)
+        self._insert_tiles(cursor, size, position)
+        return Appended(position, recorded_at)
+
+    def _write_all(self, cursor: sqlite3.Cursor, batch: Batch) -> Appended:
+        expected = Expected(batch)
+        names = expected.names
+        # Without streams the statement looks for one that cannot exist.
+        name = names[0] if names else ""
+        generation, last_row, version, last, recorded_text = cursor.execute(
+            _SQL["place"], (self._book_id, name)
+        ).fetchone()
+        versions = {name: version}
+        if len(names) > 1:
+            rest = (self._book_id, json_text(names))
+            versions = {names[key]: last for key, last in cursor.execute(_SQL["versions"], rest)}
+        moved = expected.moved(versions)
+        is_stale = batch.constraint_generation not in (None, generation)
         if moved or is_stale:
-            taken = self.taken_keys(connection, batch)
+            taken = self._taken_keys(cursor, batch)
             raise AppendConflict(moved, taken, stale_constraints=is_stale)
-        self._insert_commands(cursor, batch)
-        return self._insert_events(cursor, batch)
+        appended_at = iso_text(batch.appended_at)
+        commands = [self._command_row(append, appended_at) for append in batch.appends]
+        cursor.executemany(_SQL["insert_command"], commands)
+        if not batch.has_events:
+            return Appended(None, None)
+        size, recorded_at = self._next_place(last, recorded_text)
+        self._insert_events(cursor, batch, last_row or 0, size, recorded_at)
+        return Appended(size + 1, recorded_at)
 
     def taken_keys(self, connection: sqlite3.Connection, batch: Batch) -> frozenset[bytes]:
         """Return the key hashes of the batch that are stored, or occur in it twice."""
-        cursor = _cursor(connection)
+        return self._taken_keys(_cursor(connection), batch)
+
+    def _taken_keys(self, cursor: sqlite3.Cursor, batch: Batch) -> frozenset[bytes]:
         taken: set[bytes] = set()
         seen: set[bytes] = set()
         for append in batch.appends:
@@ -86,102 +132,98 @@ class Appender:
             seen.add(append.key_hash)
         return frozenset(taken)
 
-    def _moved(self, cursor: sqlite3.Cursor, batch: Batch) -> tuple[dict[str, int], bool]:
-        expected = Expected(batch)
-        names = expected.names
-        moved: dict[str, int] = {}
-        if names:
-            found = cursor.execute(_SQL["versions"], (self._book_id, json_text(names))).fetchall()
-            moved = expected.moved({names[key]: version for key, version in found})
-        if batch.constraint_generation is None:
-            return moved, False
-        row = cursor.execute(_SQL["generation"], (self._book_id,)).fetchone()
-        return moved, row[0] != batch.constraint_generation
-
-    def _insert_commands(self, cursor: sqlite3.Cursor, batch: Batch) -> None:
-        book_id, appended_at = self._book_id, iso_text(batch.appended_at)
-        cursor.executemany(
-            _SQL["insert_command"],
-            [
-                (
-                    book_id,
-                    append.key_hash,
-                    append.key,
-                    append.command_id.bytes,
-                    append.fingerprint,
-                    append.command,
-                    append.refused,
-                    append.reply,
-                    "" if append.events else append.context,
-                    appended_at,
-                )
-                for append in batch.appends
-            ],
+    def _command_row(self, append: NewAppend, appended_at: str) -> tuple[object, ...]:
+        return (
+            self._book_id,
+            append.key_hash,
+            append.key,
+            append.command_id.bytes,
+            append.fingerprint,
+            append.command,
+            append.refused,
+            append.reply,
+            "" if append.events else append.context,
+            appended_at,
         )
 
-    def _insert_events(self, cursor: sqlite3.Cursor, batch: Batch) -> Appended:
-        book_id = self._book_id
-        (row_id,) = cursor.execute(_SQL["last_row_id"]).fetchone()
-        size, recorded_at = self._next_place(cursor)
-        appended_at = iso_text(batch.appended_at)
-        recorded_text = _iso_texts_from(recorded_at)
+    def _event_row(
+        self, append: NewAppend, event: NewEvent, row_id: int, occurred_at: str, appended_at: str
+    ) -> tuple[object, ...]:
+        return (
+            row_id,
+            self._book_id,
+            event.event_id.bytes,
+            event.stream,
+            event.version,
+            event.topic,
+            occurred_at,
+            appended_at,
+            append.command_id.bytes,
+            append.context,
+            event.postings,
+            event.payload,
+        )
+
+    def _leaf(
+        self, batch: Batch, append: NewAppend, event: NewEvent, position: int, recorded_at: datetime
+    ) -> bytes:
+        columns = HashedColumns(
+            event.event_id,
+            event.stream,
+            event.version,
+            event.topic,
+            event.occurred_at,
+            batch.appended_at,
+            append.command_id,
+            append.context,
+            event.postings,
+            event.payload,
+        )
+        return leaf_hash(position, recorded_at, content_hash(self._book, columns))
+
+    def _insert_events(
+        self,
+        cursor: sqlite3.Cursor,
+        batch: Batch,
+        row_id: int,
+        size: int,
+        recorded_at: datetime,
+    ) -> None:
+        """Write the events behind a row and a size of the log, the first one at an instant."""
+        book_id, position = self._book_id, size
+        occurred = batch.appended_at
+        appended_at = occurred_at = iso_text(occurred)
+        # Rows are a microsecond apart: within a second only the end of their text changes.
+        second, microsecond = iso_text(recorded_at)[:20], recorded_at.microsecond
         events: list[tuple[object, ...]] = []
         log: list[tuple[object, ...]] = []
-        position, instant = size, recorded_at
         for append in batch.appends:
-            command_id, context = append.command_id.bytes, append.context
             for event in append.events:
                 row_id += 1
                 position += 1
-                events.append(
-                    (
-                        row_id,
-                        book_id,
-                        event.event_id.bytes,
-                        event.stream,
-                        event.version,
-                        event.topic,
-                        iso_text(event.occurred_at),
-                        appended_at,
-                        command_id,
-                        context,
-                        event.postings,
-                        event.payload,
-                    )
-                )
-                content = content_hash(
-                    self._book,
-                    HashedColumns(
-                        event.event_id,
-                        event.stream,
-                        event.version,
-                        event.topic,
-                        event.occurred_at,
-                        batch.appended_at,
-                        append.command_id,
-                        context,
-                        event.postings,
-                        event.payload,
-                    ),
-                )
-                leaf = leaf_hash(position, instant, content)
-                log.append((row_id, book_id, position, recorded_text(instant), leaf))
-                instant += _MICROSECOND
-        if not events:
-            return Appended(None, None)
+                # Events that are decided together mostly share their instant.
+                if event.occurred_at is not occurred:
+                    occurred = event.occurred_at
+                    occurred_at = iso_text(occurred)
+                events.append(self._event_row(append, event, row_id, occurred_at, appended_at))
+                text = f"{second}{microsecond:06}+00:00"
+                if microsecond >= 1_000_000:
+                    text = iso_text(recorded_at)
+                leaf = self._leaf(batch, append, event, position, recorded_at)
+                log.append((row_id, book_id, position, text, leaf))
+                recorded_at += _MICROSECOND
+                microsecond += 1
         cursor.executemany(_SQL["insert_event"], events)
         cursor.executemany(_SQL["insert_log"], log)
         self._insert_tiles(cursor, size, position)
-        return Appended(size + 1, recorded_at)
 
-    def _next_place(self, cursor: sqlite3.Cursor) -> tuple[int, datetime]:
+    def _next_place(self, size: int | None, recorded_text: str | None) -> tuple[int, datetime]:
         """Return the size of the log and the instant for its next row."""
         now = self._clock().astimezone(UTC)
-        row = cursor.execute(_SQL["head"], (self._book_id,)).fetchone()
-        if row is None:
+        if size is None or recorded_text is None:
             return 0, now
         # A clock that stands still or goes back must not break the order of recorded_at.
-        return row[0], max(now, datetime.fromisoformat(row[1]) + _MICROSECOND)
+        return size, max(now, datetime.fromisoformat(recorded_text) + _MICROSECOND)
 
     def _insert_tiles(self, cursor: sqlite3.Cursor, before: int, after: int) -> None:
         if before // TILE == after // TILE:

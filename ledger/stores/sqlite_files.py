@@ -122,7 +122,8 @@ class SqliteFile:
         self._check_open()
         with self._lock:
             self._check_open()
-            with translated():
+            # As ``translated``, whose generator would cost a lone append another microsecond.
+            try:
                 if self._writer is None:
                     self._writer = self._connect()
                 connection = self._writer
@@ -135,6 +136,8 @@ class SqliteFile:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
                     raise
+            except sqlite3.Error as error:
+                raise _translate(error) from error
 
     @contextmanager
     def joined(self, connection: object) -> Generator[sqlite3.Connection]:

@@ -13,7 +13,7 @@ from tests.contract.batches import fill
 READS: dict[str, dict[str, str] | tuple[int | str | bytes, ...]] = {
     "find_book": {"name": "main"},
     "head": (1,),
-    "last_row_id": (),
+    "place": (1, "s/1"),
     "versions": (1, '["s/1"]'),
     "leaf_hashes": (1, 0, 10),
     "tile_roots": (1, 1, 0, 10),

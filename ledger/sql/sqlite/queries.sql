@@ -9,8 +9,20 @@ INSERT INTO orderledger_books (name) VALUES (:name) ON CONFLICT (name) DO NOTHIN
 -- name: head
 SELECT position, recorded_at FROM orderledger_log WHERE book_id = ? ORDER BY position DESC LIMIT 1;
 
--- name: last_row_id
-SELECT coalesce(max(row_id), 0) FROM orderledger_events;
+-- name: place
+-- ?1 book, ?2 a stream, or '' for none. One row, also for a book without events: what an append has
+-- to know before it writes.
+SELECT
+    books.constraint_generation,
+    (SELECT max(row_id) FROM orderledger_events),
+    (SELECT max(version) FROM orderledger_events WHERE book_id = ?1 AND stream = ?2),
+    last.position,
+    last.recorded_at
+FROM orderledger_books AS books
+LEFT JOIN orderledger_log AS last ON last.book_id = books.book_id
+WHERE books.book_id = ?1
+ORDER BY last.position DESC
+LIMIT 1;
 
 -- name: versions
 -- ?1 book, ?2 JSON array of stream names; one row per name, in its order.
