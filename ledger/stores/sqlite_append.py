@@ -3,6 +3,8 @@
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -15,6 +17,7 @@ from .named_sql import statements
 
 _SQL: Final = statements("sqlite")
 _MICROSECOND: Final = timedelta(microseconds=1)
+_ROWS_AT_ONCE: Final = 64
 
 
 def json_text(value: object) -> str:
@@ -111,7 +114,7 @@ class Appender:
             raise AppendConflict(moved, taken, stale_constraints=is_stale)
         appended_at = iso_text(batch.appended_at)
         commands = [self._command_row(append, appended_at) for append in batch.appends]
-        cursor.executemany(_SQL["insert_command"], commands)
+        _insert(cursor, "insert_command", commands)
         if not batch.has_events:
             return Appended(None, None)
         size, recorded_at = self._next_place(last, recorded_text)
@@ -213,8 +216,8 @@ class Appender:
                 log.append((row_id, book_id, position, text, leaf))
                 recorded_at += _MICROSECOND
                 microsecond += 1
-        cursor.executemany(_SQL["insert_event"], events)
-        cursor.executemany(_SQL["insert_log"], log)
+        _insert(cursor, "insert_event", events)
+        _insert(cursor, "insert_log", log)
         self._insert_tiles(cursor, size, position)
 
     def _next_place(self, size: int | None, recorded_text: str | None) -> tuple[int, datetime]:
@@ -238,7 +241,30 @@ class Appender:
             return [node for (node,) in rows]
 
         tiles = complete_tiles(before, after, nodes)
-        cursor.executemany(_SQL["insert_tile"], [(book_id, *tile) for tile in tiles])
+        _insert(cursor, "insert_tile", [(book_id, *tile) for tile in tiles])
+
+
+def _insert(cursor: sqlite3.Cursor, name: str, rows: Sequence[tuple[object, ...]]) -> None:
+    """
+    Insert rows, in statements of 64, 32, 16 … rows.
+
+    Each step of a statement lets go of the interpreter's lock and has to get it back from whoever
+    took it, so that row by row a batch waits for the other threads as often as it has rows.
+    """
+    start, count = 0, _ROWS_AT_ONCE
+    while start < len(rows):
+        while count > len(rows) - start:
+            count //= 2
+        some = rows[start : start + count]
+        cursor.execute(_of_rows(name, count), list(chain.from_iterable(some)))
+        start += count
+
+
+@cache
+def _of_rows(name: str, count: int) -> str:
+    """Return the statement that inserts one row, with its parameters repeated for several."""
+    head, values, row = _SQL[name].rpartition("VALUES ")
+    return head + values + ", ".join([row] * count)
 
 
 def _cursor(connection: sqlite3.Connection) -> sqlite3.Cursor:

@@ -14,7 +14,16 @@ from orderledger.ledger.ports import Appended, Batch, NewAppend, NewEvent
 from orderledger.ledger.stores import sqlite_append
 from orderledger.ledger.stores.sqlite import SqliteStore
 from orderledger.ledger.stores.sqlite_append import only_event
-from tests.contract.batches import BALANCED, START, batch, command, event, one
+from tests.contract.batches import (
+    BALANCED,
+    START,
+    batch,
+    command,
+    event,
+    everything,
+    expected_leaf,
+    one,
+)
 
 TABLES = ("events", "log", "tiles", "commands", "constrained_accounts", "books")
 Step = Callable[[SqliteStore], object]
@@ -129,6 +138,22 @@ def test_only_a_batch_of_one_event_is_short() -> None:
     assert only_event(one("k")) is None
     assert only_event(batch()) is None
     assert only_event(batch(command("a", event("s/1", 1)), command("b"))) is None
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 63, 64, 65, 127, 128, 129, 200])
+def test_rows_are_written_in_order_and_once(tmp_path: Path, count: int) -> None:
+    """Catches a batch cut into statements of several rows, of which one is lost or out of place."""
+    store = SqliteStore(tmp_path / "book.db")
+    made = batch(*[command(f"k {n}", event(f"s/{n}", 1), event(f"s/{n}", 2)) for n in range(count)])
+    store.append(made)
+    written = [found.event_id for append in made.appends for found in append.events]
+    events = everything(store)
+    assert [found.event_id for found in events] == written
+    assert store.leaf_hashes(0, 1000) == [expected_leaf("main", found) for found in events]
+    assert set(store.commands([append.key_hash for append in made.appends])) == {
+        append.key_hash for append in made.appends
+    }
+    store.close()
 
 
 def test_recorded_at_runs_over_the_second(tmp_path: Path) -> None:
