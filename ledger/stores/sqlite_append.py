@@ -105,8 +105,9 @@ class Appender:
         ).fetchone()
         versions = {name: version}
         if len(names) > 1:
-            rest = (self._book_id, json_text(names))
-            versions = {names[key]: last for key, last in cursor.execute(_SQL["versions"], rest)}
+            wanted = (self._book_id, json_text(names))
+            found = cursor.execute(_SQL["versions"], wanted).fetchall()
+            versions = {names[key]: actual for key, actual in found}
         moved = expected.moved(versions)
         is_stale = batch.constraint_generation not in (None, generation)
         if moved or is_stale:
