@@ -103,7 +103,7 @@ class Appender:
         generation, last_row, version, last, recorded_text = cursor.execute(
             _SQL["place"], (self._book_id, name)
         ).fetchone()
-        versions = {name: version}
+        versions: dict[str, int | None] = {name: version}
         if len(names) > 1:
             wanted = (self._book_id, json_text(names))
             found = cursor.execute(_SQL["versions"], wanted).fetchall()
