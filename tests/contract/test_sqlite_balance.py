@@ -16,11 +16,15 @@ INSERT = (
     "'', ?2, '')"
 )
 INSTANT = "2026-03-01T12:00:00.000000+00:00"
-AMOUNTS = ["1", "-1", "0", "-0", "01", "-01", "+1", "--1", "1-1", "-", "", "1.0", "1A", "٣", "²"]
-AMOUNTS += [sign + digits for sign in ("", "-") for digits in ("5", "12325", "9" * 29)]
-AMOUNTS += [sign + digits for sign in ("", "-") for digits in ("9" * 30, "1" + "0" * 30)]
-ACCOUNTS = ["assets:a", "liabilities:b-c", "income:-1", "expenses:é", "assets:a\tb", "assets:\x00"]
-ACCOUNTS += ["other:x", "assets", "-assets:a", "assets:*", "assets:[a]", 'assets:"', "assets:\\"]
+AMOUNTS = [
+    *["1", "-1", "0", "-0", "01", "-01", "+1", "--1", "1-1", "-", "", "1.0", "1A", "٣", "²"],
+    *["5", "-5", "12325", "-12325", "9" * 29, "-" + "9" * 29],
+    *["9" * 30, "-" + "9" * 30, "1" + "0" * 30, "-1" + "0" * 30],
+]
+ACCOUNTS = [
+    *["assets:a", "liabilities:b-c", "income:-1", "expenses:é", "assets:a\tb", "assets:\x00"],
+    *["other:x", "assets", "-assets:a", "assets:*", "assets:[a]", 'assets:"', "assets:\\"],
+]
 CURRENCIES = ["GBP", "GB-P", "-GBP", "G*P", "[A-Z]BP", "gbp", "PTS5", "", "?BP", "É"]
 GAPS = ["\n", "\n\n", "\r\n", " ", ""]
 BREAKS = "".join(sorted(set('posted held\n -0159:GBP"\\*[]\t\r\x00\x7f')))
