@@ -5,16 +5,17 @@ What goes in and out of ``execute``: the envelope around a command, and the rece
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, cast
 from uuid import UUID
 
 import msgspec
 
-from orderledger.ledger.errors import LimitExceeded
+from orderledger.ledger.errors import InvalidCommand, LimitExceeded
 
 from .decision import Command
 
 MAX_KEY_LENGTH: Final = 255
+"""Characters of a key, and of each other text around a command."""
 
 
 class Source(StrEnum):
@@ -35,6 +36,30 @@ class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
     type: str
     id: str
     on_behalf_of: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_text("actor.type", self.type)
+        _check_text("actor.id", self.id)
+        if self.on_behalf_of is not None:
+            _check_text("actor.on_behalf_of", self.on_behalf_of)
+
+
+def _check_text(field: str, value: object) -> None:
+    """
+    Raise for what is no text, or a text without end.
+
+    msgspec encodes whatever a struct holds and decodes only what it declares: a number would be
+    stored with the events and make them unreadable for ever.
+    """
+    if not isinstance(value, str):
+        raise InvalidCommand(f"{field} is {value!r:.80}; it must be a text", field=field)
+    if len(value) > MAX_KEY_LENGTH:
+        raise LimitExceeded(
+            f"{field} has {len(value)} characters, the limit is {MAX_KEY_LENGTH}",
+            field=field,
+            length=len(value),
+            limit=MAX_KEY_LENGTH,
+        )
 
 
 SYSTEM: Final = Actor("system", "orderledger")
@@ -59,12 +84,61 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     provider_event_id: str | None = None
 
     def __post_init__(self) -> None:
-        if self.key is not None and not 0 < len(self.key) <= MAX_KEY_LENGTH:
-            raise LimitExceeded(
-                f"an idempotency key has 1 to {MAX_KEY_LENGTH} characters, this one has "
-                f"{len(self.key)}",
-                length=len(self.key),
-                limit=MAX_KEY_LENGTH,
+        _check_kinds(self.command, self.actor)
+        if self.key is not None:
+            _check_key(self.key)
+        if self.source is not Source.COMMAND:
+            _check_source(self.source)
+        if self.correlation_id is not None:
+            _check_text("correlation_id", self.correlation_id)
+        if self.causation_id is not None:
+            _check_text("causation_id", self.causation_id)
+        if self.provider_event_id is not None:
+            _check_text("provider_event_id", self.provider_event_id)
+        if self.expected:
+            _check_expected(self.expected)
+
+
+def _check_kinds(command: object, actor: object) -> None:
+    if not isinstance(command, Command):
+        raise InvalidCommand(f"{command!r:.80} is no command", field="command")
+    if not isinstance(actor, Actor):
+        raise InvalidCommand(f"actor is {actor!r:.80}; it must be an Actor", field="actor")
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, str):
+        raise InvalidCommand(f"key is {key!r:.80}; it must be a text", field="key")
+    if not 0 < len(key) <= MAX_KEY_LENGTH:
+        raise LimitExceeded(
+            f"an idempotency key has 1 to {MAX_KEY_LENGTH} characters, this one has {len(key)}",
+            field="key",
+            length=len(key),
+            limit=MAX_KEY_LENGTH,
+        )
+    if "\0" in key:
+        # PostgreSQL's text cannot hold it; a key must mean the same on every engine.
+        raise InvalidCommand(f"the key {key!r:.80} has a NUL character", field="key")
+
+
+def _check_source(source: object) -> None:
+    if not isinstance(source, str) or source not in frozenset(Source):
+        raise InvalidCommand(
+            f"source is {source!r:.80}; it must be one of {', '.join(Source)}", field="source"
+        )
+
+
+def _check_expected(expected: object) -> None:
+    if not isinstance(expected, Mapping):
+        raise InvalidCommand(
+            f"expected is {expected!r:.80}; it must map streams to versions", field="expected"
+        )
+    for stream, version in cast("Mapping[object, object]", expected).items():
+        if not isinstance(stream, str) or type(version) is not int or version < 0:
+            raise InvalidCommand(
+                f"expected maps {stream!r:.80} to {version!r:.80}; it must map streams to "
+                "versions, which are integers from 0",
+                field="expected",
             )
 
 

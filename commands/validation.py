@@ -7,15 +7,18 @@ taken, so that the same intention written differently is still the same.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Final, TypeVar, cast
 
 import msgspec
 
 from orderledger.ledger.errors import InvalidCommand
+from orderledger.ledger.instants import EARLIEST, LATEST
 
 from .decision import Command
 
 C = TypeVar("C", bound=Command)
+F = TypeVar("F")
 _encoder: Final = msgspec.json.Encoder(decimal_format="string")
 _decoders: dict[type[Command], msgspec.json.Decoder[Command]] = {}
 
@@ -25,20 +28,27 @@ def validated(command: C) -> C:
     Return the command with every field of its declared type.
 
     Raises InvalidCommand naming the first field that is not: a float or bool where an integer is
-    due, a naive time, an unknown choice, a float anywhere.
+    due, a naive time or one that UTC cannot express, an unknown choice, a float or bytes anywhere.
     """
     kind = type(command)
     decoder = _decoders.get(kind)
     if decoder is None:
         decoder = _decoders[kind] = msgspec.json.Decoder(kind)
     try:
-        checked = decoder.decode(_encoder.encode(command))
+        text = _encoder.encode(command)
+        checked = decoder.decode(text)
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
         raise _invalid(kind, str(error)) from error
     if checked != command:
-        # Not only a list for a tuple? A decimal field reads a float's digits without complaint.
-        for path in _floats(command, "$"):
-            raise _invalid(kind, f"a float where an exact decimal is due - at `{path}`")
+        # Not only a list for a tuple? A decimal field reads a float's digits without complaint,
+        # and a text field the base64 of bytes.
+        for path, found in _found(command, "$", (float, bytes, bytearray, memoryview)):
+            due = "an exact decimal" if isinstance(found, float) else "text"
+            raise _invalid(kind, f"{type(found).__name__} where {due} is due - at `{path}`")
+    if b'"0001-' in text or b'"9999-' in text:
+        for path, found in _found(checked, "$", (datetime,)):
+            if not EARLIEST <= found <= LATEST:
+                raise _invalid(kind, f"{found} is beyond the years 1 to 9999 in UTC - at `{path}`")
     assert isinstance(checked, kind)
     return checked
 
@@ -53,15 +63,16 @@ def _invalid(kind: type[Command], problem: str) -> InvalidCommand:
     )
 
 
-def _floats(value: object, path: str) -> Iterator[str]:
-    if isinstance(value, float):
-        yield path
+def _found(value: object, path: str, kinds: tuple[type[F], ...]) -> Iterator[tuple[str, F]]:
+    """Yield what is of these types, with its path in the command."""
+    if isinstance(value, kinds):
+        yield path, value
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
-            yield from _floats(getattr(value, name), f"{path}.{name}")
+            yield from _found(getattr(value, name), f"{path}.{name}", kinds)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(cast("Sequence[object]", value)):
-            yield from _floats(item, f"{path}[{index}]")
+            yield from _found(item, f"{path}[{index}]", kinds)
     elif isinstance(value, dict):
         for key, item in cast("Mapping[object, object]", value).items():
-            yield from _floats(item, f"{path}.{key}")
+            yield from _found(item, f"{path}.{key}", kinds)

@@ -15,6 +15,7 @@ import msgspec
 from .errors import InvalidAccount
 
 _SEGMENT: Final = r"[A-Za-z0-9][A-Za-z0-9._@/+-]*"
+_ROOTS: Final = ("", "assets", "liabilities", "income", "expenses", "equity")
 GRAMMAR: Final = re.compile(rf"(assets|liabilities|income|expenses|equity)(:{_SEGMENT})+")
 """Colon-separated segments below one of five roots; no space, so that a leg is one text line."""
 MAX_LENGTH: Final = 200
@@ -117,13 +118,22 @@ def loyalty(buyer: str) -> str:
 @lru_cache(maxsize=8192)
 def check(name: str) -> str:
     """Return the name if it is within the grammar; raises InvalidAccount otherwise."""
-    if len(name) > MAX_LENGTH or GRAMMAR.fullmatch(name) is None:
+    try:
+        is_name = len(name) <= MAX_LENGTH and GRAMMAR.fullmatch(name) is not None
+    except TypeError:  # a number, None or bytes
+        is_name = False
+    if not is_name:
         raise InvalidAccount(
-            f"account {name!r} is not root:segment… with the roots assets, liabilities, income, "
-            f"expenses, equity and at most {MAX_LENGTH} characters",
+            f"account {name!r:.202} is not root:segment… with the roots assets, liabilities, "
+            f"income, expenses, equity and at most {MAX_LENGTH} characters",
             account=name,
         )
     return name
+
+
+def check_prefix(name: str) -> str:
+    """Return the name if it is an account or a root alone, or empty; raises InvalidAccount."""
+    return name if name in _ROOTS else check(name)
 
 
 def classify(name: str) -> AccountClass:

@@ -19,9 +19,13 @@ ID_GRAMMAR: Final = re.compile(rf"(?=.{{1,120}}\Z){_PART}(:{_PART})*")
 # One command names its streams several times: what it reads, what it creates, what it changes.
 @lru_cache(maxsize=8192)
 def _named(kind: str, entity_id: str) -> str:
-    if ID_GRAMMAR.fullmatch(entity_id) is None:
+    try:
+        is_id = ID_GRAMMAR.fullmatch(entity_id) is not None
+    except TypeError:  # a number, None or bytes
+        is_id = False
+    if not is_id:
         raise InvalidCommand(
-            f"{kind} id {entity_id!r} must be 1 to 120 of A-Z a-z 0-9 . _ @ / + : - and start "
+            f"{kind} id {entity_id!r:.130} must be 1 to 120 of A-Z a-z 0-9 . _ @ / + : - and start "
             "with a letter or digit, at its beginning and after each colon",
             kind=kind,
             id=entity_id,

@@ -28,6 +28,8 @@ class Location(msgspec.Struct, frozen=True):
 
 def locate(url: str | None = None, book: str | None = None) -> Location:
     """Resolve arguments, environment and defaults; raises InvalidInput for what cannot be read."""
+    _check_text("url", url)
+    _check_text("book", book)
     url = url or os.environ.get("ORDERLEDGER_URL", "")
     book = book or os.environ.get("ORDERLEDGER_BOOK", "") or "main"
     if BOOK_GRAMMAR.fullmatch(book) is None:
@@ -45,3 +47,8 @@ def locate(url: str | None = None, book: str | None = None) -> Location:
         "ORDERLEDGER_URL",
         url=url,
     )
+
+
+def _check_text(field: str, given: object) -> None:
+    if given is not None and not isinstance(given, str):
+        raise InvalidInput(f"{field} is {given!r:.80}; it must be a text", field=field)

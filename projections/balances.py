@@ -12,8 +12,10 @@ from typing import Final
 
 import msgspec
 
-from orderledger.ledger.accounts import check, classify
+from orderledger.ledger.accounts import check, check_prefix, classify
+from orderledger.ledger.currencies import exponent
 from orderledger.ledger.errors import InvalidInput, OrderLedgerError
+from orderledger.ledger.instants import EARLIEST, in_utc
 from orderledger.ledger.journal import Layer, decode_entry
 from orderledger.ledger.ports import EventStore, StoredEvent
 from orderledger.ledger.read_ports import (
@@ -126,12 +128,14 @@ class Balances:
         An account that was not posted to by then has none; with ``currency`` the result always has
         that one, zero if need be.
         """
+        if currency:
+            exponent(currency)
         selection = LineSelection(
             until=self._until(recorded_to),
             account=check(account),
             currency=currency,
             layer=layer,
-            effective_to=_aware(effective_to),
+            effective_to=_in_utc(effective_to, "effective_to"),
         )
         found = {total.currency: total.minor for total in self._journal.totals(selection)}
         return {currency: 0, **found} if currency else found
@@ -153,9 +157,9 @@ class Balances:
         return self._journal.totals(
             LineSelection(
                 until=self._until(recorded_to),
-                below=prefix,
+                below=check_prefix(prefix),
                 layer=layer,
-                effective_to=_aware(effective_to),
+                effective_to=_in_utc(effective_to, "effective_to"),
             )
         )
 
@@ -168,7 +172,9 @@ class Balances:
     ) -> TrialBalance:
         """Return every account whose balance is not zero, and the sums; see ``TrialBalance``."""
         until = self._until(recorded_to)
-        selection = LineSelection(until=until, layer=layer, effective_to=_aware(effective_to))
+        selection = LineSelection(
+            until=until, layer=layer, effective_to=_in_utc(effective_to, "effective_to")
+        )
         rows: list[TrialBalanceRow] = []
         sums: dict[str, tuple[int, int]] = {}
         for total in self._journal.totals(selection):
@@ -200,7 +206,7 @@ class Balances:
         self, prefix: str = "", *, recorded_to: datetime | None = None
     ) -> Sequence[Account]:
         """Return every account in use, or those below a prefix, by name. Both layers count."""
-        selection = LineSelection(until=self._until(recorded_to), below=prefix)
+        selection = LineSelection(until=self._until(recorded_to), below=check_prefix(prefix))
         return [
             Account(
                 account=use.account,
@@ -221,16 +227,19 @@ class Balances:
 
         An entry that touches the account is given whole, with its other legs.
         """
+        first = _position(wanted.first_position, "first_position")
         until = self._until(wanted.recorded_to)
         if wanted.last_position is not None:
-            until = min(until, wanted.last_position)
+            until = min(until, _position(wanted.last_position, "last_position"))
         selection = LineSelection(
             until=until,
             account=check(wanted.account) if wanted.account else "",
-            effective_from=_aware(wanted.effective_from),
-            effective_to=_aware(wanted.effective_to),
+            effective_from=_in_utc(wanted.effective_from, "effective_from"),
+            effective_to=_in_utc(wanted.effective_to, "effective_to"),
         )
-        after = (max(wanted.first_position, 1), 0)
+        if first > until:
+            return
+        after = (max(first, 1), 0)
         while True:
             page = self._journal.lines(selection, after, PAGE_LINES)
             positions = sorted({line.position for line in page})
@@ -243,13 +252,14 @@ class Balances:
 
     def statement(self, wanted: StatementRequest) -> Statement:
         """Return the statement of one account; its lines are held in memory."""
-        if wanted.end < wanted.start:
+        start, end = in_utc(wanted.start, "start"), in_utc(wanted.end, "end")
+        exponent(wanted.currency)
+        if end < start:
             raise InvalidInput(
                 f"a statement from {wanted.start} to {wanted.end} ends before it starts",
                 start=str(wanted.start),
                 end=str(wanted.end),
             )
-        start, end = _required(wanted.start), _required(wanted.end)
         until = self._until(wanted.recorded_to)
         recorded_to = wanted.recorded_to or self._recorded_at(until)
         whole = LineSelection(
@@ -257,16 +267,16 @@ class Balances:
             account=check(wanted.account),
             currency=wanted.currency,
             layer=wanted.layer,
-            effective_to=start - _MICROSECOND,
+            effective_to=_before(start),
         )
-        opening = sum(total.minor for total in self._journal.totals(whole))
+        # Nothing is before the first instant of all.
+        totals = () if start == EARLIEST else self._journal.totals(whole)
+        opening = sum(total.minor for total in totals)
         balance = opening
         lines: list[StatementLine] = []
         # [start, end): the bounds of a selection are inclusive and instants have microseconds.
-        selection = msgspec.structs.replace(
-            whole, effective_from=start, effective_to=end - _MICROSECOND
-        )
-        for line in self._lines_by_effect(selection):
+        selection = msgspec.structs.replace(whole, effective_from=start, effective_to=_before(end))
+        for line in self._lines_by_effect(selection) if start < end else ():
             balance += line.minor
             lines.append(
                 StatementLine(
@@ -308,7 +318,7 @@ class Balances:
         head = self.catch_up()
         if recorded_to is None:
             return head
-        return min(head, position_at(self._events, _required(recorded_to)))
+        return min(head, position_at(self._events, in_utc(recorded_to, "recorded_to")))
 
     def _recorded_at(self, position: int) -> datetime | None:
         found = self._events.read(position - 1, until=position, limit=1) if position else ()
@@ -359,17 +369,18 @@ def _entry(event: StoredEvent) -> JournalEntry:
     )
 
 
-def _aware(instant: datetime | None) -> datetime | None:
-    return None if instant is None else _required(instant)
+def _in_utc(instant: datetime | None, field: str) -> datetime | None:
+    return None if instant is None else in_utc(instant, field)
 
 
-def _required(instant: datetime) -> datetime:
-    if instant.tzinfo is None:
-        raise InvalidInput(
-            f"the instant {instant.isoformat()} has no time zone; give one, for example UTC",
-            instant=instant.isoformat(),
-        )
-    return instant
+def _before(instant: datetime) -> datetime:
+    return max(instant, EARLIEST + _MICROSECOND) - _MICROSECOND
+
+
+def _position(value: int, field: str) -> int:
+    if type(value) is not int:
+        raise InvalidInput(f"{field} is {value!r:.80}; it must be an integer", field=field)
+    return value
 
 
 __all__ = [

@@ -1,6 +1,6 @@
 """Types at the door: malformed commands are refused with the field's name (C4)."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -9,10 +9,13 @@ import pytest
 from orderledger.commands.account_commands import PostEntry, PostingInput
 from orderledger.commands.order_commands import PlaceOrder
 from orderledger.commands.payment_commands import Capture, InitiatePayment
+from orderledger.commands.requests import Actor, Envelope
 from orderledger.commands.validation import validated
-from orderledger.ledger.errors import InvalidCommand
+from orderledger.ledger.errors import InvalidCommand, InvalidInput
 from orderledger.ledger.order_content import LineInput
 from orderledger.ledger.payment_events import CaptureMode
+
+WEST, EAST = timezone(timedelta(hours=-10)), timezone(timedelta(hours=10))
 
 
 def initiate(**changed: Any) -> InitiatePayment:
@@ -42,10 +45,20 @@ def initiate(**changed: Any) -> InitiatePayment:
         ({"expires_at": datetime(2026, 1, 1)}, "expires_at"),
         ({"occurred_at": datetime(2026, 1, 1)}, "occurred_at"),
         ({"is_over_tender": 1}, "is_over_tender"),
+        ({"method": b"card"}, "method"),
+        ({"method": bytearray(b"card")}, "method"),
+        ({"expires_at": datetime(9999, 12, 31, 23, tzinfo=WEST)}, "expires_at"),
+        ({"occurred_at": datetime(9999, 12, 31, 23, tzinfo=WEST)}, "occurred_at"),
+        ({"occurred_at": datetime(1, 1, 1, 1, tzinfo=EAST)}, "occurred_at"),
+        ({"occurred_at": "9999-12-31T23:00:00-10:00"}, "occurred_at"),
     ],
 )
 def test_a_field_of_the_wrong_type_is_named(changed: dict[str, Any], field: str) -> None:
-    """Catches a float, a bool or a naive time that reaches a decider."""
+    """
+    Catches a float, a bool or a naive time that reaches a decider; bytes that are stored as base64;
+    and an instant beyond UTC's years, which PostgreSQL keeps and nothing can read again: one such
+    row, and no balance of the book could be read any more.
+    """
     with pytest.raises(InvalidCommand) as error:
         validated(initiate(**changed))
     assert error.value.facts["field"] == field
@@ -88,3 +101,61 @@ def test_a_valid_command_is_returned_equal() -> None:
     line = LineInput(line_id="1", sku="A", seller="s", quantity=1, unit_price=Decimal("0.001"))
     order = PlaceOrder(order_id="o", currency="GBP", lines=(line,))
     assert validated(order) == order
+
+
+def test_the_first_and_the_last_instant_of_all_are_accepted() -> None:
+    """Catches a range that is one microsecond too narrow."""
+    for instant in (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)):
+        assert validated(initiate(occurred_at=instant)).occurred_at == instant
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"command": None}, "command"),
+        ({"command": {"order_id": "o1"}}, "command"),
+        ({"key": 41}, "key"),
+        ({"key": b"cart-41"}, "key"),
+        ({"key": ""}, "key"),
+        ({"key": "x" * 256}, "key"),
+        ({"key": "cart\x0041"}, "key"),
+        ({"actor": None}, "actor"),
+        ({"actor": "alice"}, "actor"),
+        ({"actor": {"type": "user", "id": "alice"}}, "actor"),
+        ({"source": "carrier pigeon"}, "source"),
+        ({"source": None}, "source"),
+        ({"correlation_id": 7}, "correlation_id"),
+        ({"causation_id": True}, "causation_id"),
+        ({"provider_event_id": b"evt"}, "provider_event_id"),
+        ({"correlation_id": "x" * 256}, "correlation_id"),
+        ({"expected": ["order-o1"]}, "expected"),
+        ({"expected": {7: 1}}, "expected"),
+        ({"expected": {"order-o1": -1}}, "expected"),
+        ({"expected": {"order-o1": True}}, "expected"),
+        ({"expected": {"order-o1": "1"}}, "expected"),
+    ],
+)
+def test_an_envelope_of_the_wrong_type_is_named(changed: dict[str, Any], field: str) -> None:
+    """
+    Catches an actor or an id of another type: encoded as it is and stored with the events, it made
+    them a CorruptEvent of a history that cannot be mended. SQLite alone took a key with a NUL.
+    """
+    with pytest.raises(InvalidInput) as error:
+        Envelope(**{"command": initiate(), **changed})
+    assert error.value.facts["field"] == field
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"type": None}, "actor.type"),
+        ({"id": 7}, "actor.id"),
+        ({"on_behalf_of": 7}, "actor.on_behalf_of"),
+        ({"id": "x" * 256}, "actor.id"),
+    ],
+)
+def test_an_actor_of_the_wrong_type_is_named(changed: dict[str, Any], field: str) -> None:
+    """Catches an actor whose id is the number of a database row."""
+    with pytest.raises(InvalidInput) as error:
+        Actor(**{"type": "user", "id": "alice", **changed})
+    assert error.value.facts["field"] == field

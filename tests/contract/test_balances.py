@@ -1,8 +1,9 @@
 """The balance read model on every engine: both clocks, exact sums, checkpoints, statements."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,7 +14,9 @@ from orderledger.ledger.errors import (
     InvalidAccount,
     InvalidInput,
     Unavailable,
+    UnknownCurrency,
 )
+from orderledger.ledger.instants import EARLIEST, LATEST
 from orderledger.ledger.journal import Layer, entry
 from orderledger.ledger.journal import Posting as Leg
 from orderledger.ledger.ports import EventStore, StoredEvent
@@ -262,6 +265,64 @@ def test_bad_questions_are_refused(store: EventStore, balances: Balances) -> Non
         balances.balance(CASH, effective_to=datetime(2026, 1, 1))
     with pytest.raises(InvalidInput, match="ends before"):
         balances.statement(StatementRequest(account=CASH, currency="USD", start=day(2), end=day(1)))
+    with pytest.raises(UnknownCurrency):
+        balances.balance(CASH, "usd")
+    with pytest.raises(UnknownCurrency):
+        balances.statement(StatementRequest(account=CASH, currency="usd", start=day(1), end=day(2)))
+    with pytest.raises(InvalidAccount):
+        balances.balances_below("assets:bank main")
+    with pytest.raises(InvalidAccount):
+        balances.accounts("\ud800")
+
+
+WEST = timezone(timedelta(hours=-10))
+
+
+@pytest.mark.parametrize(
+    "instant", [datetime(9999, 12, 31, 23, tzinfo=WEST), datetime(2026, 1, 1), "2026-01-01", None]
+)
+@pytest.mark.parametrize("field", ["start", "end", "effective_from", "recorded_to"])
+def test_an_instant_that_is_none_is_named(balances: Balances, field: str, instant: object) -> None:
+    """Catches an OverflowError or a TypeError of a comparison that says nothing of the field."""
+    statement: dict[str, object] = {"account": CASH, "currency": "USD", "start": day(1)}
+    if field in ("start", "end"):
+        wanted = StatementRequest(**{**statement, "end": day(9), field: instant})  # type: ignore[arg-type]  # on purpose
+        with pytest.raises(InvalidInput) as error:
+            balances.statement(wanted)
+    elif instant is None:
+        wanted_none: dict[str, Any] = {field: None}
+        assert list(balances.journal(JournalFilter(**wanted_none))) == []
+        return
+    else:
+        with pytest.raises(InvalidInput) as error:
+            list(balances.journal(JournalFilter(**{field: instant})))  # type: ignore[arg-type]  # on purpose
+    assert error.value.facts["field"] == field
+
+
+def test_statements_reach_from_the_first_instant_to_the_last(
+    store: EventStore, balances: Balances
+) -> None:
+    """Catches an opening balance that is asked for as of before the first year."""
+    Seeder(store).append(transfer(7, EARLIEST, entry_id="e"))
+    wanted = StatementRequest(account=CASH, currency="USD", start=EARLIEST, end=LATEST)
+    found = balances.statement(wanted)
+    assert (found.opening, [line.minor for line in found.lines], found.closing) == (0, [7], 7)
+    nothing = balances.statement(msgspec.structs.replace(wanted, end=EARLIEST))
+    assert (nothing.opening, nothing.lines, nothing.closing) == (0, (), 0)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "found"), [(10**30, None, 0), (1, 10**30, 1), (-5, 1, 1)]
+)
+def test_positions_of_any_size_are_understood(
+    store: EventStore, balances: Balances, first: int, last: int | None, found: int
+) -> None:
+    """Catches an OverflowError of a driver."""
+    Seeder(store).append(transfer(7, day(1), entry_id="e"))
+    wanted = JournalFilter(first_position=first, last_position=last)
+    assert len(list(balances.journal(wanted))) == found
+    with pytest.raises(InvalidInput, match="first_position"):
+        list(balances.journal(JournalFilter(first_position=1.5)))  # type: ignore[arg-type]  # on purpose
 
 
 def test_position_at_finds_every_instant(store: EventStore) -> None:
