@@ -18,6 +18,7 @@ except ModuleNotFoundError:  # pragma: no cover
     sys.exit("error: the command line needs click and rich: install orderledger[cli]")
 
 from orderledger import cli_accounts, cli_admin, cli_read
+from orderledger.cli_output import say
 
 _HELP_WANTED: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
 """What a group without a verb raises since click 8.2; before, click shows the help by itself."""
@@ -69,21 +70,35 @@ class Root(click.Group):
                 error.show()
                 sys.exit(error.exit_code)
             message = " ".join(error.format_message().split())
-            click.echo(f"error: {message}", err=True)
+            say(f"error: {message}")
             if isinstance(error, click.UsageError) and error.ctx is not None:
-                click.echo(f"Try '{error.ctx.command_path} --help'.", err=True)
+                say(f"Try '{error.ctx.command_path} --help'.")
             sys.exit(error.exit_code)
         except click.Abort:
-            click.echo("error: interrupted", err=True)
+            say("error: interrupted")
             sys.exit(130)
-        except OSError as error:
-            if error.errno != errno.EPIPE:
-                raise
-            # The reader of the pipe has seen enough (`| head`). What is left in the buffer goes
-            # nowhere, or the interpreter would complain at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
         sys.exit(status if isinstance(status, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """
+        Run the command, and see to it that its answer is written.
+
+        Not in ``main``: click itself ends a closed pipe with status 1, which means findings here.
+        """
+        try:
+            status = super().invoke(ctx)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError as error:
+            if sys.stdout is not None:
+                # What is left in the buffer goes nowhere, or the interpreter complains at its end.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if error.errno == errno.EPIPE:
+                return 0  # the reader of the pipe has seen enough (`| head`)
+            where = error.filename or "the answer cannot be written"
+            say(f"error: {where}: {error.strerror}")
+            return 2
+        return status
 
 
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})

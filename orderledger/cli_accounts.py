@@ -65,8 +65,11 @@ def balance(session: Session, name: str, currency: str, **when: object) -> None:
     account, or one with a colon at its end for itself and all accounts below it. An account that
     was never used is an error.
     """
+    from orderledger.ledger.currencies import exponent
     from orderledger.ledger.errors import NotFound
 
+    if currency:
+        exponent(currency)  # a typing error must not be answered with nothing
     until, known, layered = _when(when)
     found = session.reading.balances_below(
         name.removesuffix(":"), effective_to=until, recorded_to=known, layer=layered

@@ -123,8 +123,15 @@ def config_show(session: Session) -> None:
         from_environment = os.environ.get(variable, "")
         value = given or from_environment or default
         source = "option" if given else f"environment {variable}" if from_environment else "default"
-        rows.append({"setting": name, "value": without_password(value), "source": source})
+        rows.append(
+            {"setting": name, "value": _printable(without_password(value)), "source": source}
+        )
     session.rows(rows, Columns(("setting", "value", "source")))
+
+
+def _printable(text: str) -> str:
+    """Replace the bytes of a command line that are no UTF-8."""
+    return text.encode("utf-8", "replace").decode()
 
 
 @click.group()

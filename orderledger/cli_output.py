@@ -5,12 +5,14 @@ Answers go to stdout: JSON with ``--json`` or where stdout is no terminal, table
 and progress go to stderr. An error is one line on stderr and an exit status by its class.
 """
 
+import contextlib
 import functools
+import io
 import re
 import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time
-from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, TextIO, TypeVar
 
 import click
 
@@ -40,7 +42,11 @@ class Session:
     ) -> None:
         self._url: Final = url
         self._book: Final = book
-        self._is_json: Final = not sys.stdout.isatty() if is_json is None else is_json
+        self._is_json: Final = not is_terminal(sys.stdout) if is_json is None else is_json
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # JSON is UTF-8 whatever the locale; a table does without what a terminal cannot show.
+            encoding = "utf-8" if self._is_json else None
+            sys.stdout.reconfigure(encoding=encoding, errors="replace")
         self.is_quiet: Final = is_quiet
         self._store: EventStore | None = None
         self._reading: Reading | None = None
@@ -82,11 +88,11 @@ class Session:
     def talk(self, text: str) -> None:
         """Say something to the person at the terminal, unless --quiet."""
         if not self.is_quiet:
-            click.echo(text, err=True)
+            say(text)
 
     def progress(self) -> Callable[[str, int, int], None]:
         """Return a function that shows progress on stderr if that is a terminal."""
-        if self.is_quiet or not sys.stderr.isatty():
+        if self.is_quiet or not is_terminal(sys.stderr):
             return lambda name, done, whole: None
 
         def show(name: str, done: int, whole: int) -> None:
@@ -118,6 +124,17 @@ class Session:
             click.echo("[]" if opening == "[\n" else "\n]")
             return
         print_rows(rows, columns)
+
+
+def say(text: str) -> None:
+    """Say something on stderr. Where nothing can be said, the exit status still tells."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Tell whether a person looks at a stream; a closed one is None."""
+    return stream is not None and stream.isatty()
 
 
 def money(minor: int, currency: str) -> str:
@@ -210,5 +227,5 @@ def exit_status(error: "OrderLedgerError") -> int:
 def fail(error: "OrderLedgerError", *, status: int | None = None) -> NoReturn:
     """Print an error as one line on stderr and end the command."""
     message = " ".join(error.message.split())
-    click.echo(f"error: {_CONTROL.sub('?', message)}", err=True)
+    say(f"error: {_CONTROL.sub('?', message)}")
     sys.exit(exit_status(error) if status is None else status)

@@ -56,7 +56,7 @@ def print_fields(fields: Row) -> None:
     table.add_column(overflow="fold")
     for name, value in fields.items():
         table.add_row(name, f"{_cell(value)} UTC" if isinstance(value, datetime) else _cell(value))
-    _console().print(table)
+    _print(_console(), table)
 
 
 def print_rows(rows: Iterable[Row], columns: Columns) -> None:
@@ -65,7 +65,7 @@ def print_rows(rows: Iterable[Row], columns: Columns) -> None:
     console = _console()
     shown = _fitting(listed, columns, console.width)
     console.width = max(console.width, _width_needed(listed, shown))
-    console.print(_table(listed, shown, columns.numeric))
+    _print(console, _table(listed, shown, columns.numeric))
 
 
 def print_story(chapters: Iterable[Chapter], columns: Columns, below: Columns) -> None:
@@ -96,10 +96,18 @@ def print_story(chapters: Iterable[Chapter], columns: Columns, below: Columns) -
             click.echo(f"{' ' * indent}{text}".rstrip())
 
 
+def _print(console: Any, table: object) -> None:
+    """Print by way of click: rich would end the program with status 1 at a closed pipe."""
+    with console.capture() as capture:
+        console.print(table)
+    click.echo(capture.get(), nl=False)
+
+
 def _console() -> Any:
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    width = None if is_terminal else WIDTH_WITHOUT_TERMINAL
     return Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
 
 

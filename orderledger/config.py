@@ -42,6 +42,12 @@ def locate(url: str | None = None, book: str | None = None) -> Location:
         return Location("sqlite", url, book, path=rest[1:])
     if scheme in ("postgresql", "postgres") and rest:
         return Location("postgres", url, book)
+    if not url:
+        raise InvalidInput(
+            "no book is named: give --url sqlite:///file.db or postgresql://… (in a program, as "
+            "first argument), or set ORDERLEDGER_URL",
+            url=url,
+        )
     raise InvalidInput(
         f"cannot open {url!r}: give sqlite:///file.db or postgresql://… as argument or in "
         "ORDERLEDGER_URL",
@@ -52,3 +58,5 @@ def locate(url: str | None = None, book: str | None = None) -> Location:
 def _check_text(field: str, given: object) -> None:
     if given is not None and not isinstance(given, str):
         raise InvalidInput(f"{field} is {given!r:.80}; it must be a text", field=field)
+    if isinstance(given, str) and any("\ud800" <= one <= "\udfff" for one in given):
+        raise InvalidInput(f"{field} {given!r:.80} is not UTF-8", field=field)

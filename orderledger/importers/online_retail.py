@@ -72,7 +72,7 @@ class _Bar:
     """A counter on stderr that overwrites itself, on a terminal only."""
 
     def __init__(self, session: Session) -> None:
-        self._is_shown: Final = not session.is_quiet and sys.stderr.isatty()
+        self._is_shown: Final = not session.is_quiet and cli_output.is_terminal(sys.stderr)
         self._started: Final = time.monotonic()
         self._shown_at = 0.0
         self._is_open = False

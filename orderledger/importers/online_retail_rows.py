@@ -120,6 +120,8 @@ def open_source(name: str) -> Generator[Iterable[bytes], None, None]:
 
 def _opened(name: str) -> BufferedReader:
     if name == STDIN:
+        if sys.stdin is None:
+            raise ImportFileError(0, "file", name, "cannot be read: standard input is closed")
         return BufferedReader(_raw(sys.stdin.buffer))
     try:
         return Path(name).open("rb")

@@ -158,6 +158,8 @@ ERRORS = {
     "unknown": (2, "error: No such command 'unknown'."),
     "status --nope": (2, "error: No such option"),
     "trial-balance --effective-to soon": (2, "error: Invalid value for '--effective-to': 'soon'"),
+    "trial-balance --effective-to 9999-12-31T23:00-10:00": (2, "error: effective_to is 9999-12-31"),
+    "account balance assets:psp:adyen --currency usd": (2, "error: currency 'usd' is neither"),
     "journal --from soon": (2, "error: Invalid value: 'soon' is no instant"),
     "projection rebuild orders": (2, "error: Invalid value for"),
 }
@@ -313,17 +315,63 @@ def test_the_installed_program_runs() -> None:
 
 
 @pytest.mark.usefixtures("book")
-def test_a_closed_pipe_is_no_error() -> None:
-    """Catches a traceback after `orderledger journal | head -1`."""
+@pytest.mark.parametrize("line", ["order history o1", "order show o1 --table", "journal --table"])
+def test_a_closed_pipe_is_no_error(line: str) -> None:
+    """Catches a traceback after `orderledger journal | head -1`, or its status of findings."""
     program = Path(sys.executable).parent / "orderledger"
     done = subprocess.run(
-        ["bash", "-c", f"{shlex.quote(str(program))} order history o1 | true"],
+        ["bash", "-c", f"{shlex.quote(str(program))} {line} | true; exit ${{PIPESTATUS[0]}}"],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.usefixtures("book")
+@pytest.mark.parametrize(
+    ("line", "status", "message"),
+    [
+        ("order show o1 --table >&-", 0, ""),
+        ("status >&-", 0, ""),
+        ("verify 2>&-", 0, ""),
+        ("verify >&- 2>/dev/full", 0, ""),
+        ("order show nope 2>/dev/full", 1, ""),
+        ("order show 2>/dev/full", 2, ""),
+        ("status >/dev/full", 2, "error: the answer cannot be written: No space left on device"),
+        ("order history o1 --table >/dev/full", 2, "error: the answer cannot be written: No"),
+        ("schema export /dev/null/x", 2, "error: /dev/null/x"),
+        ("import online-retail - <&-", 2, "error: line 0: file '-' cannot be read"),
+        (
+            "order show o1 --url $'sqlite:///\\xff.db'",
+            2,
+            "error: url 'sqlite:///\\udcff.db' is not",
+        ),
+        ("account list $'\\xff'", 2, "error: account '\\udcff' is not root:segment"),
+    ],
+)
+def test_what_cannot_be_written_is_one_line_and_the_status_holds(
+    line: str, status: int, message: str
+) -> None:
+    """Catches a traceback, or a sound book that a full disk for the log turns into findings."""
+    program = shlex.quote(str(Path(sys.executable).parent / "orderledger"))
+    done = subprocess.run(
+        ["bash", "-c", f"{program} {line}"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == status
+    last = done.stderr.splitlines()[-1] if done.stderr else ""
+    assert last.startswith(message), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("book")
+@pytest.mark.parametrize("form", ["--table", "--json"])
+def test_any_locale_can_print_any_answer(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """Catches a table with a multiplication sign that an ASCII terminal turns into a traceback."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    found = _process("order", "show", "o1", form)
+    assert (found.returncode, found.stderr) == (0, "")
 
 
 def test_help_imports_no_engine() -> None:
