@@ -24,7 +24,7 @@ An error is one line on stderr.
 |--|--|
 | 0 | done |
 | 1 | findings, rejected by the domain, not found, history is wrong |
-| 2 | wrong usage or malformed input; `verify`: could not run |
+| 2 | wrong usage or malformed input; the answer cannot be written; `verify`: could not run |
 | 3 | conflict with another writer, or with another command of the same key |
 | 4 | the database is unavailable, or its schema is of another version |
 """
