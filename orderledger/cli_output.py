@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time
-from typing import TYPE_CHECKING, Final, NoReturn, TextIO, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, TextIO, TypeVar, cast
 
 import click
 
@@ -43,10 +43,11 @@ class Session:
         self._url: Final = url
         self._book: Final = book
         self._is_json: Final = not is_terminal(sys.stdout) if is_json is None else is_json
-        if isinstance(sys.stdout, io.TextIOWrapper):
+        stdout: object = sys.stdout
+        if isinstance(stdout, io.TextIOWrapper):
             # JSON is UTF-8 whatever the locale; a table does without what a terminal cannot show.
             encoding = "utf-8" if self._is_json else None
-            sys.stdout.reconfigure(encoding=encoding, errors="replace")
+            cast("io.TextIOWrapper", stdout).reconfigure(encoding=encoding, errors="replace")
         self.is_quiet: Final = is_quiet
         self._store: EventStore | None = None
         self._reading: Reading | None = None
