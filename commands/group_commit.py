@@ -20,6 +20,7 @@ from contextlib import suppress
 from typing import Final
 
 from orderledger.ledger.errors import OrderLedgerError, Unavailable
+from orderledger.ledger.forks import in_child
 
 from .deciding import Prepared
 from .requests import Receipt
@@ -189,10 +190,15 @@ class GroupCommit:
     def __init__(self, process: Callable[[list[Request], Lead], None], max_batch: int) -> None:
         self._process: Final = process
         self._max_batch: Final = max_batch
-        self._queue: Final[deque[Request]] = deque()
-        self._mutex: Final = threading.Lock()
-        self._led = False
         self._closed = False
+        self._reset()
+        in_child(self._reset)
+
+    def _reset(self) -> None:
+        """Begin anew: what a forked process finds queued is its parent's to run."""
+        self._queue: deque[Request] = deque()
+        self._mutex = threading.Lock()
+        self._led = False
         self._pool: ThreadPoolExecutor | None = None
 
     def run(self, requests: Sequence[Request]) -> None:

@@ -25,6 +25,7 @@ from orderledger.ledger.errors import (
     Rejected,
     Unavailable,
 )
+from orderledger.ledger.forks import in_child
 from orderledger.ledger.journal import Layer
 from orderledger.ledger.ports import (
     AppendConflict,
@@ -83,12 +84,18 @@ class Executor:
         self._cache: Final = StateCache(store, new_id.observe, cache_streams)
         self._group: Final = GroupCommit(self._process, MAX_BATCH)
         self._constraints: ConstraintSet | None = None
-        self._sequencer: Final = threading.Lock()
         self._unarchived = 0
-        self._turn: Final = threading.Lock()
-        # Apart from the threads that lead, or a few waiting commands would hold up all others.
-        self._patient: Final = ThreadPoolExecutor(8, thread_name_prefix="orderledger-waiting")
         self._failures = 0
+        self._reset()
+        in_child(self._reset)
+
+    def _reset(self) -> None:
+        self._sequencer = threading.Lock()
+        self._turn = threading.Lock()
+        # Apart from the threads that lead, or a few waiting commands would hold up all others.
+        self._patient = ThreadPoolExecutor(8, thread_name_prefix="orderledger-waiting")
+        # What the parent's append assumes may never come true here.
+        self._cache.assume({})
 
     def execute(self, envelope: Envelope) -> Receipt:
         """

@@ -5,13 +5,14 @@ Ids must be time-ordered: on a large book random ids touch a random index page p
 several times the WAL.
 """
 
-import os
 import threading
 from datetime import UTC, datetime
 from random import Random
 from time import time_ns
 from typing import Final
 from uuid import UUID, SafeUUID
+
+from .forks import in_child
 
 # The constructor parses five alternative forms, three quarters of the time of making an id. A slot
 # of the class sets the attribute as the constructor does, past the ban on assignments.
@@ -42,8 +43,11 @@ class IdSource:
         # Ids must differ, not be unguessable: seeded by the system, ten times sooner than asking
         # it for every id. A forked child must not go on with its parent's sequence.
         self._random: Final = Random()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._random.seed)
+        in_child(self._reset)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._random.seed()
 
     def __call__(self) -> UUID:
         # Milliseconds in units of 2**-18: a 66-bit counter, bumped when it repeats.

@@ -19,6 +19,7 @@ from psycopg.pq.abc import PGresult
 from psycopg.rows import tuple_row
 
 from ..errors import Unavailable
+from ..forks import in_child
 from .postgres_arrays import register
 from .postgres_errors import NO_SUCH_STATEMENT, error_of, is_broken, result_state, translated
 
@@ -101,6 +102,11 @@ class Session:
         self._prepared.add(statement.name)
 
 
+# Sessions that a fork carried into this process, kept from the collector: closing one would end the
+# parent's connection on the server.
+_inherited: list[Session] = []
+
+
 class Connections:
     """
     The sessions of one store.
@@ -114,8 +120,18 @@ class Connections:
         self._slots = threading.Semaphore(max_size)
         self._lock = threading.Lock()
         self._idle: list[Session] = []
+        self._lent: set[Session] = set()
         self._generation = 0
+        self._max_size = max_size
         self._is_closed = False
+        in_child(self._abandon)
+
+    def _abandon(self) -> None:
+        """Leave the parent's connections to the parent."""
+        _inherited.extend([*self._idle, *self._lent])
+        self._slots = threading.Semaphore(self._max_size)
+        self._lock = threading.Lock()
+        self._idle, self._lent = [], set()
 
     @contextmanager
     def session(self) -> Generator[Session]:
@@ -142,8 +158,13 @@ class Connections:
                     raise Unavailable("the store is closed")
                 generation = self._generation
                 if self._idle:
-                    return self._idle.pop()
-            return Session(self._url, generation)
+                    session = self._idle.pop()
+                    self._lent.add(session)
+                    return session
+            session = Session(self._url, generation)
+            with self._lock:
+                self._lent.add(session)
+            return session
         except psycopg.Error as error:
             self._slots.release()
             raise translated(error) from error
@@ -154,6 +175,7 @@ class Connections:
     def _give_back(self, session: Session) -> None:
         broken = is_broken(session.connection)
         with self._lock:
+            self._lent.discard(session)
             if broken and session.generation == self._generation:
                 # The server went away: what idles is as dead and would fail one caller each.
                 self._generation += 1
