@@ -2,10 +2,11 @@
 The event store on PostgreSQL 15 and later.
 
 Appends and the sequencer are functions in the database (``sql/postgres/0003_append.pre.sql``, where
-the order of locks is written down): one round trip each, and the application's role needs no right
-to write any table.
+the order of locks is written down, and ``0021_short_append.pre.sql``): one round trip each, and the
+application's role needs no right to write any table.
 """
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,24 +21,29 @@ from psycopg.pq import Format, TransactionStatus
 from psycopg.rows import tuple_row
 
 from ..errors import InvalidInput, Unavailable
+from ..forks import in_child
 from ..ports import (
     AppendConflict,
     Appended,
     Batch,
     ConstraintSet,
     Head,
+    LockTimeout,
     StoredCommand,
     StoredEvent,
 )
 from .expected_versions import Expected
 from .named_sql import statements
 from .postgres_arrays import (
+    bigint,
     bigint_array,
     boolean,
+    integer,
     read_bigint,
     read_timestamp,
     register,
     text_array,
+    timestamp,
     uuid_array,
     uuid_array_of_bytes,
 )
@@ -56,6 +62,9 @@ SEQUENCED_APPENDS_MAX: Final = 1_000
 """Waiting appends per sequencer transaction: bounds how long it keeps the head."""
 
 _LOOK_REST: Final = 4
+_HEAD_PATIENCE_S: Final = 10.0
+_HEAD_REST_S: Final = (0.004, 0.032)
+"""First and longest wait before looking again at a head that was taken."""
 
 _STREAM_BATCH: Final = 1000
 _BIGINT_MAX: Final = 2**63 - 1
@@ -90,7 +99,10 @@ class PostgresStore:
         self._connections: Final = Connections(url, max_size=connections_max)
         self._append_many: Final = BinaryStatement("append", self._sql["append"])
         self._append_one: Final = BinaryStatement("append_one", self._sql["append_one"])
+        self._place_waiting: Final = BinaryStatement("sequence", self._sql["sequence"])
         self._look_due = monotonic()
+        self._renew_lock()
+        in_child(self._renew_lock)
         try:
             ((book_id,),) = self._query("ensure_book", (book,))
         except BaseException:
@@ -106,6 +118,9 @@ class PostgresStore:
     @property
     def book(self) -> str:
         return self._book
+
+    def _renew_lock(self) -> None:
+        self._sequencing = threading.Lock()
 
     def append(self, batch: Batch, *, connection: object | None = None) -> Appended:
         if connection is not None:
@@ -344,26 +359,50 @@ class PostgresStore:
 
         Looking at all of ``pending`` is slow while an old snapshot keeps its dead rows, so it gets
         a fifth of the time; in between recent rows are looked at, and an event of a long
-        transaction may be left to the next call.
+        transaction may be left to the next call. Raises LockTimeout where others kept the head.
         """
-        if monotonic() < self._look_due:
-            if count := self._sequence_from(None):
-                return count
-            sleep(max(0, self._look_due - monotonic()))
-        started = monotonic()
-        rows = self._query("first_pending", (self._book_id,))
-        ended = monotonic()
-        self._look_due = ended + _LOOK_REST * (ended - started)
-        return self._sequence_from(cast(int, rows[0][0]) - 1) if rows else 0
+        # One thread of a process at a time: a second one would only look at the same rows.
+        with self._sequencing:
+            if monotonic() < self._look_due:
+                if count := self._sequence_from(None):
+                    return count
+                sleep(max(0, self._look_due - monotonic()))
+            started = monotonic()
+            rows = self._query("first_pending", (self._book_id,))
+            ended = monotonic()
+            self._look_due = ended + _LOOK_REST * (ended - started)
+            return self._sequence_from(cast(int, rows[0][0]) - 1) if rows else 0
 
     def _sequence_from(self, first: int | None) -> int:
         total = 0
+        rest, longest = _HEAD_REST_S
+        deadline = monotonic() + _HEAD_PATIENCE_S
         while True:
-            parameters = (self._book_id, self._now(), first, SEQUENCED_APPENDS_MAX)
-            ((count,),) = self._query("sequence", parameters)
+            count = self._call_sequence(first)
+            if count is None:
+                # Who holds the head mostly takes along what waits: look again, and do not queue.
+                if monotonic() >= deadline:
+                    raise LockTimeout(
+                        f"others held the head of {self._book} for {_HEAD_PATIENCE_S:g} s"
+                    )
+                sleep(rest)
+                rest = min(2 * rest, longest)
+                continue
             if not count:
                 return total
-            total += cast(int, count)
+            total += count
+
+    def _call_sequence(self, first: int | None) -> int | None:
+        now = self._now()
+        parameters = (
+            integer(self._book_id),
+            None if now is None else timestamp(now),
+            None if first is None else bigint(first),
+            integer(SEQUENCED_APPENDS_MAX),
+        )
+        with self._connections.session() as session:
+            count = session.call(self._place_waiting, parameters).get_value(0, 0)
+        return None if count is None else read_bigint(count)
 
     def pending(self) -> int:
         ((count,),) = self._query("pending", (self._book_id,))

@@ -5,6 +5,7 @@ import multiprocessing
 import psycopg
 import pytest
 
+from orderledger.ledger import merkle
 from orderledger.ledger import migrate as applier
 from orderledger.ledger.errors import SchemaMismatch
 from orderledger.ledger.stores.postgres import PostgresStore
@@ -81,6 +82,33 @@ def test_a_failing_file_leaves_nothing(pg_url: str, monkeypatch: pytest.MonkeyPa
     store = PostgresStore(pg_url)
     assert store.append(one("k", event("s/1", 1))).first_position == 1
     store.close()
+
+
+def test_a_book_goes_on_under_new_functions(pg_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a migration after which a running process or an existing book cannot append."""
+    known = applier.available("postgres")
+    with monkeypatch.context() as patched:
+        before = [migration for migration in known if migration.number < 21]
+        patched.setattr(applier, "available", lambda _: before)
+        migrate(pg_url)
+        running = PostgresStore(pg_url)
+    events = [event("s/1", version) for version in range(1, 251)]
+    assert running.append(one("many", *events)).first_position == 1
+    with psycopg.connect(pg_url) as holder:
+        holder.execute("SELECT 1 FROM orderledger.heads FOR NO KEY UPDATE")
+        assert running.append(one("waits", event("s/2", 1))).first_position is None
+    assert [migration.number for migration in migrate(pg_url)] == [
+        migration.number for migration in known if migration.number >= 21
+    ]
+    opened = PostgresStore(pg_url)
+    # Both the process that was running and a new one, up to and over the end of a tile.
+    for number, store in enumerate((running, opened) * 3):
+        appended = store.append(one(f"after {number}", event("s/2", number + 2)))
+        assert appended.first_position == 252 + number
+    assert (running.sequence(), opened.pending()) == (0, 0)
+    assert opened.tiles(1) == [merkle.subtree_root(opened.leaf_hashes(0, 256))]
+    running.close()
+    opened.close()
 
 
 def test_file_names_are_checked() -> None:

@@ -196,6 +196,19 @@ def _balances(url: str, postings: str) -> bool:
         "posted a:b GBP 5\nposted c:d GBP -5\n",
         "posted a:b GBP 1.0\nposted c:d GBP -1.0",
         "posted a:b GBP 1e2\nposted c:d GBP -1e2",
+        "posted\na:b GBP 5\nposted c:d GBP -5",
+        "posted a:b\nGBP 5\nposted c:d\nGBP -5",
+        "posted a:b GBP 5\nposted\nc:d GBP -5",
+        "posted a:b GBP -0\nposted c:d GBP 0",
+        "posted a:b GBP 5-5\nposted c:d GBP -5-5",
+        "posted a:b GBP -\nposted c:d GBP ",
+        "posted a:b GBP 5\nposted c:d GBP -5 ",
+        "posted a:b GBP 5\nposted c:d GBP -5 -5",
+        "posted a:b GBP 5\nposted c:d GBP -5\nposted",
+        "posted a:b GBP 5\nposted c:d GBP -4\nposted e:f GBP 1",
+        "posted a:b GBP 0",
+        "posted",
+        "\n",
     ],
 )
 def test_two_legs_that_do_not_balance_are_refused(
@@ -212,3 +225,19 @@ def test_two_opposite_legs_balance(twins: tuple[PostgresStore, PostgresStore], m
     for layer in ("posted", "held"):
         text = f"{layer} a:b GBP {minor}\n{layer} c:d GBP {opposite}"
         assert _balances(twins[0].url, text)
+
+
+@pytest.mark.parametrize(
+    "postings",
+    [
+        "",
+        "posted a:b GBP 0\nposted c:d GBP 0",
+        "posted a:b GBP 5\nposted c:d GBP -2\nposted e:f GBP -3",
+        "posted a:b GBP 5\nposted c:d GBP -5\nposted a:b EUR -7\nposted c:d EUR 7",
+        "posted a:b GBP 5\nposted c:d GBP -5\nheld a:b GBP 7\nheld c:d GBP -7",
+        "posted a:bü GBP -5\nposted c:d日本 GBP 5",
+    ],
+)
+def test_balanced_entries_pass(twins: tuple[PostgresStore, PostgresStore], postings: str) -> None:
+    """Catches an entry that is summed and refused though each run of its legs is zero."""
+    assert _balances(twins[0].url, postings)

@@ -21,6 +21,7 @@ from orderledger.ledger.errors import (
 )
 from orderledger.ledger.merkle import complete_tiles
 from orderledger.ledger.ports import AppendConflict, LockTimeout
+from orderledger.ledger.stores import postgres
 from orderledger.ledger.stores.named_sql import statements
 from orderledger.ledger.stores.postgres import PostgresStore
 from orderledger.ledger.stores.postgres_schema import check, migrate
@@ -227,6 +228,41 @@ def test_an_append_does_not_wait_for_a_host(pg_url: str, store: PostgresStore) -
         assert store.append(one("free", event("s/3", 1))).first_position == 1
         assert time.monotonic() - started < 0.1
         assert host.execute("SHOW lock_timeout").fetchone() == ("0",)
+
+
+def test_the_sequencer_does_not_queue_for_the_head(pg_url: str, store: PostgresStore) -> None:
+    """Catches sequencers that pile up behind the head's row, or that give up while it is taken."""
+    counts: list[int] = []
+    waiting = [Thread(target=lambda: counts.append(store.sequence())) for _ in range(2)]
+    with psycopg.connect(pg_url) as holder, psycopg.connect(pg_url, autocommit=True) as observer:
+        holder.execute("SELECT 1 FROM orderledger.heads FOR NO KEY UPDATE")
+        store.append(one("waits", event("s/1", 1)))
+        for thread in waiting:
+            thread.start()
+        for _ in range(20):
+            time.sleep(0.01)
+            query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            assert observer.execute(query).fetchone() == (0,)
+        assert counts == []
+        assert store.pending() == 1
+        holder.rollback()
+        for thread in waiting:
+            thread.join(5)
+    assert sorted(counts) == [0, 1]
+    assert store.head().size == 1
+
+
+def test_a_sequencer_that_never_gets_the_head_says_so(
+    pg_url: str, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches events that wait for ever while the sequencer reports success."""
+    monkeypatch.setattr(postgres, "_HEAD_PATIENCE_S", 0.05)
+    with psycopg.connect(pg_url) as holder:
+        holder.execute("SELECT 1 FROM orderledger.heads FOR NO KEY UPDATE")
+        store.append(one("waits", event("s/1", 1)))
+        with pytest.raises(LockTimeout, match="head of main"):
+            store.sequence()
+    assert store.sequence() == 1
 
 
 def test_joins_any_kind_of_host_connection(pg_url: str, store: PostgresStore) -> None:
