@@ -3,7 +3,6 @@ Decisions on an order's escrow: hold what was captured, and release a seller's s
 """
 
 from datetime import datetime
-from fractions import Fraction
 
 from orderledger.ledger import limits, recipes_order
 from orderledger.ledger.currencies import exponent
@@ -20,6 +19,7 @@ from orderledger.ledger.order_content import (
 from orderledger.ledger.order_escrow import Slice
 from orderledger.ledger.order_events import FundsReleased, ReleaseConditionMet
 from orderledger.ledger.orders import EVOLVE, Lifecycle, OrderState
+from orderledger.ledger.release_recovery import rate_between
 
 from . import order_guards as guards
 from .decision import Change, Changes, States, decides
@@ -240,8 +240,7 @@ def _commission(command: ReleaseFunds, base: int) -> Commission:
 def _conversion(
     terms: ConversionTerms, currency: str, base: int, freight: int, commission: Commission
 ) -> Conversion:
-    scale = Fraction(10) ** (exponent(terms.currency) - exponent(currency))
-    rate = Fraction(terms.rate) * scale
+    rate = rate_between(terms.rate, currency, terms.currency)
     return Conversion(
         terms.currency,
         terms.rate,

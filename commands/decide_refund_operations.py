@@ -15,7 +15,13 @@ from orderledger.ledger import accounts, streams
 from orderledger.ledger.errors import InvalidCommand, Reason, Rejected
 from orderledger.ledger.order_refunds import Grant, GrantStatus
 from orderledger.ledger.orders import OrderState
-from orderledger.ledger.payment_operations import FundingPart, OperationKind, scaled
+from orderledger.ledger.payment_operations import (
+    Component,
+    FundingPart,
+    OperationKind,
+    divided,
+    scaled,
+)
 from orderledger.ledger.payments import (
     EVOLVE,
     PaymentState,
@@ -97,7 +103,7 @@ def _request(command: RequestRefund, states: States, *, is_retry: bool) -> Chang
     funding: tuple[FundingPart, ...] = ()
     slices: Mapping[str, int] = {}
     if not again:
-        funding, slices = _funding(order, grant, command, order_amount)
+        funding, slices = _funding(order, state, grant, command, order_amount)
     event = msgspec.structs.replace(
         requested(request, command.amount),
         funding=funding,
@@ -125,19 +131,61 @@ def _check_funding(command: RequestRefund, order_id: str) -> None:
 
 
 def _funding(
-    order: OrderState, grant: Grant, command: RequestRefund, order_amount: int
+    order: OrderState,
+    state: PaymentState,
+    grant: Grant,
+    command: RequestRefund,
+    order_amount: int,
 ) -> tuple[tuple[FundingPart, ...], Mapping[str, int]]:
     """
     Return who bears the refund in the payment's currency, () if all of it is escrow's, and which
     slices what escrow bears leaves.
     """
+    tender_id = command.payment_id
     if not command.funding:
-        found = funded_by(order, grant, order_amount)
+        found = funded_by(order, grant, order_amount, tender_id)
     else:
-        found = given_funding(order, grant, scaled(command.funding, order_amount))
+        found = given_funding(order, grant, scaled(command.funding, order_amount), tender_id)
     if [part.account for part in found.parts] == [accounts.escrow(order.order_id)]:
         return command.funding, found.slices
-    return scaled(found.parts, command.amount), found.slices
+    if not state.fx:
+        return found.parts, found.slices
+    amounts = _in_payments_currency(command, found.parts)
+    return tuple(
+        [
+            _exchanged(part, amount, order.currency)
+            for part, amount in zip(found.parts, amounts, strict=True)
+        ]
+    ), found.slices
+
+
+def _in_payments_currency(
+    command: RequestRefund, parts: tuple[FundingPart, ...]
+) -> tuple[int, ...]:
+    """Divide the refund as its parts in the order's currency; what a caller named stays so."""
+    borne_by = {part.account for part in parts}
+    if any(part.account not in borne_by for part in command.funding) or not command.funding:
+        return divided([part.amount for part in parts], command.amount)
+    named = {part.account: 0 for part in command.funding}
+    for part in command.funding:
+        named[part.account] += part.amount
+    amounts = [0] * len(parts)
+    for account, amount in named.items():
+        own = [index for index, part in enumerate(parts) if part.account == account]
+        shares = divided([parts[index].amount for index in own], amount)
+        for index, share in zip(own, shares, strict=True):
+            amounts[index] = share
+    return tuple(amounts)
+
+
+def _exchanged(part: FundingPart, amount: int, currency: str) -> FundingPart:
+    """Return a part in the payment's currency; its account is debited as it was credited."""
+    one = part.recovery
+    if one is not None:
+        one = msgspec.structs.replace(one, order_amount=part.amount)
+        if not one.currency and one.component is not Component.OTHER:
+            one = msgspec.structs.replace(one, amount=part.amount, currency=currency)
+    return FundingPart(part.account, amount, part.slice_id, one)
 
 
 def _order_amount(state: PaymentState, command: RequestRefund) -> int:

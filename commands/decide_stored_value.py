@@ -188,7 +188,8 @@ def _check_funding(command: RestoreValue) -> None:
 
 def _funding(command: RestoreValue, order: OrderState, returned: int) -> Funding:
     if command.refund_id:
-        return funding_for(command.funding, returned, order, order.grants[command.refund_id])
+        grant = order.grants[command.refund_id]
+        return funding_for(command.funding, returned, order, grant, command.redemption_id)
     return undone_from_escrow(order, returned)
 
 

@@ -4,6 +4,8 @@ Keeping an order's escrow slices in step with what its tenders hold in the escro
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from orderledger.ledger import recipes_order
 from orderledger.ledger.accounts import escrow
 from orderledger.ledger.escrow_events import FundsRecovered
@@ -21,7 +23,12 @@ from orderledger.ledger.money import cumulative_part
 from orderledger.ledger.order_escrow import Escrowed
 from orderledger.ledger.order_events import FundsHeld, FundsReturned
 from orderledger.ledger.orders import OrderState
-from orderledger.ledger.payment_operations import OperationKind, scaled
+from orderledger.ledger.payment_operations import (
+    FundingPart,
+    Operation,
+    OperationKind,
+    scaled,
+)
 from orderledger.ledger.payments import PaymentState
 from orderledger.ledger.recipes_payment import borne
 
@@ -125,14 +132,33 @@ def _recovered(order: OrderState, payment: PaymentState) -> tuple[Event, ...]:
             continue
         parts = borne(payment.order_id, op)
         if payment.fx is not None and parts:
-            amount = sum([part.amount for part in parts])
-            is_whole = amount == op.amount and op.order_amount > 0
-            amount = op.order_amount if is_whole else payment.in_order_currency(amount)
-            parts = scaled(parts, amount)
+            parts = _in_order_currency(order, payment, op, parts)
         parts = tuple([part for part in parts if part.slice_id])
         if parts != order.recovered.get((payment.payment_id, op.op_id), ()):
             events.append(FundsRecovered(tender_id=payment.payment_id, op_id=op.op_id, parts=parts))
     return tuple(events)
+
+
+def _in_order_currency(
+    order: OrderState, payment: PaymentState, op: Operation, parts: tuple[FundingPart, ...]
+) -> tuple[FundingPart, ...]:
+    """Return who bears a refund of a payment in another currency, in the order's."""
+    if any(part.recovery is not None for part in parts):
+        return tuple([_of_order(part, order.currency) for part in parts])
+    amount = sum([part.amount for part in parts])
+    is_whole = amount == op.amount and op.order_amount > 0
+    return scaled(parts, op.order_amount if is_whole else payment.in_order_currency(amount))
+
+
+def _of_order(part: FundingPart, currency: str) -> FundingPart:
+    one = part.recovery
+    if one is None:
+        return part
+    amount = one.order_amount
+    one = replace(one, order_amount=0)
+    if one.currency == currency:
+        one = replace(one, amount=0, currency="")
+    return FundingPart(part.account, amount, part.slice_id, one)
 
 
 def _converted(balance: int, amount: int, linked: int) -> int:

@@ -12,22 +12,16 @@ import msgspec
 
 from orderledger.ledger import accounts
 from orderledger.ledger.errors import InvalidCommand, Reason, Rejected
-from orderledger.ledger.escrow_recovery import brought
-from orderledger.ledger.escrow_shares import OVERFLOW, Share, sellers_of, shares_of
-from orderledger.ledger.money import allocate, cumulative_part
-from orderledger.ledger.order_content import Beneficiary
-from orderledger.ledger.order_escrow import Slice, recovered_of
+from orderledger.ledger.escrow_recovery import brought, given_back, of_seller
+from orderledger.ledger.escrow_shares import OVERFLOW, PartKey, Share, sellers_of, shares_of
+from orderledger.ledger.money import allocate
+from orderledger.ledger.order_escrow import Slice
 from orderledger.ledger.order_events import RefundSource
 from orderledger.ledger.order_refunds import Grant
 from orderledger.ledger.orders import OrderState
-from orderledger.ledger.payment_operations import FundingPart, scaled
+from orderledger.ledger.payment_operations import Component, FundingPart, Recovery, divided
+from orderledger.ledger.release_recovery import Releases, items_of
 
-_ACCOUNT_OF: Final = {
-    Beneficiary.SELLER_SHIPPING.value: accounts.seller,
-    Beneficiary.CARRIER.value: accounts.shipping,
-    Beneficiary.TAX.value: accounts.tax,
-    Beneficiary.TIP.value: accounts.tips,
-}
 _OF_SELLER: Final = ("liabilities:seller:", "liabilities:tips:", "liabilities:rolling_reserve:")
 _LIMITED: Final = ("liabilities:tax:", "liabilities:shipping:", "liabilities:tips:")
 BEARERS: Final = (
@@ -56,20 +50,29 @@ class Funding(msgspec.Struct, frozen=True):
 
 
 def funding_of(order: OrderState, grant: Grant, amount: int) -> tuple[FundingPart, ...]:
-    """Return who bears ``amount`` of a grant, in the order's currency; the parts sum to it."""
-    return funded_by(order, grant, amount).parts
-
-
-def funded_by(order: OrderState, grant: Grant, amount: int) -> Funding:
     """
-    Return who bears ``amount`` of a grant.
+    Return who bears ``amount`` of a grant, in the order's currency; the parts sum to it.
+
+    Each account once for each slice, as a caller may name them.
+    """
+    found: dict[tuple[str, str], int] = {}
+    for part in funded_by(order, grant, amount).parts:
+        key = (part.account, part.slice_id)
+        found[key] = found.get(key, 0) + part.amount
+    return tuple([FundingPart(account, minor, one) for (account, one), minor in found.items()])
+
+
+def funded_by(order: OrderState, grant: Grant, amount: int, tender_id: str = "") -> Funding:
+    """
+    Return who bears ``amount`` of a grant that goes back to a tender.
 
     Goodwill is the platform's. Otherwise the slices of the grant's sellers pay what they hold
     beyond what is still due to them; the rest comes back from those they were released to, each
-    what it got for the goods, so that commission, tax and coupon go back in full with a full
-    refund. An order that was not paid in full may need what the slices hold besides, then what
-    they were released besides. Last comes the first seller's debt; raises Rejected
-    AMOUNT_EXCEEDS_AVAILABLE if no seller got anything.
+    what it got for the goods, so that commission, its tax, tax and coupon go back in full with a
+    full refund; ``release_recovery`` says of which release, and at which rate. An order that was
+    not paid in full may need what the slices hold besides, then what they were released besides.
+    Last comes the first seller's debt; raises Rejected AMOUNT_EXCEEDS_AVAILABLE if no seller got
+    anything.
     """
     if grant.source is RefundSource.GOODWILL and not (grant.lines or grant.shipping):
         return Funding((FundingPart(accounts.GOODWILL, amount),), {})
@@ -78,14 +81,14 @@ def funded_by(order: OrderState, grant: Grant, amount: int) -> Funding:
     slices: dict[str, int] = {}
     left = _take(slices, beyond, amount)
     parts: list[FundingPart] = []
+    released = _Released(order, sellers, tender_id)
     if left:
-        excess = _excess(order, sellers)
-        left = _recover(parts, excess, left)
+        left = released.take_excess(parts, left)
         left = _take(slices, holding, left)
-        left = _recover(parts, _besides(order, sellers, excess), left)
+        left = released.take_besides(parts, left)
     left = _take_from_others(order, grant, slices, left)
     if left:
-        parts.append(_debt(order, grant, sellers, left))
+        parts.append(_debt(order, grant, released, left))
     held = sum(slices.values())
     escrow = (FundingPart(accounts.escrow(order.order_id), held),) if held else ()
     return Funding((*escrow, *_merged(parts)), slices)
@@ -107,11 +110,10 @@ def _take_from_others(order: OrderState, grant: Grant, slices: dict[str, int], a
     return _take(slices, holding, _take(slices, beyond, amount))
 
 
-def _debt(order: OrderState, grant: Grant, sellers: list[str], amount: int) -> FundingPart:
+def _debt(order: OrderState, grant: Grant, released: "_Released", amount: int) -> FundingPart:
     """Return what a seller who was paid comes to owe; raises if none was: escrow lacks it."""
-    for seller in sellers:
-        if seller in order.slices and order.slices[seller].released:
-            return FundingPart(accounts.seller(seller), amount, seller)
+    for one in released.by_seller.values():
+        return one.debt(amount, order.currency)
     raise Rejected(
         Reason.AMOUNT_EXCEEDS_AVAILABLE,
         f"the escrow of order {order.order_id} lacks {amount} {order.currency} minor units of "
@@ -144,14 +146,6 @@ def _take(slices: dict[str, int], from_: Mapping[str, int], amount: int) -> int:
     return amount - within
 
 
-def _recover(parts: list[FundingPart], had: tuple[FundingPart, ...], amount: int) -> int:
-    """Take an amount from accounts in proportion to what they had; return what they lack."""
-    within = max(0, min(amount, sum([part.amount for part in had])))
-    if within:
-        parts.extend(scaled(had, within))
-    return amount - within
-
-
 def _in_escrow(
     order: OrderState, grant: Grant | None, sellers: list[str]
 ) -> tuple[dict[str, int], dict[str, int]]:
@@ -163,12 +157,7 @@ def _in_escrow(
         one = order.slices.get(seller)
         if one is None:
             continue
-        free = max(0, min(one.available, one.buyer_money))
-        if one.released and one.coupon_money > 0:
-            # Part of what is left is the coupon's, which follows the buyer's money out.
-            free = min(
-                free, one.available * one.buyer_money // (one.buyer_money + one.coupon_money)
-            )
+        free = _free(one)
         share = shares.get(seller)
         excess = brought(order, one) - (share.buyer if share is not None else 0)
         beyond[seller] = max(0, min(excess, free))
@@ -184,87 +173,100 @@ def _in_escrow(
     return beyond, holding
 
 
-def _excess(order: OrderState, sellers: list[str]) -> tuple[FundingPart, ...]:
-    """Return what each account was released for these sellers beyond what is due to it now."""
-    shares = shares_of(order)
-    parts: list[FundingPart] = []
-    for seller in sellers:
-        one = order.slices.get(seller)
-        if one is None or not one.released:
-            continue
-        had = _released(one)
-        due = _due(one, shares.get(seller))
-        given = recovered_of(order.recovered, seller)
-        found = [
-            FundingPart(
-                account, max(0, amount - due.get(account, 0) - given.get(account, 0)), seller
-            )
-            for account, amount in had.items()
+class _Released:
+    """What was released for some sellers and did not come back, while a refund is divided."""
+
+    def __init__(self, order: OrderState, sellers: list[str], tender_id: str) -> None:
+        self.order: Final = order
+        self.shares: Final = shares_of(order)
+        self.by_seller: Final = {
+            seller: Releases(order, seller, tender_id)
+            for seller in sellers
+            if seller in order.slices and order.slices[seller].released
+        }
+
+    def take_excess(self, parts: list[FundingPart], amount: int) -> int:
+        """Take what sellers got beyond what is due to them now; return what is lacking."""
+        wanted: list[tuple[str, PartKey, int]] = []
+        for seller, releases in self.by_seller.items():
+            one, share = self.order.slices[seller], self.shares.get(seller)
+            due = _due(one, share)
+            found = {key: left - due.get(key, 0) for key, left in releases.left().items()}
+            wanted.extend([(seller, key, left) for key, left in found.items() if left > 0])
+            coupon = _coupon_excess(one, share) - given_back(self.order, one).promo
+            coupon = min(coupon, sum([left for left in found.values() if left > 0]))
+            if coupon > 0:
+                wanted.append((seller, _COUPON, -coupon))
+        return self._take(parts, wanted, amount)
+
+    def take_besides(self, parts: list[FundingPart], amount: int) -> int:
+        """Take what sellers have left at all; return what they lack."""
+        wanted = [
+            (seller, key, left)
+            for seller, releases in self.by_seller.items()
+            for key, left in releases.left().items()
         ]
-        coupon = _coupon_excess(one, shares.get(seller)) + given.get(accounts.PROMO, 0)
-        coupon = min(coupon, sum([part.amount for part in found]))
-        parts.extend([part for part in found if part.amount])
-        if coupon > 0:
-            parts.append(FundingPart(accounts.PROMO, -coupon, seller))
-    return tuple(parts)
+        return self._take(parts, wanted, amount)
+
+    def _take(
+        self, parts: list[FundingPart], wanted: list[tuple[str, PartKey, int]], amount: int
+    ) -> int:
+        whole = [left for _, _, left in wanted]
+        within = max(0, min(amount, sum(whole)))
+        if within:
+            for (seller, key, _), minor in zip(wanted, divided(whole, within), strict=True):
+                if key == _COUPON:
+                    recovery = Recovery(Component.COUPON)
+                    parts.append(FundingPart(accounts.PROMO, minor, seller, recovery))
+                else:
+                    parts.extend(self.by_seller[seller].take(key, minor))
+        return amount - within
 
 
-def _besides(
-    order: OrderState, sellers: list[str], excess: tuple[FundingPart, ...]
-) -> tuple[FundingPart, ...]:
-    """Return what accounts were released for these sellers and have besides the excess."""
-    taken = {(part.slice_id, part.account): part.amount for part in excess}
-    parts: list[FundingPart] = []
-    for seller in sellers:
-        one = order.slices.get(seller)
-        if one is None or not one.released:
-            continue
-        given = recovered_of(order.recovered, seller)
-        for account, amount in _released(one).items():
-            left = amount - given.get(account, 0) - taken.get((seller, account), 0)
-            if left > 0:
-                parts.append(FundingPart(account, left, seller))
-    return tuple(parts)
+_COUPON: Final[PartKey] = (Component.COUPON.value, "")
 
 
-def _released(one: Slice) -> dict[str, int]:
-    """Return what each account got of a slice."""
-    seller = accounts.seller(one.slice_id)
-    had = {seller: one.released_items - one.commission}
-    if one.commission:
-        had[accounts.COMMISSION_REFUNDED] = one.commission
-    for (kind, target), amount in one.released_parts.items():
-        account = _ACCOUNT_OF[kind](target)
-        had[account] = had.get(account, 0) + amount
-    return had
-
-
-def _due(one: Slice, share: Share | None) -> dict[str, int]:
-    """Return how much of what was released is due to each account as the order is now."""
+def _due(one: Slice, share: Share | None) -> dict[PartKey, int]:
+    """Return how much of what was released is due as the order is now, by component and target."""
     if share is None:
         return {}
-    items = max(0, min(share.items, one.released_items))
-    commission = cumulative_part(one.commission, one.released_items, 0, items) if items else 0
-    due = {accounts.seller(one.slice_id): items - commission}
-    due[accounts.COMMISSION_REFUNDED] = commission
-    for (kind, target), amount in one.released_parts.items():
-        account = _ACCOUNT_OF[kind](target)
-        due[account] = due.get(account, 0) + min(amount, share.parts.get((kind, target), 0))
+    due = {key: min(got, share.parts.get(key, 0)) for key, got in one.released_parts.items()}
+    due[items_of(one.slice_id)] = max(0, min(share.items, one.released_items))
     return due
+
+
+def _free(one: Slice) -> int:
+    """Return what of a slice is the buyer's; the rest is the coupon's, which follows it out."""
+    free = max(0, min(one.available, one.buyer_money))
+    if one.released and one.coupon_money > 0:
+        whole = one.buyer_money + one.coupon_money
+        free = min(free, one.available * one.buyer_money // whole)
+    return free
 
 
 def _coupon_excess(one: Slice, share: Share | None) -> int:
     """Return what the platform paid into a slice beyond the coupons of what is live."""
-    in_escrow = max(0, min(one.available, one.coupon_money))
+    in_escrow = max(0, min(one.available - _free(one), one.coupon_money))
     return max(0, one.coupon_money - in_escrow - (share.promo if share is not None else 0))
 
 
 def _merged(parts: list[FundingPart]) -> tuple[FundingPart, ...]:
-    found: dict[tuple[str, str], int] = {}
+    """Join the parts of one account for one release and component."""
+    found: dict[tuple[str, str, str, str], FundingPart] = {}
     for part in parts:
-        key = (part.account, part.slice_id)
-        found[key] = found.get(key, 0) + part.amount
-    return tuple([FundingPart(account, amount, one) for (account, one), amount in found.items()])
+        one = part.recovery
+        of = (one.component.value, one.release_id) if one is not None else ("", "")
+        key = (part.account, part.slice_id, *of)
+        before = found.get(key)
+        found[key] = part if before is None else _joined(before, part)
+    return tuple([part for part in found.values() if part.amount or part.recovery])
+
+
+def _joined(before: FundingPart, part: FundingPart) -> FundingPart:
+    one = part.recovery
+    if one is not None and before.recovery is not None:
+        one = msgspec.structs.replace(one, amount=one.amount + before.recovery.amount)
+    return FundingPart(part.account, before.amount + part.amount, part.slice_id, one)
 
 
 # -- funding that a caller names -----------------------------------------------------------------
@@ -278,11 +280,12 @@ def check_parts(order_id: str, what: str, funding: tuple[FundingPart, ...]) -> N
         account = accounts.check(part.account)
         is_allowed = account == own or account in PLATFORM or account.startswith(BEARERS)
         is_amount = type(part.amount) is int and part.amount > 0
-        if not is_allowed or not is_amount or (account, part.slice_id) in seen:
+        is_plain = part.recovery is None and (account, part.slice_id) not in seen
+        if not is_allowed or not is_amount or not is_plain:
             raise InvalidCommand(
                 f"{account} cannot bear {part.amount} of {what}: each account at most once, with "
-                f"a positive amount, and it must be {own}, one of {PLATFORM} or begin with one of "
-                f"{BEARERS}",
+                f"a positive amount and without a recovery, and it must be {own}, one of "
+                f"{PLATFORM} or begin with one of {BEARERS}",
                 account=account,
                 amount=part.amount,
                 what=what,
@@ -290,7 +293,9 @@ def check_parts(order_id: str, what: str, funding: tuple[FundingPart, ...]) -> N
         seen.add((account, part.slice_id))
 
 
-def given_funding(order: OrderState, grant: Grant, given: tuple[FundingPart, ...]) -> Funding:
+def given_funding(
+    order: OrderState, grant: Grant, given: tuple[FundingPart, ...], tender_id: str = ""
+) -> Funding:
     """
     Return the funding that a caller named, by slices; ``given`` is in the order's currency.
 
@@ -300,9 +305,11 @@ def given_funding(order: OrderState, grant: Grant, given: tuple[FundingPart, ...
     """
     own = accounts.escrow(order.order_id)
     sellers = bearing_sellers(order, grant)
+    released = _Released(order, sellers, tender_id)
     parts: list[FundingPart] = []
     slices: dict[str, int] = {}
-    for part in given:
+    # Commission first: what comes back of it tells how much of a seller's part is of the items.
+    for part in sorted(given, key=lambda one: one.account != accounts.COMMISSION_REFUNDED):
         account = part.account
         if account == own:
             beyond, holding = _in_escrow(order, grant, sellers)
@@ -314,7 +321,7 @@ def given_funding(order: OrderState, grant: Grant, given: tuple[FundingPart, ...
         elif account in (accounts.GOODWILL, accounts.PROMO):
             parts.append(FundingPart(account, part.amount))
         else:
-            parts.extend(_borne_by(order, grant, part, sellers))
+            parts.extend(_borne_by(order, grant, part, released, parts))
     return Funding(_merged(parts), slices)
 
 
@@ -340,40 +347,74 @@ def undone_from_escrow(order: OrderState, amount: int) -> Funding:
 
 
 def _borne_by(
-    order: OrderState, grant: Grant, part: FundingPart, sellers: list[str]
+    order: OrderState,
+    grant: Grant,
+    part: FundingPart,
+    released: _Released,
+    others: list[FundingPart],
 ) -> list[FundingPart]:
     """Return the part by slices of the sellers for whom the account got something."""
-    released = [one for one in sellers if one in order.slices and order.slices[one].released]
+    account = part.account
+    found = released.by_seller
     if part.slice_id:
-        released = [one for one in released if one == part.slice_id]
-    if part.account.startswith(_OF_SELLER):
-        released = [one for one in released if part.account in [f"{of}{one}" for of in _OF_SELLER]]
-    if not released:
+        found = {key: one for key, one in found.items() if key == part.slice_id}
+    if account.startswith(_OF_SELLER):
+        found = {
+            key: one for key, one in found.items() if account in [f"{of}{key}" for of in _OF_SELLER]
+        }
+    if not found:
         raise Rejected(
             Reason.WRONG_STATE,
-            f"nothing of order {order.order_id} was released that {part.account} could give back "
+            f"nothing of order {order.order_id} was released that {account} could give back "
             f"for refund {grant.refund_id}",
             order_id=order.order_id,
             refund_id=grant.refund_id,
-            account=part.account,
+            account=account,
         )
-    has: dict[str, int] = {}
-    for seller in released:
-        had = _released(order.slices[seller]).get(part.account, 0)
-        given = recovered_of(order.recovered, seller).get(part.account, 0)
-        has[seller] = max(0, had - given)
+    has = {seller: one.left_of(account) for seller, one in found.items()}
     available = sum(has.values())
-    if part.account == accounts.COMMISSION_REFUNDED or part.account.startswith(_LIMITED):
+    amounts = [part.amount]
+    if account == accounts.COMMISSION_REFUNDED or account.startswith(_LIMITED):
         if part.amount > available:
             raise _too_much(order, grant, part, available)
-    elif len(released) == 1 or not available:
-        return [FundingPart(part.account, part.amount, released[0])]
-    amounts = allocate(part.amount, list(has.values()))
-    return [
-        FundingPart(part.account, amount, seller)
-        for seller, amount in zip(has, amounts, strict=True)
-        if amount
-    ]
+        amounts = list(allocate(part.amount, list(has.values())))
+    elif len(found) > 1 and available:
+        amounts = list(allocate(part.amount, list(has.values())))
+    parts: list[FundingPart] = []
+    for releases, amount in zip(found.values(), amounts, strict=False):
+        if amount:
+            parts.extend(_taken_of(order, releases, account, amount, others))
+    return parts
+
+
+def _taken_of(
+    order: OrderState, releases: Releases, account: str, amount: int, others: list[FundingPart]
+) -> list[FundingPart]:
+    """Return what an account gives back of one slice; a seller comes to owe what it lacks."""
+    slice_id = releases.slice_id
+    if account != accounts.seller(slice_id):
+        parts = releases.take_of(account, amount, tuple(Component))
+        left = amount - sum([part.amount for part in parts])
+        if left:
+            # A reserve got nothing of a release; it bears what it holds of the seller's.
+            parts.append(FundingPart(account, left, slice_id, Recovery(Component.OTHER)))
+        return parts
+    commission = sum(
+        [
+            part.amount
+            for part in others
+            if part.account == accounts.COMMISSION_REFUNDED and part.slice_id == slice_id
+        ]
+    )
+    items, freight = of_seller(order.slices[slice_id], amount + commission, commission)
+    parts = releases.take_of(account, freight, (Component.SELLER_SHIPPING,))
+    parts.extend(releases.take_of(account, items - commission, (Component.ITEMS,)))
+    left = amount - sum([part.amount for part in parts])
+    parts.extend(releases.take_of(account, left, (Component.ITEMS, Component.SELLER_SHIPPING)))
+    left = amount - sum([part.amount for part in parts])
+    if left:
+        parts.append(releases.debt(left, order.currency))
+    return parts
 
 
 def _too_much(order: OrderState, grant: Grant, part: FundingPart, available: int) -> Rejected:

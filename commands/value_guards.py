@@ -88,15 +88,20 @@ def ledger_account(holder: str, kind: ValueKind) -> str:
 
 
 def funding_for(
-    given: tuple[FundingPart, ...], amount: int, order: OrderState, grant: Grant
+    given: tuple[FundingPart, ...],
+    amount: int,
+    order: OrderState,
+    grant: Grant,
+    tender_id: str = "",
 ) -> Funding:
     """
-    Return who bears an amount of a grant: by the rule of refunds if nobody is given.
+    Return who bears an amount of a grant that goes back to a tender: by the rule of refunds if
+    nobody is given.
 
     Raises AMOUNT_MISMATCH, or what ``given_funding`` raises.
     """
     if not given:
-        return funded_by(order, grant, amount)
+        return funded_by(order, grant, amount, tender_id)
     total = sum(part.amount for part in given)
     if total != amount:
         raise Rejected(
@@ -106,7 +111,7 @@ def funding_for(
             funding=total,
             amount=amount,
         )
-    return given_funding(order, grant, given)
+    return given_funding(order, grant, given, tender_id)
 
 
 def recovered(funding: Funding, tender_id: str, op_id: str) -> tuple[Event, ...]:

@@ -12,16 +12,22 @@ import msgspec
 
 from . import accounts
 from .order_content import Beneficiary
-from .order_escrow import Slice, recovered_of
+from .order_escrow import Slice
 from .order_events import RefundSource
 from .order_refunds import Grant
 from .orders import OrderState
+from .payment_operations import Component, FundingPart
 
 _PREFIXES = {
     accounts.tax("x").removesuffix("x"): Beneficiary.TAX,
     accounts.shipping("x").removesuffix("x"): Beneficiary.CARRIER,
     accounts.tips("x").removesuffix("x"): Beneficiary.TIP,
 }
+
+
+_OF_ITEMS = frozenset(
+    {Component.ITEMS, Component.COMMISSION, Component.COMMISSION_TAX, Component.DEBT}
+)
 
 
 class GivenBack(msgspec.Struct, frozen=True):
@@ -48,13 +54,41 @@ def given_back(order: OrderState, one: Slice) -> GivenBack:
         if _is_goodwill(grant)
         for op_id in grant.settled_ops
     }
-    counted = {key: parts for key, parts in order.recovered.items() if key[1] not in goodwill}
-    amounts = recovered_of(counted, one.slice_id)
-    if not amounts:
-        return GivenBack()
-    promo = -amounts.pop(accounts.PROMO, 0)
-    commission = amounts.get(accounts.COMMISSION_REFUNDED, 0)
+    promo = buyer = items = 0
     parts: dict[tuple[str, str], int] = {}
+    unnamed: dict[str, int] = {}
+    for (_, op_id), found in order.recovered.items():
+        if op_id in goodwill:
+            continue
+        for part in found:
+            if part.slice_id != one.slice_id:
+                continue
+            if part.account == accounts.PROMO:
+                promo -= part.amount
+            else:
+                buyer += part.amount
+            if part.recovery is None or part.recovery.component is Component.OTHER:
+                unnamed[part.account] = unnamed.get(part.account, 0) + part.amount
+            elif part.recovery.component in _OF_ITEMS:
+                items += part.amount
+            elif part.recovery.component is not Component.COUPON:
+                key = _key(part.recovery.component, part)
+                parts[key] = parts.get(key, 0) + part.amount
+    return _with_unnamed(GivenBack(buyer - promo, promo, items, parts), one, unnamed)
+
+
+def _key(component: Component, part: FundingPart) -> tuple[str, str]:
+    is_freight = component is Component.SELLER_SHIPPING
+    return (component.value, part.slice_id if is_freight else part.account.rpartition(":")[2])
+
+
+def _with_unnamed(named: GivenBack, one: Slice, amounts: dict[str, int]) -> GivenBack:
+    """Add what was given back without saying of what: the account tells."""
+    amounts.pop(accounts.PROMO, 0)
+    if not amounts:
+        return named
+    commission = amounts.get(accounts.COMMISSION_REFUNDED, 0)
+    parts = dict(named.parts)
     sellers = 0
     for account, amount in amounts.items():
         kind = next((kind for start, kind in _PREFIXES.items() if account.startswith(start)), None)
@@ -63,14 +97,14 @@ def given_back(order: OrderState, one: Slice) -> GivenBack:
         else:
             key = (kind.value, account.rpartition(":")[2])
             parts[key] = parts.get(key, 0) + amount
-    buyer = sum(amounts.values()) - promo
-    items, freight = _of_seller(one, sellers, commission)
+    items, freight = of_seller(one, sellers, commission)
     if freight:
-        parts[Beneficiary.SELLER_SHIPPING.value, one.slice_id] = freight
-    return GivenBack(buyer, promo, items, parts)
+        key = (Beneficiary.SELLER_SHIPPING.value, one.slice_id)
+        parts[key] = parts.get(key, 0) + freight
+    return GivenBack(named.buyer, named.promo, named.items + items, parts)
 
 
-def _of_seller(one: Slice, amount: int, commission: int) -> tuple[int, int]:
+def of_seller(one: Slice, amount: int, commission: int) -> tuple[int, int]:
     """Divide what the seller and the commission gave back into items and seller's shipping."""
     key = (Beneficiary.SELLER_SHIPPING.value, one.slice_id)
     freight = one.released_parts.get(key, 0)

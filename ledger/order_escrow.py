@@ -4,6 +4,7 @@ Escrow slices of one order as folded: what is held for each seller, and where it
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -26,7 +27,9 @@ class Slice(msgspec.Struct, frozen=True):
 
     ``held`` came from the buyer and ``promo`` from the platform; ``released`` went to the seller
     and those behind it, of which ``released_parts`` by component; ``returned`` and
-    ``promo_returned`` went back, of which ``refunds`` by granted refund.
+    ``promo_returned`` went back, of which ``refunds`` by granted refund. ``inflow`` is what is
+    there by the tender that brought it ("" the platform), the earliest first; a release takes it
+    in that order, and ``funded`` keeps which tender paid for which release.
     """
 
     slice_id: str
@@ -40,6 +43,8 @@ class Slice(msgspec.Struct, frozen=True):
     released_parts: Mapping[tuple[str, str], int] = {}
     commission: int = 0
     refunds: Mapping[str, int] = {}
+    inflow: Mapping[str, int] = {}
+    funded: Mapping[str, Mapping[str, int]] = {}
 
     @property
     def buyer_money(self) -> int:
@@ -80,6 +85,9 @@ class Escrowed(msgspec.Struct, frozen=True):
 
 Slices = Mapping[str, Slice]
 
+COUPONS: Final = ""
+"""The tender of the platform's coupon money."""
+
 
 def held(before: Slice, event: FundsHeld) -> Slice:
     return msgspec.structs.replace(
@@ -87,7 +95,32 @@ def held(before: Slice, event: FundsHeld) -> Slice:
         held=before.held + event.amount,
         promo=before.promo + event.promo,
         refunds=_refunded(before.refunds, event.refund_id, -event.amount),
+        inflow=_flowed_in(before.inflow, event),
     )
+
+
+def _flowed_in(before: Mapping[str, int], event: FundsHeld) -> Mapping[str, int]:
+    after = dict(before)
+    if event.amount:
+        after[event.payment_id] = after.get(event.payment_id, 0) + event.amount
+    if event.promo:
+        after[COUPONS] = after.get(COUPONS, 0) + event.promo
+    return after
+
+
+def _drained(
+    before: Mapping[str, int], amount: int, first: str = COUPONS
+) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """Return what is left by tender and what was taken: of ``first``, then in order of arrival."""
+    left = dict(before)
+    taken: dict[str, int] = {}
+    for tender in (first, *before) if first else before:
+        part = min(amount, left.get(tender, 0))
+        if part > 0:
+            taken[tender] = taken.get(tender, 0) + part
+            left[tender] -= part
+            amount -= part
+    return {tender: minor for tender, minor in left.items() if minor}, taken
 
 
 def _refunded(before: Mapping[str, int], refund_id: str, change: int) -> Mapping[str, int]:
@@ -113,33 +146,31 @@ def released(before: Slice, event: FundsReleased) -> Slice:
     for part in event.parts:
         key = (part.beneficiary.value, part.target)
         parts[key] = parts.get(key, 0) + part.amount
+    inflow, funded = _drained(before.inflow, event.amount)
     return msgspec.structs.replace(
         before,
         released=before.released + event.amount,
         released_items=before.released_items + event.items,
         released_parts=parts,
         commission=before.commission + event.commission.amount,
+        inflow=inflow,
+        funded={**before.funded, event.release_id: funded},
     )
 
 
 def returned(before: Slice, event: FundsReturned) -> Slice:
+    inflow, _ = _drained(before.inflow, event.amount, event.payment_id)
+    coupon = min(event.promo, inflow.get(COUPONS, 0))
+    if coupon:
+        inflow = {**inflow, COUPONS: inflow[COUPONS] - coupon}
     return msgspec.structs.replace(
         before,
         returned=before.returned + event.amount,
         promo_returned=before.promo_returned + event.promo,
         refunds=_refunded(before.refunds, event.refund_id, event.amount),
+        inflow=inflow,
     )
 
 
 Recovered = Mapping[tuple[str, str], tuple[FundingPart, ...]]
 """(tender, operation) → who bears it besides escrow, in the order's currency."""
-
-
-def recovered_of(recovered: Recovered, slice_id: str) -> dict[str, int]:
-    """Return what each account gave back of what one slice was released to."""
-    found: dict[str, int] = {}
-    for parts in recovered.values():
-        for part in parts:
-            if part.slice_id == slice_id:
-                found[part.account] = found.get(part.account, 0) + part.amount
-    return found

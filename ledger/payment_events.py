@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
-from .events import Event, topic
+from .events import Event, Raw, topic, upcaster
 from .payment_operations import FundingPart, OperationKind, Outcome
 
 
@@ -82,7 +82,7 @@ class PaymentActionRequired(Event, frozen=True, kw_only=True):
     expires_at: datetime | None = None
 
 
-@topic("payment.operation_requested.v1")
+@topic("payment.operation_requested.v2")
 class OperationRequested(Event, frozen=True, kw_only=True):
     """
     Appended before the provider is called; the amount is reserved from here on.
@@ -91,6 +91,8 @@ class OperationRequested(Event, frozen=True, kw_only=True):
     is who bears a refund; ``is_reissue`` says that an earlier operation of the same refund left
     the amount owed to the buyer, so that nothing is funded again; ``order_amount`` is what it
     stands for in the order's currency, if that is another one.
+
+    Version 1 had parts of the funding without ``recovery``: each is debited as it stands.
     """
 
     op_id: str
@@ -107,6 +109,12 @@ class OperationRequested(Event, frozen=True, kw_only=True):
     order_amount: int = 0
     reason: str = ""
     approver: str = ""
+
+
+@upcaster("payment.operation_requested.v1", "payment.operation_requested.v2")
+def _without_recovery(raw: Raw) -> Raw:
+    """A part without a recovery says in version 2 what it said in version 1."""
+    return raw
 
 
 class OutcomeEvent(Event, frozen=True, kw_only=True):

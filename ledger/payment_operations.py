@@ -6,8 +6,9 @@ reserved, until an outcome is known. Source of the vocabulary: Kill Bill's
 PaymentTransactionInfoPlugin and its janitor; Saleor's request, success and failure events.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
 from types import MappingProxyType
@@ -145,18 +146,71 @@ def next_query_at(status: OperationStatus, queries: int, since: datetime) -> dat
     return since + waits[queries] if queries < len(waits) else None
 
 
+class Component(StrEnum):
+    """
+    What of a release an account got. The three first came out of the items, DEBT is what a seller
+    comes to owe beyond every release.
+    """
+
+    ITEMS = "items"
+    COMMISSION = "commission"
+    COMMISSION_TAX = "commission_tax"
+    SELLER_SHIPPING = "seller_shipping"
+    CARRIER = "carrier"
+    TAX = "tax"
+    TIP = "tip"
+    COUPON = "coupon"
+    DEBT = "debt"
+    OTHER = "other"
+
+
+class Recovery(msgspec.Struct, frozen=True, omit_defaults=True):
+    """
+    What a part of a refund takes back of a release, and what its account is debited for it.
+
+    ``order_amount`` is the part in the order's currency; 0: the part itself is in it. With a
+    ``currency`` the account is debited ``amount`` of that, which is what it was credited for the
+    part at the release's ``rate``, and ``equity:fx`` stands between the two; without one it is
+    debited the part as it is.
+    """
+
+    component: Component
+    release_id: str = ""
+    order_amount: int = 0
+    amount: int = 0
+    currency: str = ""
+    rate: Decimal = Decimal(1)
+
+
 class FundingPart(msgspec.Struct, frozen=True, omit_defaults=True):
     """
     What one account bears of a refund, in minor units, debited at request.
 
     Below zero only for ``expenses:promo``, which gets its part of a coupon back from those the
-    escrow was released to. ``slice_id`` is the seller for whose part of the order the account
-    bears it; a caller may leave it out.
+    escrow was released to, and for a seller whose commission and its tax were more than the items.
+    ``slice_id`` is the seller for whose part of the order the account bears it; a caller may leave
+    it out. ``recovery`` says which release gives it back; a caller never names it.
     """
 
     account: str
     amount: int
     slice_id: str = ""
+    recovery: Recovery | None = None
+
+
+def divided(amounts: Sequence[int], amount: int) -> tuple[int, ...]:
+    """
+    Divide ``amount`` in proportion to signed amounts; each part has the sign of its amount.
+
+    The sum of ``amounts`` must be positive and ``amount`` not negative.
+    """
+    total = sum(amounts)
+    credited = [max(0, -one) for one in amounts]
+    debited = [max(0, one) for one in amounts]
+    back = round(Fraction(sum(credited) * amount, total))
+    less = allocate(back, credited) if back else (0,) * len(amounts)
+    more = allocate(amount + back, debited)
+    return tuple([debit - credit for debit, credit in zip(more, less, strict=True)])
 
 
 def scaled(parts: tuple[FundingPart, ...], amount: int) -> tuple[FundingPart, ...]:
@@ -165,20 +219,25 @@ def scaled(parts: tuple[FundingPart, ...], amount: int) -> tuple[FundingPart, ..
 
     The sum of ``parts`` must be positive and ``amount`` not negative.
     """
-    total = sum([part.amount for part in parts])
-    if amount == total:
+    if amount == sum([part.amount for part in parts]):
         return parts
-    credited = [max(0, -part.amount) for part in parts]
-    debited = [max(0, part.amount) for part in parts]
-    back = round(Fraction(sum(credited) * amount, total))
-    less = allocate(back, credited) if back else (0,) * len(parts)
-    more = allocate(amount + back, debited)
+    amounts = divided([part.amount for part in parts], amount)
     return tuple(
         [
-            FundingPart(part.account, debit - credit, part.slice_id)
-            for part, debit, credit in zip(parts, more, less, strict=True)
-            if debit != credit
+            FundingPart(part.account, one, part.slice_id, _scaled(part, one))
+            for part, one in zip(parts, amounts, strict=True)
+            if one
         ]
+    )
+
+
+def _scaled(part: FundingPart, amount: int) -> Recovery | None:
+    one = part.recovery
+    if one is None or not (one.order_amount or one.currency):
+        return one
+    share = Fraction(amount, part.amount)
+    return msgspec.structs.replace(
+        one, order_amount=round(one.order_amount * share), amount=round(one.amount * share)
     )
 
 

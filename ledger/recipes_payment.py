@@ -11,7 +11,7 @@ of all postings of a payment is a function of its last state, whatever the order
 from functools import lru_cache
 
 from . import accounts
-from .journal import EMPTY, Entry, Layer, Posting, credit, debit, entry
+from .journal import EMPTY, Entry, Layer, Posting, credit, debit, entry, net_by_account
 from .payment_operations import (
     FundingPart,
     Operation,
@@ -67,10 +67,24 @@ def refund_requested(order_id: str, funding: tuple[FundingPart, ...], currency: 
     Recipes 10 and 11: refund requested. Debit what bears it, credit refunds with the sum.
 
     Before the release that is escrow r (recipe 10); afterwards seller a, commission_refunded k
-    and tax t (recipe 11).
+    and tax t (recipe 11). An account that was credited another currency is debited that, and fx
+    stands between: recipe 28 backwards.
     """
+    borne_by: dict[tuple[str, str], int] = {}
+
+    def bear(account: str, code: str, minor: int) -> None:
+        borne_by[account, code] = borne_by.get((account, code), 0) + minor
+
+    for part in funding:
+        one = part.recovery
+        if one is None or not one.currency:
+            bear(part.account, currency, part.amount)
+            continue
+        bear(part.account, one.currency, one.amount)
+        bear(accounts.FX_POSITION, one.currency, -one.amount)
+        bear(accounts.FX_POSITION, currency, part.amount)
     total = sum([part.amount for part in funding])
-    legs = [debit(part.account, currency, part.amount) for part in funding]
+    legs = [debit(account, code, minor) for (account, code), minor in borne_by.items()]
     return entry(*legs, credit(accounts.refunds(order_id), currency, total))
 
 
@@ -145,9 +159,10 @@ def _refund(state: PaymentState, before: Operation | None, after: Operation) -> 
     """Return the legs of a refund operation that went from one status to another."""
     legs: list[Posting] = []
     if not after.is_reissue:
-        was = _shares(state, before) if before else {}
-        moved = _difference(_shares(state, after), was)
-        legs.extend(refund_requested(state.order_id, moved, state.currency).postings)
+        legs.extend(_borne_legs(state, after))
+        if before is not None:
+            legs.extend(Entry(_borne_legs(state, before)).reversed().postings)
+        legs = _netted(legs)
     paid = after.done - (before.done if before else 0)
     if paid > 0:
         one = refund_succeeded(state.provider, state.order_id, paid, state.currency)
@@ -158,12 +173,18 @@ def _refund(state: PaymentState, before: Operation | None, after: Operation) -> 
     return tuple(legs)
 
 
-def _shares(state: PaymentState, op: Operation) -> dict[str, int]:
-    """Return what each account bears of a refund operation as it stands."""
-    shares: dict[str, int] = {}
-    for part in borne(state.order_id, op):
-        shares[part.account] = shares.get(part.account, 0) + part.amount
-    return shares
+def _borne_legs(state: PaymentState, op: Operation) -> tuple[Posting, ...]:
+    """Return the legs of a refund operation as it stands, before anything reached the buyer."""
+    return refund_requested(state.order_id, borne(state.order_id, op), state.currency).postings
+
+
+def _netted(legs: list[Posting]) -> list[Posting]:
+    """Join the legs of each account; what stayed the same falls out."""
+    return [
+        Posting(account, currency, minor, layer)
+        for (layer, account, currency), minor in net_by_account(legs).items()
+        if minor
+    ]
 
 
 def borne(order_id: str, op: Operation) -> tuple[FundingPart, ...]:
@@ -183,13 +204,3 @@ def funded(op: Operation) -> int:
     if op.status in (OperationStatus.SUCCEEDED, OperationStatus.REVERSED):
         return op.settled
     return 0
-
-
-def _difference(now: dict[str, int], was: dict[str, int]) -> tuple[FundingPart, ...]:
-    return tuple(
-        [
-            FundingPart(account, now.get(account, 0) - was.get(account, 0))
-            for account in {**now, **was}
-            if now.get(account, 0) != was.get(account, 0)
-        ]
-    )

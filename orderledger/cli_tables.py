@@ -207,8 +207,8 @@ def _one_line(value: object) -> str:
 
 
 def short_topic(topic: str) -> str:
-    """Return a topic without its version where that is the first."""
-    return topic.removesuffix(".v1")
+    """Return a topic without its version; ``--json`` has it whole."""
+    return topic.rpartition(".v")[0]
 
 
 def encoded(value: object) -> bytes:
