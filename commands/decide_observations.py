@@ -15,6 +15,13 @@ from orderledger.ledger.events import Event
 from orderledger.ledger.inbox_events import Observation
 from orderledger.ledger.journal import EMPTY, Entry, Layer
 from orderledger.ledger.limits import AMOUNT_MINOR_MAX
+from orderledger.ledger.operation_reports import (
+    counted,
+    is_contradicted,
+    is_later_success,
+    is_of_another_try,
+    standing,
+)
 from orderledger.ledger.order_events import (
     AnomalyRaised,
     AnomalyResolved,
@@ -35,6 +42,7 @@ from orderledger.ledger.payment_events import (
     RefundReversed,
 )
 from orderledger.ledger.payment_operations import (
+    FAILED,
     TRANSITIONS,
     Effect,
     Operation,
@@ -42,7 +50,7 @@ from orderledger.ledger.payment_operations import (
     OperationStatus,
     Outcome,
 )
-from orderledger.ledger.payments import EVOLVE, PaymentState, reference_key
+from orderledger.ledger.payments import CONCLUDED, EVOLVE, PaymentState, reference_key
 from orderledger.ledger.recipes_payment import between
 
 from .decide_observed_events import (
@@ -50,6 +58,8 @@ from .decide_observed_events import (
     REVERSAL_EVENTS,
     declined_event,
     observation_key,
+    parent_of,
+    reports_with,
     success_event,
 )
 from .decide_payment_guards import found_payment
@@ -178,10 +188,7 @@ def observe_operation(record: Record) -> None:
     op = _match(record, op)
     if seen.outcome is Outcome.SUCCEEDED and not _is_possible(record, op.op_id, amount):
         return
-    effect = TRANSITIONS[op.status][seen.outcome]
-    if effect is not Effect.MOVES and effect is not Effect.AGAIN and _is_older(seen, op):
-        effect = Effect.STALE
-    _EFFECTS[effect](record, op, amount)
+    _EFFECTS[TRANSITIONS[op.status][seen.outcome]](record, op, amount)
 
 
 def find(state: PaymentState, seen: Observation) -> Operation | None:
@@ -193,11 +200,6 @@ def find(state: PaymentState, seen: Observation) -> Operation | None:
     if op is not None and op.matched_by:
         return state.operations.get(op.matched_by)
     return op
-
-
-def _is_older(seen: Observation, op: Operation) -> bool:
-    """Whether the provider's own sequence says that something later is known already."""
-    return 0 <= seen.sequence < op.sequence
 
 
 def _is_possible(record: Record, op_id: str, amount: int) -> bool:
@@ -302,16 +304,34 @@ def _moves(record: Record, op: Operation, amount: int) -> None:
 
 
 def _late(record: Record, op: Operation, amount: int) -> None:
-    _succeed(record, op, amount, is_late=True)
-    record.anomaly("LateSuccess", op.op_id, detail=f"it was {op.status.value} before")
+    """A success after a failure counts, unless they are of one reference and unordered."""
+    if standing(reports_with(op, record.seen, amount)):
+        _succeed(record, op, amount)
+        _settle_count(record, op.op_id)
+        record.anomaly("LateSuccess", op.op_id, detail=f"it was {op.status.value} before")
+        return
+    _succeed(record, op, amount, is_undone=True)
+    _conclude_reversal(record, op.op_id, f"it was {op.status.value} before")
+    _contradicted(record, op.op_id)
+
+
+def _conclude_reversal(record: Record, op_id: str, cause: str) -> None:
+    """Take back a success that a report which came before it undoes."""
+    op = record.state.operations[op_id]
+    _add_reversal(record, op, f"{CONCLUDED}{observation_key(record.seen, op.settled)}", cause)
+
+
+def _contradicted(record: Record, op_id: str) -> None:
+    if is_contradicted(record.state.operations[op_id].reports):
+        detail = "a success and a failure were reported, and no sequence says which is later"
+        record.anomaly("FailureAfterSuccess", op_id, detail=detail, severity="error")
 
 
 def _again(record: Record, op: Operation, amount: int) -> None:
     """A success after a reversal is new only if something says that it is not the old one."""
-    seen = record.seen
-    is_new_reference = bool(seen.provider_ref) and seen.provider_ref != op.provider_ref
-    if seen.attempt > op.attempt or 0 <= op.sequence < seen.sequence or is_new_reference:
-        _succeed(record, op, amount, is_re_attempt=True)
+    if standing(reports_with(op, record.seen, amount)):
+        _succeed(record, op, amount)
+        _settle_count(record, op.op_id)
     elif amount != op.settled:
         _conflicts(record, op, amount)
     else:
@@ -322,8 +342,7 @@ def _conflicts(record: Record, op: Operation, amount: int) -> None:
     """
     The operation succeeded before: the same again is nothing new, another amount is kept.
 
-    What counts is of the report with the highest sequence, or else the larger amount, so that it
-    does not depend on which came first; a success that was taken back stays taken back.
+    What counts does not depend on which came first; a success that was taken back stays so.
     """
     seen = record.seen
     is_same_reference = not seen.provider_ref or seen.provider_ref == op.provider_ref
@@ -332,45 +351,72 @@ def _conflicts(record: Record, op: Operation, amount: int) -> None:
             record.keep(op.op_id, "the reference becomes known")
         elif not is_same_reference:
             record.keep(op.op_id, f"it is known as {op.provider_ref}", "SecondReference")
-        elif seen.sequence > op.sequence:
+        elif is_later_success(reports_with(op, seen, amount)):
             record.keep(op.op_id, "its place in the provider's sequence becomes known")
         return
-    counted = max((op.sequence, op.settled), (seen.sequence, amount))[1]
+    now = counted(reports_with(op, record.seen, amount))
+    _count(record, op, amount, now, observation_key(seen, amount))
+    detail = f"{op.settled} and {amount} were reported, {now} counts"
+    record.anomaly("ConflictingAmount", op.op_id, detail=detail, severity="error")
+
+
+def _settle_count(record: Record, op_id: str) -> None:
+    """Let the amount count that the reports leave, where this one was not the one that counts."""
+    op = record.state.operations[op_id]
+    now = counted(op.reports)
+    if now != op.settled:
+        key = f"{CONCLUDED}{observation_key(record.seen, op.settled)}"
+        _count(record, op, op.settled, now, key)
+
+
+def _count(record: Record, op: Operation, amount: int, now: int, key: str) -> None:
+    """Append that contradicting reports leave an operation with another amount, or the same."""
+    seen = record.seen
     event = OperationConflictObserved(
         op_id=op.op_id,
-        key=observation_key(seen, amount),
+        key=key,
         provider_ref=seen.provider_ref,
         sequence=seen.sequence,
         attempt=seen.attempt,
         amount=amount,
-        counted=counted,
+        counted=now,
     )
     record.add(event, op.op_id)
-    if counted != op.settled:
+    if now != op.settled:
         _tell_order(record, op, record.state.operations[op.op_id])
-    detail = f"{op.settled} and {amount} were reported, {counted} counts"
-    record.anomaly("ConflictingAmount", op.op_id, detail=detail, severity="error")
 
 
 def _reverses(record: Record, op: Operation, amount: int) -> None:
+    """A failure after a success takes it back, unless another success stands or it is older."""
+    seen = record.seen
+    reports = reports_with(op, record.seen, amount)
+    if standing(reports):
+        is_other = is_of_another_try(reports[-1], op.reports)
+        why = "a success that it does not undo stands"
+        record.keep(op.op_id, why, "FailureOfAnotherTry" if is_other else "")
+        _settle_count(record, op.op_id)
+        return
+    cause = seen.detail or seen.code or seen.outcome.value
+    _add_reversal(record, op, observation_key(seen, amount), cause)
+    _contradicted(record, op.op_id)
+
+
+def _add_reversal(record: Record, op: Operation, key: str, cause: str) -> None:
     seen = record.seen
     kind = REVERSAL_EVENTS.get(op.kind, OperationReversed)
     fields = {"refund_id": op.refund_id} if kind is RefundReversed else {}
     event = kind(
         op_id=op.op_id,
-        key=observation_key(seen, amount),
+        key=key,
         provider_ref=seen.provider_ref,
         sequence=seen.sequence,
         attempt=seen.attempt,
         amount=op.settled,
-        cause=seen.detail or seen.code or seen.outcome.value,
+        cause=cause,
         **fields,
     )
     record.add(event, op.op_id)
     _tell_order(record, op, record.state.operations[op.op_id])
-    if seen.outcome is not Outcome.REVERSED and (seen.sequence < 0 or op.sequence < 0):
-        detail = f"{seen.outcome.value} after success, and no sequence says which is later"
-        record.anomaly("FailureAfterSuccess", op.op_id, detail=detail, severity="error")
 
 
 def _fails(record: Record, op: Operation, amount: int) -> None:
@@ -383,14 +429,8 @@ def _stale(record: Record, op: Operation, amount: int) -> None:
     record.keep(op.op_id, f"it is {op.status.value} already")
 
 
-def _succeed(
-    record: Record,
-    op: Operation,
-    amount: int,
-    *,
-    is_late: bool = False,
-    is_re_attempt: bool = False,
-) -> None:
+def _succeed(record: Record, op: Operation, amount: int, *, is_undone: bool = False) -> None:
+    """``is_undone``: it is taken back at once, so that no order is told of a late payment."""
     seen = record.seen
     event = success_event(
         seen,
@@ -406,19 +446,19 @@ def _succeed(
             "parent_op": op.parent_op,
             "processed_amount": seen.processed_amount,
             "processed_currency": seen.processed_currency,
-            "is_late": is_late,
-            "is_re_attempt": is_re_attempt,
+            "is_late": op.status in FAILED,
+            "is_re_attempt": op.status is OperationStatus.REVERSED,
             "is_observed": op.is_observed,
         },
     )
-    _recordsuccess_event(record, event, op)
+    _record_success(record, event, op, is_undone=is_undone)
     is_partial = op.kind is OperationKind.AUTHORISE and amount < op.amount
     if amount != op.amount and not is_partial:
         detail = f"{op.amount} was requested, {amount} {record.state.currency} succeeded"
         record.anomaly("AmountMismatch", op.op_id, detail=detail)
 
 
-def _recordsuccess_event(record: Record, event: Event, op: Operation) -> None:
+def _record_success(record: Record, event: Event, op: Operation, *, is_undone: bool) -> None:
     before = record.state
     record.add(event, op.op_id)
     after = record.state.operations[op.op_id]
@@ -427,7 +467,7 @@ def _recordsuccess_event(record: Record, event: Event, op: Operation) -> None:
         if left:
             record.add(CaptureFinalised(op_id=op.op_id, released_remainder=left))
     _tell_order(record, op, after)
-    if op.kind in _PAYS:
+    if op.kind in _PAYS and not is_undone:
         _detect_late_payment(record, op, after.settled)
 
 
@@ -473,7 +513,7 @@ def _observe_unknown(record: Record) -> None:
         kind=kind,
         amount=amount,
         attempt=seen.attempt,
-        parent_op=_parent(state, seen) if kind in _OF_AUTHORISATION else "",
+        parent_op=parent_of(state, seen) if kind in _OF_AUTHORISATION else "",
         is_final=seen.is_final and kind is OperationKind.CAPTURE,
         is_observed=True,
     )
@@ -495,28 +535,12 @@ def observed_id(kind: OperationKind, provider_ref: str) -> str:
     return f"~{kind.value}:{provider_ref}"
 
 
-def _parent(state: PaymentState, seen: Observation) -> str:
-    """
-    Return the authorisation that a report refers to: the named one, or the only one requested.
-
-    Whether its success was reported yet plays no part: reports come in any order.
-    """
-    if seen.parent_op:
-        return seen.parent_op
-    asked = [
-        op.op_id
-        for op in state.operations.values()
-        if op.kind is OperationKind.AUTHORISE and not op.is_observed
-    ]
-    return asked[0] if len(asked) == 1 else ""
-
-
 def _observe_expiry(record: Record) -> None:
     seen, state = record.seen, record.state
     known = state.by_reference.get(
         reference_key(OperationKind.AUTHORISE.value, seen.provider_ref), ""
     )
-    auth_op = seen.op_id or known or _parent(state, seen)
+    auth_op = seen.op_id or known or parent_of(state, seen)
     if not auth_op and seen.provider_ref:
         auth_op = observed_id(OperationKind.AUTHORISE, seen.provider_ref)
     if not auth_op:

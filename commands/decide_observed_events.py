@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from orderledger.ledger.events import Event
 from orderledger.ledger.inbox_events import Observation
+from orderledger.ledger.operation_reports import Report
 from orderledger.ledger.payment_events import (
     AuthorisationAdjusted,
     AuthorisationVoided,
@@ -23,6 +24,7 @@ from orderledger.ledger.payment_events import (
     RefundSucceeded,
 )
 from orderledger.ledger.payment_operations import Operation, OperationKind, Outcome
+from orderledger.ledger.payments import PaymentState
 
 
 def observation_key(seen: Observation, amount: int) -> str:
@@ -31,6 +33,35 @@ def observation_key(seen: Observation, amount: int) -> str:
         f"{seen.outcome.value} {seen.provider_ref} {amount} {seen.currency} "
         f"{seen.sequence} {seen.attempt}"
     )
+
+
+def reports_with(op: Operation, seen: Observation, amount: int) -> tuple[Report, ...]:
+    """Return what was reported of an operation's success or failure, one more report included."""
+    is_success = seen.outcome is Outcome.SUCCEEDED
+    said = Report(
+        seen.provider_ref,
+        seen.sequence,
+        seen.attempt,
+        amount if is_success else 0,
+        seen.outcome is Outcome.REVERSED,
+    )
+    return (*op.reports, said)
+
+
+def parent_of(state: PaymentState, seen: Observation) -> str:
+    """
+    Return the authorisation that a report refers to: the named one, or the only one requested.
+
+    Whether its success was reported yet plays no part: reports come in any order.
+    """
+    if seen.parent_op:
+        return seen.parent_op
+    asked = [
+        op.op_id
+        for op in state.operations.values()
+        if op.kind is OperationKind.AUTHORISE and not op.is_observed
+    ]
+    return asked[0] if len(asked) == 1 else ""
 
 
 def _pending(seen: Observation, op: Operation, amount: int) -> Event:

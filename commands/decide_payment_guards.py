@@ -13,10 +13,11 @@ import msgspec
 from orderledger.ledger.currencies import exponent
 from orderledger.ledger.errors import InvalidCommand, NotFound, Reason, Rejected
 from orderledger.ledger.limits import AMOUNT_MINOR_MAX
+from orderledger.ledger.operation_reports import is_contested
 from orderledger.ledger.orders import Lifecycle, OrderState
 from orderledger.ledger.payment_events import OperationRequested
 from orderledger.ledger.payment_operations import FundingPart, Operation, OperationKind
-from orderledger.ledger.payments import Authorisation, PaymentState
+from orderledger.ledger.payments import Authorisation, PaymentState, failed_refunds
 from orderledger.ledger.streams import ID_GRAMMAR
 
 from .decision import States
@@ -268,3 +269,20 @@ NOT_CAPTURABLE: Final = frozenset(
     {Lifecycle.CANCELLING, Lifecycle.CANCELLED, Lifecycle.EXPIRED, Lifecycle.REJECTED}
 )
 """Lifecycles of an order for which nothing is captured any more."""
+
+
+def check_uncontested(state: PaymentState, refund_id: str) -> None:
+    """
+    Raise Rejected WRONG_STATE while it is open whether a refund that would be paid again failed.
+
+    The provider reported its success and its failure, and not which came last: the buyer may have
+    the money. Whoever finds out resolves the anomaly, or records the later report.
+    """
+    for op in failed_refunds(state, refund_id):
+        if f"FailureAfterSuccess:{op.op_id}" in state.anomalies and is_contested(op.reports):
+            raise wrong_state(
+                state,
+                f"refund operation {op.op_id} was reported to have succeeded and to have failed; "
+                "the buyer may have it already; find out and resolve the anomaly",
+                {"refund_id": refund_id, "op_id": op.op_id},
+            )

@@ -28,6 +28,7 @@ from orderledger.ledger.payment_operations import FAILED
 from orderledger.ledger.payments import owed_again, refund_operations
 
 from . import order_guards as guards
+from .decide_payment_guards import check_uncontested
 from .decision import Changes, States, decides
 from .escrow_follow import borne_otherwise
 from .order_commands import (
@@ -436,6 +437,7 @@ def _owed_paid_out(
             continue
         amount -= part
         payment = states.payment(payment_id)
+        check_uncontested(payment, grant.refund_id)
         minor, currency = part, order.currency
         if payment.fx is not None:
             whole = owed_again(payment, grant.refund_id)

@@ -38,6 +38,7 @@ from .decide_payment_guards import (
     check_available,
     check_currency,
     check_op_id,
+    check_uncontested,
     existing_order,
     existing_payment,
     is_known,
@@ -92,6 +93,7 @@ def _request(command: RequestRefund, states: States, *, is_retry: bool) -> Chang
             "success and are owed already; retry them",
             {"refund_id": command.refund_id, "owed_again": again},
         )
+    check_uncontested(state, command.refund_id)
     check_currency(state, command.currency)
     if again:
         check_available(state, "that failed after success", command.amount, again)

@@ -15,7 +15,7 @@ from orderledger.ledger.orders import OrderState
 from orderledger.ledger.stored_value import StoredValueState
 from orderledger.ledger.value_events import ValueIssued, ValueKind, ValueSource
 
-from .decide_payment_guards import check_amount
+from .decide_payment_guards import check_amount, check_uncontested
 from .decision import Change, Changes, States, decides
 from .order_guards import after, check_id, existing
 from .refund_funding import check_parts, undone_from_escrow
@@ -74,11 +74,11 @@ def issue(command: IssueValue, states: States, now: datetime) -> Changes:
             Change(stream, event, posted),
             *out_of_escrow(order, NO_TENDER, bought, f"value {command.lot_id}"),
         )
-    return _issued_as_refund(command, order, event, account)
+    return _issued_as_refund(command, states, order, event, account)
 
 
 def _issued_as_refund(
-    command: IssueValue, order: OrderState, event: ValueIssued, account: str
+    command: IssueValue, states: States, order: OrderState, event: ValueIssued, account: str
 ) -> Changes:
     """Pay a granted refund in value: one nobody began to pay, or what failed after success."""
     refund_id = command.refund_id or ""
@@ -98,6 +98,8 @@ def _issued_as_refund(
     if grant.owed_again:
         if command.amount > grant.owed_again:
             raise _more_than_granted(order, grant, command.amount, grant.owed_again)
+        for payment_id in grant.owed:
+            check_uncontested(states.payment(payment_id), refund_id)
         return (Change(stream, event, owed), *on_order(order, settled))
     if grant.status is not GrantStatus.GRANTED:
         raise Rejected(

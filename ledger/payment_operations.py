@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from .money import allocate
+from .operation_reports import Report
 
 
 class OperationKind(StrEnum):
@@ -246,7 +247,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     One operation. ``amount`` was requested, ``settled`` is what the provider says it did.
 
     ``rank`` orders contradicting reports: the provider's own sequence (-1 if it gives none), then
-    the amount. ``seen`` holds the keys of all observations, so that repeats change nothing.
+    the amount. ``seen`` holds the keys of all observations, so that repeats change nothing, and
+    ``reports`` what they said of its success or failure, in the order of arrival.
     ``order_amount`` is what a refund in another currency stands for in the order's (0: no other).
     ``is_observed`` marks an operation that the provider reported and nobody here requested;
     ``matched_by`` names the requested operation that turned out to be the same.
@@ -270,6 +272,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     ordinal: int = 0
     queries: int = 0
     seen: tuple[str, ...] = ()
+    reports: tuple[Report, ...] = ()
     expires_at: datetime | None = None
     is_observed: bool = False
     matched_by: str = ""

@@ -10,6 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from .events import Event
+from .limits import AMOUNT_MINOR_MAX
+from .operation_reports import Report
 from .order_events import AnomalyRaised, AnomalyResolved, open_anomalies
 from .payment_events import (
     AuthorisationAdjusted,
@@ -51,6 +53,7 @@ from .payment_state import (
 )
 
 __all__ = [
+    "CONCLUDED",
     "EVOLVE",
     "INITIAL",
     "Authorisation",
@@ -67,6 +70,10 @@ _SUCCEEDED: Final = OperationStatus.SUCCEEDED
 
 
 INITIAL: Final = PaymentState()
+
+CONCLUDED: Final = "concluded "
+"""Begins the key of an event that the engine concludes from contradicting reports."""
+_SAYING: Final = frozenset({Outcome.SUCCEEDED, Outcome.DECLINED, Outcome.ABORTED, Outcome.REVERSED})
 
 
 def _with(state: PaymentState, before: Operation | None, after: Operation) -> PaymentState:
@@ -210,12 +217,18 @@ def _requested(state: PaymentState, event: OperationRequested) -> PaymentState:
 
 
 def _moved(
-    state: PaymentState, event: OutcomeEvent, status: OperationStatus, **changes: Any
+    state: PaymentState,
+    event: OutcomeEvent,
+    status: OperationStatus,
+    report: Report | None = None,
+    **changes: Any,
 ) -> PaymentState:
     """Move a known operation to a status; a report about an unknown one is only remembered."""
     before = state.operations.get(event.op_id)
     if before is None:
         return msgspec.structs.replace(state, kept=state.kept | {event.key})
+    if report is not None:
+        changes["reports"] = (*before.reports, report)
     after = msgspec.structs.replace(
         before,
         status=status,
@@ -237,11 +250,17 @@ def _unknown(state: PaymentState, event: OperationOutcomeUnknown) -> PaymentStat
 
 
 def _declined(state: PaymentState, event: OperationDeclined) -> PaymentState:
-    return _moved(_acted(state), event, OperationStatus.DECLINED)
+    return _moved(_acted(state), event, OperationStatus.DECLINED, _report(event))
 
 
 def _aborted(state: PaymentState, event: OperationAborted) -> PaymentState:
-    return _moved(_acted(state), event, OperationStatus.ABORTED)
+    return _moved(_acted(state), event, OperationStatus.ABORTED, _report(event))
+
+
+def _report(event: OutcomeEvent, amount: int = 0) -> Report:
+    # The key begins with the outcome: a reversal of what was never seen to succeed is a decline.
+    is_reversal = amount == 0 and event.key.startswith(f"{Outcome.REVERSED.value} ")
+    return Report(event.provider_ref, event.sequence, event.attempt, amount, is_reversal)
 
 
 def _acted(state: PaymentState) -> PaymentState:
@@ -251,11 +270,12 @@ def _acted(state: PaymentState) -> PaymentState:
 def _succeeded(kind: OperationKind) -> Callable[[PaymentState, SuccessEvent], PaymentState]:
     def evolve(state: PaymentState, event: SuccessEvent) -> PaymentState:
         before = state.operations.get(event.op_id)
+        said = _report(event, event.amount)
         if before is not None:
+            changes: dict[str, Any] = {"settled": event.amount}
             if isinstance(event, PaymentAuthorised):
-                expires_at = event.expires_at
-                return _moved(state, event, _SUCCEEDED, settled=event.amount, expires_at=expires_at)
-            return _moved(state, event, _SUCCEEDED, settled=event.amount)
+                changes["expires_at"] = event.expires_at
+            return _moved(state, event, _SUCCEEDED, said, **changes)
         is_direct = isinstance(event, PaymentCaptured) and event.is_direct
         op = Operation(
             op_id=event.op_id,
@@ -271,6 +291,7 @@ def _succeeded(kind: OperationKind) -> Callable[[PaymentState, SuccessEvent], Pa
             sequence=event.sequence,
             ordinal=-1,
             seen=(event.key,),
+            reports=(said,),
             expires_at=event.expires_at if isinstance(event, PaymentAuthorised) else None,
             is_observed=True,
         )
@@ -280,13 +301,16 @@ def _succeeded(kind: OperationKind) -> Callable[[PaymentState, SuccessEvent], Pa
 
 
 def _reversed(state: PaymentState, event: ReversalEvent) -> PaymentState:
-    return _moved(state, event, OperationStatus.REVERSED)
+    # A reversal that the engine concludes from reports it has is no report of its own.
+    said = None if event.key.startswith(CONCLUDED) else _report(event)
+    return _moved(state, event, OperationStatus.REVERSED, said)
 
 
 def _conflicted(state: PaymentState, event: OperationConflictObserved) -> PaymentState:
     op = state.operations.get(event.op_id)
     status = op.status if op is not None else _SUCCEEDED
-    return _moved(state, event, status, settled=event.counted)
+    said = None if event.key.startswith(CONCLUDED) else _report(event, event.amount)
+    return _moved(state, event, status, said, settled=event.counted)
 
 
 def _matched(state: PaymentState, event: OperationMatched) -> PaymentState:
@@ -305,6 +329,7 @@ def _matched(state: PaymentState, event: OperationMatched) -> PaymentState:
         provider_ref=observed.provider_ref,
         is_final=requested.is_final or observed.is_final,
         seen=(*requested.seen, *observed.seen),
+        reports=(*requested.reports, *observed.reports),
     )
     if rank(requested) < rank(observed):
         taken = msgspec.structs.replace(
@@ -331,6 +356,12 @@ def _referring(
 def _kept(state: PaymentState, event: ObservationKept) -> PaymentState:
     """Remember the report and, if it repeats a success, the reference and sequence it gives."""
     op = state.operations.get(event.op_id)
+    if op is not None and event.outcome in _SAYING and _is_possible(state, event):
+        amount = event.amount if event.outcome is Outcome.SUCCEEDED else 0
+        is_reversal = event.outcome is Outcome.REVERSED
+        said = Report(event.provider_ref, event.sequence, event.attempt, amount, is_reversal)
+        op = msgspec.structs.replace(op, reports=(*op.reports, said))
+        state = msgspec.structs.replace(state, operations={**state.operations, op.op_id: op})
     if op is not None and event.outcome is Outcome.SUCCEEDED and event.amount == op.settled:
         known = msgspec.structs.replace(
             op,
@@ -341,6 +372,14 @@ def _kept(state: PaymentState, event: ObservationKept) -> PaymentState:
         if event.provider_ref:
             state = _referring(state, op.op_id, op.kind, event.provider_ref)
     return msgspec.structs.replace(state, kept=state.kept | {event.key})
+
+
+def _is_possible(state: PaymentState, event: ObservationKept) -> bool:
+    """A success of an impossible amount, or in another currency, says nothing of the operation."""
+    if event.outcome is not Outcome.SUCCEEDED:
+        return True
+    is_amount = 0 < event.amount <= AMOUNT_MINOR_MAX
+    return is_amount and event.currency in ("", state.currency)
 
 
 def _queried(state: PaymentState, event: OperationQueried) -> PaymentState:

@@ -268,7 +268,7 @@ class Market:
         if self._is_taken(one):
             return
         op = {"id": one.op_id, "kind": kind, "amount": one.amount if amount is None else amount}
-        op |= {"status": "requested", "attempt": 1, "seen": set(), "parent": "", "final": False}
+        op |= {"status": "requested", "seen": set(), "said": [], "parent": "", "final": False}
         op |= {"refund": "", "funding": {}, "reissue": False, **fields}
         self.payments[one.payment_id]["ops"][one.op_id] = op
 
@@ -520,29 +520,41 @@ class Market:
         if (outcome, attempt) in op["seen"]:
             return
         before = op["status"]
-        after = self._after(before, outcome, is_newer=attempt > op["attempt"])
-        if before == "succeeded" and outcome == "succeeded":
-            return
         op["seen"].add((outcome, attempt))
+        if outcome not in ("pending", "unknown"):
+            op["said"].append((outcome, attempt))
+        after = self._after(before, outcome, op["said"])
         if after is None:
             return
         if after != before and before in ("succeeded", "declined", "aborted", "reversed"):
             # A revision may leave more refunded than captured, or used than authorised.
             self.breached = True
         op["status"] = after
-        op["attempt"] = max(op["attempt"], attempt)
 
-    def _after(self, before: str, outcome: str, *, is_newer: bool) -> str | None:
-        if before in IN_FLIGHT:
-            if outcome in ("pending", "unknown"):
-                is_news = outcome == "unknown" or before != "pending"
-                return outcome if is_news and outcome != before else None
-            return "declined" if outcome == "reversed" else outcome
-        if outcome == "succeeded" and (before in ("declined", "aborted") or is_newer):
-            return "succeeded"
-        if before == "succeeded" and outcome in ("declined", "aborted", "reversed"):
-            return "reversed"
-        return None
+    def _after(self, before: str, outcome: str, said: list[tuple[str, int]]) -> str | None:
+        if before in IN_FLIGHT and outcome in ("pending", "unknown"):
+            is_news = outcome == "unknown" or before != "pending"
+            return outcome if is_news and outcome != before else None
+        if outcome in ("pending", "unknown"):
+            return None
+        successes = [index for index, one in enumerate(said) if one[0] == "succeeded"]
+        if not successes:
+            # The first failure holds; a reversal of what never succeeded is one.
+            is_first = before in IN_FLIGHT
+            return ("declined" if outcome == "reversed" else outcome) if is_first else None
+        is_standing = any(self._stands(said, index, successes[0]) for index in successes)
+        return "succeeded" if is_standing else "reversed"
+
+    def _stands(self, said: list[tuple[str, int]], index: int, first: int) -> bool:
+        """A later attempt holds; of one attempt the last report, as none names a reference."""
+        attempt = said[index][1]
+        for at, (outcome, other) in enumerate(said):
+            if outcome == "succeeded":
+                continue
+            is_early_reversal = outcome == "reversed" and index == first
+            if other > attempt or (other == attempt and (at > index or is_early_reversal)):
+                return False
+        return True
 
     # -- stored value ---------------------------------------------------------------------------
 

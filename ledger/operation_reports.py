@@ -1,0 +1,130 @@
+"""
+Which of the reports about one operation stand: a success counts unless a failure undoes it.
+
+The rule decides by what the reports say, not by which came first, wherever they say enough:
+
+1. Where both give the provider's own sequence, or their attempts differ, the later one holds.
+2. Where both name the same reference, they contradict each other: the success does not count. Money
+   that may not be there would be paid out; money that may be there is found in the settlement.
+3. A failure under another reference is of another try: it undoes nothing.
+4. A reversal under a reference of its own undoes the success before it, or else the next one.
+5. A failure or a success without a reference is the host's own word, in the order it says it.
+
+Source: domain.md, section 0 ("do not decide by arrival"), and its row for late successes.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+
+class Report(msgspec.Struct, frozen=True, gc=False):
+    """
+    A success (``amount`` > 0), a failure or a reversal that was reported of an operation.
+
+    ``sequence`` is the provider's own, -1 if it gave none.
+    """
+
+    provider_ref: str
+    sequence: int
+    attempt: int
+    amount: int = 0
+    is_reversal: bool = False
+
+    @property
+    def is_success(self) -> bool:
+        return self.amount > 0
+
+
+def standing(reports: Sequence[Report]) -> list[Report]:
+    """Return the successes that no failure undoes; ``reports`` in the order of arrival."""
+    return [
+        one
+        for index, one in enumerate(reports)
+        if one.is_success
+        and not any(
+            _undoes(reports, other, index)
+            for other in range(len(reports))
+            if not reports[other].is_success
+        )
+    ]
+
+
+def counted(reports: Sequence[Report]) -> int:
+    """
+    Return the amount that counts: of the last success by sequence and attempt, or the largest.
+
+    Successes that were undone count only if all were: it is what was taken back.
+    """
+    found = standing(reports) or [one for one in reports if one.is_success]
+    ranked = [(one.sequence, one.attempt, one.amount) for one in found]
+    return max(ranked)[2] if ranked else 0
+
+
+def is_contradicted(reports: Sequence[Report]) -> bool:
+    """Tell whether a success is undone by failures of which nothing says that they are later."""
+    for index, one in enumerate(reports):
+        undoing = [
+            other
+            for other in range(len(reports))
+            if one.is_success and not reports[other].is_success and _undoes(reports, other, index)
+        ]
+        unordered = [
+            other
+            for other in undoing
+            if _later(reports[other], one) is None and not reports[other].is_reversal
+        ]
+        if undoing and undoing == unordered:
+            return True
+    return False
+
+
+def is_contested(reports: Sequence[Report]) -> bool:
+    """Tell whether a success and a failure of one reference say nothing of which is the later."""
+    return any(
+        one.provider_ref == other.provider_ref != "" and _later(one, other) is None
+        for one in reports
+        if one.is_success
+        for other in reports
+        if not (other.is_success or other.is_reversal)
+    )
+
+
+def is_later_success(reports: Sequence[Report]) -> bool:
+    """Tell whether the last report, a success, has a later place than the successes before it."""
+    *before, last = [one for one in reports if one.is_success]
+    return all(last.sequence > one.sequence or last.attempt != one.attempt for one in before)
+
+
+def is_of_another_try(failure: Report, reports: Sequence[Report]) -> bool:
+    """Tell whether a failure undoes nothing only because it names another reference."""
+    return any(
+        one.is_success and _later(failure, one) is None and one.provider_ref != failure.provider_ref
+        for one in reports
+    )
+
+
+def _later(one: Report, other: Report) -> bool | None:
+    """Return whether ``one`` is later than ``other`` by what they say; None if they do not."""
+    if one.sequence >= 0 and other.sequence >= 0 and one.sequence != other.sequence:
+        return one.sequence > other.sequence
+    if one.attempt != other.attempt:
+        return one.attempt > other.attempt
+    return None
+
+
+def _undoes(reports: Sequence[Report], failed: int, succeeded: int) -> bool:
+    failure, success = reports[failed], reports[succeeded]
+    is_later = _later(failure, success)
+    if is_later is not None:
+        return is_later
+    has_references = bool(failure.provider_ref and success.provider_ref)
+    if has_references and failure.provider_ref == success.provider_ref:
+        return True
+    if failure.is_reversal:
+        if failure.provider_ref in {one.provider_ref for one in reports if one.is_success} - {""}:
+            return False
+        before = [one for one in reports[:failed] if one.is_success]
+        earlier = [one for one in reports[:succeeded] if one.is_success]
+        return failed > succeeded or not (before or earlier)
+    return failed > succeeded and not has_references
