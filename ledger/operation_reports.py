@@ -38,16 +38,7 @@ class Report(msgspec.Struct, frozen=True, gc=False):
 
 def standing(reports: Sequence[Report]) -> list[Report]:
     """Return the successes that no failure undoes; ``reports`` in the order of arrival."""
-    return [
-        one
-        for index, one in enumerate(reports)
-        if one.is_success
-        and not any(
-            _undoes(reports, other, index)
-            for other in range(len(reports))
-            if not reports[other].is_success
-        )
-    ]
+    return [success for success, undoing in _undone(reports) if not undoing]
 
 
 def counted(reports: Sequence[Report]) -> int:
@@ -63,20 +54,10 @@ def counted(reports: Sequence[Report]) -> int:
 
 def is_contradicted(reports: Sequence[Report]) -> bool:
     """Tell whether a success is undone by failures of which nothing says that they are later."""
-    for index, one in enumerate(reports):
-        undoing = [
-            other
-            for other in range(len(reports))
-            if one.is_success and not reports[other].is_success and _undoes(reports, other, index)
-        ]
-        unordered = [
-            other
-            for other in undoing
-            if _later(reports[other], one) is None and not reports[other].is_reversal
-        ]
-        if undoing and undoing == unordered:
-            return True
-    return False
+    return any(
+        undoing and all(_later(one, success) is None and not one.is_reversal for one in undoing)
+        for success, undoing in _undone(reports)
+    )
 
 
 def is_contested(reports: Sequence[Report]) -> bool:
@@ -113,18 +94,38 @@ def _later(one: Report, other: Report) -> bool | None:
     return None
 
 
-def _undoes(reports: Sequence[Report], failed: int, succeeded: int) -> bool:
-    failure, success = reports[failed], reports[succeeded]
+def _undone(reports: Sequence[Report]) -> list[tuple[Report, list[Report]]]:
+    """Return each success with the failures that undo it. Cost: successes × failures."""
+    successes = [(index, one) for index, one in enumerate(reports) if one.is_success]
+    failures = [(index, one) for index, one in enumerate(reports) if not one.is_success]
+    known = {one.provider_ref for _, one in successes} - {""}
+    first = successes[0][0] if successes else -1
+    return [
+        (
+            success,
+            [
+                failure
+                for failed, failure in failures
+                if _undoes(failure, success, known, is_next=failed > at or at == first)
+                or _is_word(failure, success, is_last=failed > at)
+            ],
+        )
+        for at, success in successes
+    ]
+
+
+def _undoes(failure: Report, success: Report, known: set[str], *, is_next: bool) -> bool:
+    """``known``: the references of successes; ``is_next``: a reversal of its own is of this one."""
     is_later = _later(failure, success)
     if is_later is not None:
         return is_later
-    has_references = bool(failure.provider_ref and success.provider_ref)
-    if has_references and failure.provider_ref == success.provider_ref:
+    if failure.provider_ref == success.provider_ref != "":
         return True
-    if failure.is_reversal:
-        if failure.provider_ref in {one.provider_ref for one in reports if one.is_success} - {""}:
-            return False
-        before = [one for one in reports[:failed] if one.is_success]
-        earlier = [one for one in reports[:succeeded] if one.is_success]
-        return failed > succeeded or not (before or earlier)
-    return failed > succeeded and not has_references
+    return failure.is_reversal and failure.provider_ref not in known and is_next
+
+
+def _is_word(failure: Report, success: Report, *, is_last: bool) -> bool:
+    """Tell whether a failure holds as the host's own word: without a reference, and the last."""
+    is_unnamed = not (failure.provider_ref and success.provider_ref)
+    is_plain = is_unnamed and not failure.is_reversal
+    return is_plain and is_last and _later(failure, success) is None
