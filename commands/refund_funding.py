@@ -255,8 +255,8 @@ def _merged(parts: list[FundingPart]) -> tuple[FundingPart, ...]:
     found: dict[tuple[str, str, str, str], FundingPart] = {}
     for part in parts:
         one = part.recovery
-        of = (one.component.value, one.release_id) if one is not None else ("", "")
-        key = (part.account, part.slice_id, *of)
+        component, release_id = (one.component.value, one.release_id) if one else ("", "")
+        key = (part.account, part.slice_id, component, release_id)
         before = found.get(key)
         found[key] = part if before is None else _joined(before, part)
     return tuple([part for part in found.values() if part.amount or part.recovery])
