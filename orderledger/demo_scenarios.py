@@ -394,9 +394,10 @@ def paid_too_late(story: Story) -> None:
     story.place(payment_due_at=due_at)
     payment_id = story.initiate(story.total, provider=WALLET)
     op_id = story.purchase(payment_id, story.total)
-    story.declined(payment_id, op_id, "insufficient_funds")
+    # Without the provider's sequence, two reports of one reference would contradict each other.
+    story.declined(payment_id, op_id, "insufficient_funds", sequence=1)
     story.do(ExpireOrder(order_id=story.order_id, due_at=due_at))
-    story.succeeded(payment_id, op_id, story.total)
+    story.succeeded(payment_id, op_id, story.total, sequence=2)
     refund_id = story.part("refund")
     story.do(
         GrantRefund(

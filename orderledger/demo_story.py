@@ -240,14 +240,16 @@ class Story:
         )
         self.do(command, by=_GATEWAY)
 
-    def succeeded(self, payment_id: str, op_id: str, amount: int) -> None:
-        """The provider reports that an operation succeeded."""
+    def succeeded(self, payment_id: str, op_id: str, amount: int, sequence: int = -1) -> None:
+        """The provider reports that an operation succeeded, perhaps with its own sequence."""
         fields = {"op_id": op_id, "provider_ref": f"ref-{op_id}", "amount": amount}
-        self.notify(payment_id, Outcome.SUCCEEDED, {**fields, "currency": CURRENCY})
+        named = {**fields, "currency": CURRENCY, "sequence": sequence}
+        self.notify(payment_id, Outcome.SUCCEEDED, named)
 
-    def declined(self, payment_id: str, op_id: str, code: str) -> None:
-        """The provider reports that an operation was declined."""
-        fields = {"op_id": op_id, "provider_ref": f"ref-{op_id}", "code": code}
+    def declined(self, payment_id: str, op_id: str, code: str, sequence: int = -1) -> None:
+        """The provider reports that an operation was declined, perhaps with its own sequence."""
+        named = {"op_id": op_id, "provider_ref": f"ref-{op_id}", "sequence": sequence}
+        fields = {**named, "code": code}
         self.notify(payment_id, Outcome.DECLINED, fields)
 
     def confirm(self, policy: CoverPolicy = CoverPolicy.AUTHORISED) -> None:
