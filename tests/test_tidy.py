@@ -22,7 +22,7 @@ MANY_PARAMETERS: Final[Mapping[str, int]] = {}
 BANNED_NAMES: Final = {"utils.py", "helpers.py", "common.py", "manager.py"}
 
 PURE: Final = (
-    re.compile(r"ledger/(?!migrate\.py|ids\.py)\w+\.py"),
+    re.compile(r"ledger/(?!migrate\.py|ids\.py|forks\.py)\w+\.py"),
     re.compile(
         r"commands/(model|decision|deciders|decide_\w+|\w+_commands|\w+_guards|order_\w+|escrow_follow|refund_funding)\.py"
     ),
