@@ -257,12 +257,13 @@ class Deciding:
 
     def _encode(self, change: Change, version: int, command: Command, now: datetime) -> NewEvent:
         topic, payload = encode_event(change.event)
-        if len(payload) > PAYLOAD_BYTES_MAX:
+        # A character has at most four bytes: most payloads need not be counted.
+        if len(payload) * 4 > PAYLOAD_BYTES_MAX < (size := len(payload.encode())):
             raise LimitExceeded(
-                f"the {topic} event of {change.stream} has {len(payload)} characters of payload, "
+                f"the {topic} event of {change.stream} has {size} bytes of payload, "
                 f"the limit is {PAYLOAD_BYTES_MAX}",
                 stream=change.stream,
-                size=len(payload),
+                size=size,
                 limit=PAYLOAD_BYTES_MAX,
             )
         return NewEvent(

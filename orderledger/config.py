@@ -39,6 +39,12 @@ def locate(url: str | None = None, book: str | None = None) -> Location:
         )
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
+        if rest[1:] == ":memory:" or rest[1:].startswith("file:"):
+            raise InvalidInput(
+                f"{url!r} is not a file that several connections share; name one, or use "
+                "orderledger.testing.memory_book for a book that ends with the process",
+                url=url,
+            )
         return Location("sqlite", url, book, path=rest[1:])
     if scheme in ("postgresql", "postgres") and rest:
         return Location("postgres", url, book)

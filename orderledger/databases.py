@@ -18,7 +18,8 @@ def open_store(location: Location, *, must_exist: bool = False) -> EventStore:
     """
     Open the event store of a book; a SQLite file is created and prepared when absent.
 
-    With ``must_exist`` a file that is absent is NotFound: a mistyped path must not make a book.
+    With ``must_exist`` a file that is absent is NotFound, and one without our tables
+    SchemaMismatch: a mistyped path must not make a book.
     """
     if location.engine == "sqlite":
         if must_exist and not Path(location.path).exists():
@@ -28,7 +29,7 @@ def open_store(location: Location, *, must_exist: bool = False) -> EventStore:
             )
         from orderledger.ledger.stores.sqlite import SqliteStore
 
-        return SqliteStore(location.path, location.book)
+        return SqliteStore(location.path, location.book, must_be_ours=must_exist)
     try:
         from orderledger.ledger.stores.postgres import PostgresStore
     except ModuleNotFoundError as error:

@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from typing import Final, cast
 
 import psycopg
+import psycopg.conninfo
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 from psycopg.rows import tuple_row
 
-from ..errors import Unavailable
+from ..errors import InvalidInput, Unavailable
 from ..forks import in_child
 from .postgres_arrays import register
 from .postgres_errors import NO_SUCH_STATEMENT, error_of, is_broken, result_state, translated
@@ -102,6 +103,19 @@ class Session:
         self._prepared.add(statement.name)
 
 
+def checked_url(url: str) -> str:
+    """Return a URL that libpq can read; raises InvalidInput, for trying again would not help."""
+    try:
+        port = psycopg.conninfo.conninfo_to_dict(url).get("port")
+    except psycopg.ProgrammingError as error:
+        text = str(error).strip().partition("\n")[0]
+        raise InvalidInput(f"the PostgreSQL URL cannot be read: {text}") from error
+    for one in str(port or 5432).split(","):
+        if not (one.isdecimal() and 0 < int(one) < 65_536):
+            raise InvalidInput(f"the port {one!r} of the PostgreSQL URL is no number up to 65535")
+    return url
+
+
 # Sessions that a fork carried into this process, kept from the collector: closing one would end the
 # parent's connection on the server.
 _inherited: list[Session] = []
@@ -115,7 +129,7 @@ class Connections:
     """
 
     def __init__(self, url: str, *, max_size: int = 32, timeout_s: int = 10) -> None:
-        self._url = url
+        self._url = checked_url(url)
         self._timeout_s = timeout_s
         self._slots = threading.Semaphore(max_size)
         self._lock = threading.Lock()

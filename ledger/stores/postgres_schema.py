@@ -8,6 +8,7 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from ..migrate import AppliedMigration, Migration, Phase, apply, require_current
+from .postgres_connections import checked_url
 from .postgres_errors import sqlstate, translating
 
 # Any constant will do; this one is the bytes "ordldgr" read as an integer.
@@ -68,7 +69,7 @@ class PostgresMigrations:
 def _migrations(url: str) -> Generator[PostgresMigrations]:
     with (
         translating(),
-        psycopg.connect(url, autocommit=True, row_factory=tuple_row) as connection,
+        psycopg.connect(checked_url(url), autocommit=True, row_factory=tuple_row) as connection,
     ):
         yield PostgresMigrations(connection)
 

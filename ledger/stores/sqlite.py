@@ -43,7 +43,8 @@ class SqliteStore:
 
     ``path`` is created and migrated if need be. ``clock`` gives recorded_at, which is pushed
     forward where the clock does not move on. ``busy_timeout_ms`` bounds the wait for another
-    process's write; then Unavailable is raised.
+    process's write; then Unavailable is raised. With ``must_be_ours`` a file without our tables is
+    refused, not prepared.
     """
 
     def __init__(
@@ -53,10 +54,13 @@ class SqliteStore:
         *,
         clock: Callable[[], datetime] = utc_now,
         busy_timeout_ms: int = 10_000,
+        must_be_ours: bool = False,
     ) -> None:
         if not book:
             raise InvalidInput("a book needs a name")
-        self._file: Final = SqliteFile(path, busy_timeout_ms=busy_timeout_ms)
+        self._file: Final = SqliteFile(
+            path, busy_timeout_ms=busy_timeout_ms, must_be_ours=must_be_ours
+        )
         self._book: Final = book
         self._book_id: Final = self._find_book()
         self._appender: Final = Appender(book, self._book_id, clock)

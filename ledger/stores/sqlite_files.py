@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,7 @@ from ..errors import (
     Unavailable,
     UnbalancedEntry,
 )
-from .sqlite_schema import migrate_file
+from .sqlite_schema import is_prepared, migrate_file
 
 OLDEST_SQLITE: Final = (3, 38, 0)
 """STRICT tables came with 3.37, the JSON functions as a fixed part with 3.38."""
@@ -43,7 +43,13 @@ class SqliteFile:
     FULL: an acknowledged commit survives a power cut.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, busy_timeout_ms: int = 10_000) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        busy_timeout_ms: int = 10_000,
+        must_be_ours: bool = False,
+    ) -> None:
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise StorageError(
                 f"SQLite {sqlite3.sqlite_version} is too old; 3.38 or newer is needed",
@@ -64,17 +70,20 @@ class SqliteFile:
         self._pid = os.getpid()
         self._is_closed = False
         with self._lock, translated():
+            if must_be_ours:
+                self._check_ours()
             self._writer = self._connect()
             # `post` migrations wait for `orderledger migrate`: an older process may be running.
             migrate_file(self._writer, "pre")
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self.path,
+            self._name(),
             timeout=self._busy_timeout_ms / 1000,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=256,
+            uri=True,
         )
         try:
             # A read-only file can still be read; its first write raises DatabaseReadOnly.
@@ -89,6 +98,29 @@ class SqliteFile:
             connection.close()
             raise
         return connection
+
+    def _check_ours(self) -> None:
+        """Look before the first setting is made: that alone would change the file."""
+        with closing(sqlite3.connect(self._name(), uri=True)) as connection:
+            if not is_prepared(connection):
+                raise SchemaMismatch(
+                    f"{self.path} has no tables of this library; is it the right file? "
+                    "`orderledger migrate` prepares it",
+                    path=str(self.path),
+                )
+
+    def _name(self) -> str:
+        """
+        Return the file as a URI, on read-only media as one that nobody changes.
+
+        Else SQLite would want to make the index of the write-ahead log beside it. With a log that
+        was not copied into the file, that would show an old state: then it stays an error.
+        """
+        name = self.path.as_uri()
+        log = self.path.with_name(f"{self.path.name}-wal")
+        if is_on_read_only_media(self.path) and not log.exists():
+            return f"{name}?mode=ro&immutable=1"
+        return name
 
     def _abandon_after_fork(self) -> None:
         _inherited.extend([self._writer, *self._readers])
@@ -193,6 +225,14 @@ class SqliteFile:
                 self._writer = None
 
 
+def is_on_read_only_media(path: Path) -> bool:
+    """Tell whether a file is where nobody on this machine can change it, whatever his rights."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except (AttributeError, OSError):  # another system, or no such file yet
+        return False
+
+
 @contextmanager
 def translated() -> Generator[None]:
     """Raise this library's errors for those of sqlite3, which stay as the cause."""
@@ -216,7 +256,10 @@ def _translate(error: sqlite3.Error) -> OrderLedgerError:
         case sqlite3.SQLITE_FULL:
             return DatabaseFull(f"the disk is full; nothing of this append was written: {text}")
         case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_NOMEM:
-            return Unavailable(f"the database file cannot be used now: {text}")
+            return Unavailable(
+                f"the database file cannot be used now: {text} (on read-only media a book can be "
+                "read once its log is in the file: close it everywhere before copying it)"
+            )
         case sqlite3.SQLITE_CORRUPT:
             return IntegrityViolation(f"the database file is damaged: {text}; restore a backup")
         case _ if "Could not decode to UTF-8" in text:

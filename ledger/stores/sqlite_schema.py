@@ -40,10 +40,7 @@ class SqliteMigrations:
             raise
 
     def applied(self) -> Sequence[AppliedMigration]:
-        exists = self._connection.execute(
-            "SELECT 1 FROM sqlite_schema WHERE name = 'orderledger_schema_migrations'"
-        ).fetchone()
-        if exists is None:
+        if not is_prepared(self._connection):
             return []
         rows = self._connection.execute(
             "SELECT number, slug, checksum FROM orderledger_schema_migrations ORDER BY number"
@@ -62,6 +59,14 @@ class SqliteMigrations:
             "INSERT INTO orderledger_schema_migrations (number, slug, checksum) VALUES (?, ?, ?)",
             (migration.number, migration.slug, migration.checksum),
         )
+
+
+def is_prepared(connection: sqlite3.Connection) -> bool:
+    """Tell whether the file has tables of this library, of whatever release."""
+    found = connection.execute(
+        "SELECT 1 FROM sqlite_schema WHERE name = 'orderledger_schema_migrations'"
+    ).fetchone()
+    return found is not None
 
 
 def migrate_file(connection: sqlite3.Connection, phase: Phase | None = None) -> None:

@@ -18,6 +18,7 @@ from orderledger.ledger.errors import (
     StorageError,
     Unavailable,
 )
+from orderledger.ledger.stores import sqlite_files
 from orderledger.ledger.stores.sqlite import SqliteStore
 from tests.contract.batches import event, everything, fill, one
 
@@ -242,4 +243,52 @@ def test_a_tampered_row_is_a_violation(path: Path, damage: str) -> None:
         store.load({"s/1": 0})
     with pytest.raises(IntegrityViolation):
         store.read(0)
+    store.close()
+
+
+def test_a_foreign_file_is_left_alone(path: Path) -> None:
+    """Catches our tables in another program's database, after a mistyped path."""
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("CREATE TABLE theirs (a)")
+    before = path.read_bytes()
+    with pytest.raises(SchemaMismatch, match="is it the right file"):
+        SqliteStore(path, must_be_ours=True)
+    assert path.read_bytes() == before
+    path.write_bytes(b"")
+    with pytest.raises(SchemaMismatch):
+        SqliteStore(path, must_be_ours=True)
+    SqliteStore(path).close()
+    SqliteStore(path, must_be_ours=True).close()
+
+
+def test_a_file_on_read_only_media_can_be_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a book on a mounted backup that nobody can look into."""
+    store = SqliteStore(path)
+    store.append(one("a", event("s/1", 1)))
+    store.close()
+    monkeypatch.setattr(sqlite_files, "is_on_read_only_media", lambda path: True)
+    for name in ("-wal", "-shm"):
+        path.with_name(f"{path.name}{name}").unlink(missing_ok=True)
+    before = path.read_bytes()
+    store = SqliteStore(path, must_be_ours=True)
+    assert [event.stream for event in store.read(0)] == ["s/1"]
+    with pytest.raises(DatabaseReadOnly):
+        store.append(one("b", event("s/1", 2)))
+    store.close()
+    assert path.read_bytes() == before
+    assert not list(path.parent.glob("*-shm"))
+
+
+def test_a_log_on_read_only_media_is_not_passed_over(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches an old state shown for the newest, because the log beside the file is not read."""
+    store = SqliteStore(path)
+    store.append(one("a", event("s/1", 1)))
+    monkeypatch.setattr(sqlite_files, "is_on_read_only_media", lambda path: True)
+    # The first store is still open, so the log beside the file holds what it appended.
+    assert path.with_name(f"{path.name}-wal").stat().st_size
+    reader = SqliteStore(path)
+    assert reader.head().size == 1
+    reader.close()
     store.close()
