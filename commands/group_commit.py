@@ -11,19 +11,23 @@ The results of a batch are handed out at once: callers wake one another in a row
 because many threads woken together only fight for the interpreter; an event loop is woken once.
 """
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from orderledger.ledger.errors import OrderLedgerError, Unavailable
 from orderledger.ledger.forks import in_child
 
 from .deciding import Prepared
 from .requests import Receipt
+
+if TYPE_CHECKING:
+    # Who awaits has imported it already; all others need not.
+    from asyncio import AbstractEventLoop
+    from asyncio import Future as LoopFuture
 
 Result = Receipt | OrderLedgerError
 
@@ -97,10 +101,10 @@ class Awaited(Request):
 
     __slots__ = ("_future", "loop")
 
-    def __init__(self, prepared: Prepared, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, prepared: Prepared, loop: "AbstractEventLoop") -> None:
         super().__init__(prepared)
         self.loop = loop
-        self._future: asyncio.Future[Receipt] = loop.create_future()
+        self._future: LoopFuture[Receipt] = loop.create_future()
         self.waiting = False
 
     def __await__(self) -> Generator[object, None, Receipt]:
@@ -124,7 +128,7 @@ def deliver(requests: Iterable[Request], results: Iterable[Result]) -> None:
     """
     first: Request | None = None
     last: Request | None = None
-    loops: dict[asyncio.AbstractEventLoop, list[tuple[Awaited, Result]]] = {}
+    loops: dict[AbstractEventLoop, list[tuple[Awaited, Result]]] = {}
     for request, result in zip(requests, results, strict=True):
         if request.result is not None:
             continue

@@ -7,7 +7,6 @@ streams that moved are read again and the batch is decided anew, within a bound.
 was read but not written is a check of the append, so that concurrent commands have a serial order.
 """
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -129,8 +128,9 @@ class Executor:
 
         Cancelling the await gives up the receipt, not the command: once queued, it runs.
         """
-        prepared = self._prepare(_shareable(envelope))
-        request = Awaited(prepared, asyncio.get_running_loop())
+        from asyncio import get_running_loop
+
+        request = Awaited(self._prepare(_shareable(envelope)), get_running_loop())
         self._group.queue(request)
         return await request
 

@@ -6,17 +6,24 @@ level, and structlog renders the fields as one ``key=value`` line. No payload, n
 """
 
 import logging
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 import msgspec
-import structlog
 
 _logger: Final = logging.getLogger("orderledger")
-_log: Final = structlog.wrap_logger(
-    _logger,
-    processors=[structlog.stdlib.filter_by_level, structlog.processors.LogfmtRenderer()],
-    wrapper_class=structlog.stdlib.BoundLogger,
-)
+
+
+@cache
+def _log() -> Any:
+    # Not before the first line is logged: importing structlog takes a third of opening a book.
+    import structlog
+
+    return structlog.wrap_logger(
+        _logger,
+        processors=[structlog.stdlib.filter_by_level, structlog.processors.LogfmtRenderer()],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
 
 
 def is_logged() -> bool:
@@ -37,7 +44,7 @@ class Handled(msgspec.Struct, frozen=True):
 
 def command_handled(line: Handled) -> None:
     """Log the outcome of a command."""
-    _log.info(
+    _log().info(
         "command.handled",
         command=line.command,
         key=line.key,
@@ -50,4 +57,4 @@ def command_handled(line: Handled) -> None:
 
 def background_failed(task: str, book: str, error: Exception) -> None:
     """Log that work in the background could not be done now; the next attempt follows."""
-    _log.warning("background.failed", task=task, book=book, error=str(error))
+    _log().warning("background.failed", task=task, book=book, error=str(error))
