@@ -75,7 +75,7 @@ def exponent(currency: str) -> int:
     known = _KNOWN.get(currency)
     if known is not None:
         return known
-    if is_points(currency):
+    if type(currency) is str and is_points(currency):
         return 0
     raise UnknownCurrency(
         f"currency {{currency!r}} is neither an ISO 4217 code with a minor unit nor a points code "

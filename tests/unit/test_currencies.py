@@ -1,6 +1,7 @@
 """The generated currency table against the iso4217 package, and the rule for points codes."""
 
 from pathlib import Path
+from typing import Any
 
 import iso4217
 import pytest
@@ -13,6 +14,7 @@ from orderledger.ledger.currencies import (
     is_points,
 )
 from orderledger.ledger.errors import UnknownCurrency
+from orderledger.ledger.money import Money
 from orderledger.ledger.provider_exponents import PROVIDER_EXPONENTS, provider_exponent
 from tools import generate_currencies
 
@@ -93,3 +95,10 @@ def test_provider_overrides_differ_from_iso_on_purpose() -> None:
         *(2, 0, 2, 2),
     ]
     assert provider_exponent("someone else", "ISK") == 0
+
+
+@pytest.mark.parametrize("code", [None, 5, b"USD", ("USD",)])
+def test_what_is_no_text_is_no_currency(code: Any) -> None:
+    """Catches an AttributeError from deep inside where a code was forgotten."""
+    with pytest.raises(UnknownCurrency):
+        Money(5, code)
