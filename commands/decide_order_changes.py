@@ -22,6 +22,7 @@ from orderledger.ledger.order_events import (
 from orderledger.ledger.order_lines import LineState
 from orderledger.ledger.order_totals import at_quantity, priced_part, proration, totals_of
 from orderledger.ledger.orders import ACTIVE, Lifecycle, OpenChange, OrderState
+from orderledger.ledger.tenders import tenders_of
 
 from . import order_guards as guards
 from .decision import Changes, States, decides
@@ -34,7 +35,7 @@ from .order_commands import (
     ProposeOrderChange,
     SplitOrder,
 )
-from .order_cover import surplus_grant, tenders_of
+from .order_cover import surplus_grant
 
 
 @decides(ProposeOrderChange)
@@ -138,7 +139,7 @@ def _surplus_after(
     if event.totals.grand >= order.total:
         return ()
     reduced = guards.after(order, event)
-    grants = surplus_grant(reduced, tenders_of(order, states), refund_id, source)
+    grants = surplus_grant(reduced, tenders_of(order, states.payment), refund_id, source)
     if grants and refund_id in order.grants:
         raise Rejected(
             Reason.ALREADY_EXISTS,

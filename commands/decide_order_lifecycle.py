@@ -24,6 +24,7 @@ from orderledger.ledger.order_events import (
 )
 from orderledger.ledger.order_refunds import GrantStatus
 from orderledger.ledger.orders import Lifecycle, OrderState
+from orderledger.ledger.tenders import Tender, charged_by, tenders_of
 
 from . import order_guards as guards
 from .decision import Changes, States, decides
@@ -41,14 +42,7 @@ from .order_commands import (
     ReleaseHold,
     ReopenOrder,
 )
-from .order_cover import (
-    Tender,
-    charged_by,
-    check_not_requested,
-    surplus_grant,
-    tenders_of,
-    voids_to_make,
-)
+from .order_cover import check_not_requested, surplus_grant, voids_to_make
 
 
 @decides(HoldOrder)
@@ -93,7 +87,7 @@ def confirm_order(command: ConfirmOrder, states: States, now: datetime) -> Chang
         return ()
     guards.require_for(order, "confirm it", OrderConfirmed)
     guards.require_no_hold(order)
-    tenders = tenders_of(order, states)
+    tenders = tenders_of(order, states.payment)
     charged = sum([tender.kept for tender in tenders])
     authorised = sum([tender.capturable + tender.capture_in_flight for tender in tenders])
     required = order.due if command.minimum is None else min(command.minimum, order.due)
@@ -130,7 +124,7 @@ def expire_order(command: ExpireOrder, states: States, now: datetime) -> Changes
     if order.payment_due_at is not None and order.payment_due_at > due_at:
         due_at = order.payment_due_at
     _check_due(order, due_at, now)
-    tenders = tenders_of(order, states)
+    tenders = tenders_of(order, states.payment)
     _check_nothing_in_flight(order, tenders)
     charged = charged_by(tenders)
     if charged:
@@ -189,7 +183,7 @@ def cancel_order(command: CancelOrder, states: States, now: datetime) -> Changes
         cancellable_lines=tuple(
             [MovedLine(line_id, line.live) for line_id, line in order.lines.items() if line.live]
         ),
-        voids=voids_to_make(tenders_of(order, states)),
+        voids=voids_to_make(tenders_of(order, states.payment)),
     )
     return (guards.change(command.order_id, event),)
 
@@ -207,7 +201,7 @@ def finish_cancellation(command: FinishCancellation, states: States, now: dateti
     if order.lifecycle is Lifecycle.CANCELLED:
         return ()
     guards.require_for(order, "finish its cancellation", OrderCancelled)
-    tenders = tenders_of(order, states)
+    tenders = tenders_of(order, states.payment)
     _check_nothing_in_flight(order, tenders)
     _check_voided(order, tenders)
     cancelled = OrderCancelled(
@@ -315,7 +309,7 @@ def reinstate_order(command: ReinstateOrder, states: States, now: datetime) -> C
     guards.check_text("cause", command.cause)
     guards.check_id("stock_reservation", command.stock_reservation)
     order = guards.existing(states, command.order_id)
-    events = reinstatement(order, tenders_of(order, states), command)
+    events = reinstatement(order, tenders_of(order, states.payment), command)
     return tuple([guards.change(command.order_id, event) for event in events])
 
 

@@ -24,6 +24,7 @@ from orderledger.ledger.order_events import (
 )
 from orderledger.ledger.order_totals import refund_of
 from orderledger.ledger.orders import ENDED, TRANSITIONS, Lifecycle, OrderState
+from orderledger.ledger.tenders import charged_by, tenders_of
 
 from . import order_guards as guards
 from .decide_order_lifecycle import reinstatement
@@ -38,7 +39,7 @@ from .order_commands import (
     RecordStockReserved,
     ResolveOrderAnomaly,
 )
-from .order_cover import charged_by, surplus, tenders_of
+from .order_cover import surplus
 
 
 @decides(RecordStockReserved)
@@ -194,7 +195,7 @@ def _contradiction(
         return (guards.FOREIGN_REFUND, (command.refund_id, command.currency))
     if order.version == 0:
         return ("refund_without_purchase", (command.refund_id,))
-    limit = charged_by(tenders_of(order, states)) + order.goodwill_approved
+    limit = charged_by(tenders_of(order, states.payment)) + order.goodwill_approved
     if order.granted + command.amount > limit:
         return ("refund_exceeds_charge", (command.refund_id,))
     return None
@@ -247,7 +248,7 @@ def late_payment_policy(
     A refund is granted of what the payments really brought and nobody promised back yet.
     """
     if command.policy is LatePolicy.REFUND and command.refund_id not in order.grants:
-        amount = min(command.amount, surplus(order, tenders_of(order, states)))
+        amount = min(command.amount, surplus(order, tenders_of(order, states.payment)))
         if amount == 0:
             return ()
         grant = RefundGranted(
@@ -260,7 +261,7 @@ def late_payment_policy(
         return (grant,)
     if command.policy is LatePolicy.REINSTATE:
         try:
-            return reinstatement(order, tenders_of(order, states), command)
+            return reinstatement(order, tenders_of(order, states.payment), command)
         except Rejected:
             return ()
     return ()

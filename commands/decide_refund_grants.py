@@ -26,6 +26,7 @@ from orderledger.ledger.order_totals import refund_of
 from orderledger.ledger.orders import ENDED, Lifecycle, OrderState
 from orderledger.ledger.payment_operations import FAILED
 from orderledger.ledger.payments import owed_again, refund_operations
+from orderledger.ledger.tenders import Tender, charged_by, tenders_of
 
 from . import order_guards as guards
 from .decide_payment_guards import check_uncontested
@@ -38,7 +39,7 @@ from .order_commands import (
     RefundByAlternativeMeans,
     WithdrawRefund,
 )
-from .order_cover import Tender, charged_by, check_not_requested, surplus, tenders_of
+from .order_cover import check_not_requested, surplus
 from .refund_funding import funded_by
 
 _GRANTABLE = frozenset(Lifecycle) - {Lifecycle.NONE, Lifecycle.DRAFT, Lifecycle.REJECTED}
@@ -70,7 +71,7 @@ def grant_refund(command: GrantRefund, states: States, now: datetime) -> Changes
     _check_shipping(order, command.shipping)
     total = sum([line.net + line.tax for line in lines]) + command.shipping + command.adjustment
     _check_total(command, order, total)
-    _check_limit(command, order, total, tenders_of(order, states))
+    _check_limit(command, order, total, tenders_of(order, states.payment))
     event = RefundGranted(
         refund_id=command.refund_id,
         total=total,
@@ -215,7 +216,7 @@ def allocate_refund(command: AllocateRefund, states: States, now: datetime) -> C
     if _is_allocated(grant, command):
         return ()
     _require_status(grant, "allocate it", GrantStatus.GRANTED)
-    tenders = tenders_of(order, states)
+    tenders = tenders_of(order, states.payment)
     free = {one.tender_id: _free(order, grant, one) for one in tenders}
     if command.strategy is AllocationStrategy.EXPLICIT:
         parts = _explicit(command, order, grant, free)
@@ -340,7 +341,7 @@ def withdraw_refund(command: WithdrawRefund, states: States, now: datetime) -> C
     if grant.status is GrantStatus.WITHDRAWN:
         return ()
     _require_status(grant, "withdraw it", GrantStatus.GRANTED, GrantStatus.ALLOCATED)
-    tenders = tenders_of(order, states)
+    tenders = tenders_of(order, states.payment)
     check_not_requested(order, grant, tenders)
     event = RefundGrantWithdrawn(refund_id=command.refund_id, reason=command.reason, by=command.by)
     if order.lifecycle in ENDED and surplus(guards.after(order, event), tenders):
@@ -376,7 +377,7 @@ def refund_by_alternative_means(
         # Processing counts where one of its payments failed, whatever another one did since.
         allowed = (GrantStatus.FAILED, GrantStatus.FAILED_AFTER_SUCCESS)
         _require_status(grant, "pay it otherwise", *allowed)
-    for tender in tenders_of(order, states):
+    for tender in tenders_of(order, states.payment):
         running = tender.claimed.get(grant.refund_id, 0) - grant.settled.get(tender.tender_id, 0)
         if running > 0:
             raise Rejected(
