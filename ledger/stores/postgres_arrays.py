@@ -22,6 +22,7 @@ _POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 _header: Final = Struct("!iiIii").pack
 _EMPTY: Final = Struct("!iiI").pack
 _int: Final = Struct("!i").pack
+_NULL: Final = _int(-1)
 _bigint: Final = Struct("!iq").pack
 _scalar: Final = Struct("!q")
 _POSTGRES_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -128,6 +129,14 @@ def boolean_array(values: Sequence[bool]) -> BooleanArray:
             16, len(values), [b"\0\0\0\x01\x01" if value else b"\0\0\0\x01\0" for value in values]
         )
     )
+
+
+def nullable_array(element: int, values: Sequence[bytes | None]) -> bytes:
+    """Return an array of an element type (its oid) from the values' bytes; None is NULL."""
+    if not values:
+        return _EMPTY(0, 0, element)
+    parts = [_NULL if value is None else _int(len(value)) + value for value in values]
+    return _header(1, int(None in values), element, len(values), 1) + b"".join(parts)
 
 
 class _ReadyDumper(Dumper):
