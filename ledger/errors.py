@@ -213,6 +213,10 @@ class CheckpointDiverged(IntegrityViolation):
     """A projection was made from another history than the log's; rebuild it."""
 
 
+class RebuildRefused(IntegrityViolation):
+    """A rebuilt read model has other rows than the one that serves; neither can be trusted yet."""
+
+
 EXIT_STATUS: Final[Mapping[type[OrderLedgerError], int]] = {
     ConcurrencyConflict: 3,
     IdempotencyConflict: 3,

@@ -98,6 +98,18 @@ def upcast(name: str, raw: Raw) -> tuple[str, Raw]:
     return name, raw
 
 
+def current(name: str) -> str:
+    """Return the topic to which a stored one is lifted; one that nobody registered as it is."""
+    while name in _upcasters:
+        name = _upcasters[name][0]
+    return name
+
+
+def is_known(name: str) -> bool:
+    """Tell whether a current topic is registered, or not of this library's form at all."""
+    return name in _structs or TOPIC_GRAMMAR.fullmatch(name) is None
+
+
 def is_old(name: str) -> bool:
     """Tell whether a topic is an old version that an upcaster lifts."""
     return name in _upcasters

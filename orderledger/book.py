@@ -2,7 +2,7 @@
 A book: one independent ledger in one database. The only place that wires the parts together.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from functools import cached_property
@@ -22,6 +22,7 @@ from orderledger.ledger.errors import InvalidCommand, NotFound
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payments import PaymentState
 from orderledger.ledger.ports import EventStore
+from orderledger.projections.models import ReadModel
 from orderledger.reading import Reading
 
 
@@ -38,10 +39,12 @@ class Book:
         *,
         clock: Callable[[], datetime] = ids.utc_now,
         cache_streams: int = CACHE_STREAMS,
+        models: Sequence[ReadModel] = (),
     ) -> None:
         assert _deciders.__all__, "importing them has registered the deciders"
         self.store: Final = store
         self._executor: Final = Executor(store, clock=clock, cache_streams=cache_streams)
+        self._models: Final = tuple(models)
 
     @property
     def name(self) -> str:
@@ -113,9 +116,19 @@ class Book:
         """Await a command's receipt in asyncio; see ``submit``."""
         return self._executor.execute_async(_enveloped(command, key, actor))
 
-    def wait(self, receipt: Receipt) -> Receipt:
-        """Return the receipt with positions and recorded_at; raises NotFound if uncommitted."""
-        return self._executor.positions(receipt)
+    def wait(
+        self, receipt: Receipt, *, model: str | None = None, timeout_s: float = 10.0
+    ) -> Receipt:
+        """
+        Return the receipt with positions and recorded_at; raises NotFound if uncommitted.
+
+        With ``model`` it also waits until that read model shows what the command wrote, and raises
+        Unavailable after ``timeout_s`` seconds.
+        """
+        placed = self._executor.positions(receipt)
+        if model is not None and placed.positions:
+            self.read.models.wait(model, placed.positions[-1], timeout_s=timeout_s)
+        return placed
 
     def order(self, order_id: str) -> OrderState:
         """Return the order's state now, from its events; raises NotFound."""
@@ -136,7 +149,7 @@ class Book:
     @cached_property
     def read(self) -> Reading:
         """Balances, journal, accounts, histories and verification of this book."""
-        return Reading(self.store)
+        return Reading(self.store, models=self._models)
 
     def close(self) -> None:
         """Finish what is queued and release the database."""
@@ -171,16 +184,18 @@ def open(
     book: str | None = None,
     clock: Callable[[], datetime] = ids.utc_now,
     cache_streams: int = CACHE_STREAMS,
+    models: Sequence[ReadModel] = (),
 ) -> Book:
     """
     Open a book by URL (default: ``ORDERLEDGER_URL``, ``ORDERLEDGER_BOOK``).
 
     A SQLite file is created and prepared when absent. PostgreSQL must have been prepared with
     ``orderledger migrate``; otherwise SchemaMismatch. ``cache_streams`` bounds the folded streams
-    kept in memory. Raises InvalidInput for an unusable URL,
+    kept in memory; ``models`` are read models of your own. Raises InvalidInput for an unusable URL,
     Unavailable when the database does not answer.
     """
-    return Book(open_store(locate(url, book)), clock=clock, cache_streams=cache_streams)
+    store = open_store(locate(url, book))
+    return Book(store, clock=clock, cache_streams=cache_streams, models=models)
 
 
 def migrate(url: str | None = None) -> None:

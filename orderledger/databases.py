@@ -10,6 +10,7 @@ from pathlib import Path
 from orderledger.config import Location
 from orderledger.ledger.errors import InvalidInput, NotFound
 from orderledger.ledger.migrate import Migration
+from orderledger.ledger.model_ports import ModelStore
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.read_ports import JournalStore
 
@@ -42,6 +43,13 @@ def open_journal(store: EventStore) -> JournalStore:
     from orderledger.ledger.stores.journals import journal_of
 
     return journal_of(store)
+
+
+def open_models(store: EventStore) -> ModelStore:
+    """Open the rows of the read models beside a store's events; close them before the store."""
+    from orderledger.ledger.stores.models import models_of
+
+    return models_of(store)
 
 
 def prepare(location: Location) -> Sequence[Migration]:

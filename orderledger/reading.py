@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from orderledger.databases import open_journal
+from orderledger.databases import open_journal, open_models
 from orderledger.ledger import streams
 from orderledger.ledger.codec import decode_event
 from orderledger.ledger.errors import CheckpointDiverged, NotFound
@@ -30,6 +30,9 @@ from orderledger.projections.balances import (
     StatementRequest,
     TrialBalance,
 )
+from orderledger.projections.models import ReadModel
+from orderledger.projections.read_models import ReadModels
+from orderledger.projections.shipped import SHIPPED
 from orderledger.replay import history as _history
 from orderledger.replay.findings import Finding
 from orderledger.replay.history import RecordedEvent
@@ -62,13 +65,22 @@ class Reading:
 
     ``journal`` is where the balance model keeps its rows; by default it stands in the same
     database. Balances, journals and statements take ``effective_to`` (what had happened by then)
-    and ``recorded_to`` (what was known by then), both inclusive.
+    and ``recorded_to`` (what was known by then), both inclusive. ``models`` are read models of the
+    host's own, beside the shipped ones.
     """
 
-    def __init__(self, store: EventStore, journal: JournalStore | None = None) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        journal: JournalStore | None = None,
+        *,
+        models: Sequence[ReadModel] = (),
+    ) -> None:
         self._store: Final = store
         self._journal = journal
+        self._own_models: Final = tuple(models)
         self._balances: Balances | None = None
+        self._models: ReadModels | None = None
         self._lock: Final = threading.Lock()
 
     # -- entities ------------------------------------------------------------------------------
@@ -179,6 +191,18 @@ class Reading:
         """Delete the balance model and make it again from the events; returns its position."""
         return self.balances.rebuild()
 
+    # -- read models -----------------------------------------------------------------------------
+
+    @property
+    def models(self) -> ReadModels:
+        """The read models of the book, the host's own among them; opened at first use."""
+        with self._lock:
+            if self._models is None:
+                self._models = ReadModels(
+                    self._store, open_models(self._store), (*SHIPPED, *self._own_models)
+                )
+            return self._models
+
     # -- the whole book --------------------------------------------------------------------------
 
     def status(self) -> BookStatus:
@@ -217,3 +241,5 @@ class Reading:
         with self._lock:
             if self._balances is not None:
                 self._balances.close()
+            if self._models is not None:
+                self._models.store.close()

@@ -59,6 +59,7 @@ class Expected:
     balances: Counter[str] = field(default_factory=Counter)
     orders: set[str] = field(default_factory=set)
     paid_orders: set[str] = field(default_factory=set)
+    sold_by_order: Counter[str] = field(default_factory=Counter)
 
     @property
     def net(self) -> Fraction:
@@ -152,6 +153,7 @@ def _account(found: Expected, line: tuple[str, str, int, int]) -> None:
         found.orders.add(number)
         if pence:
             found.paid_orders.add(number)
+        found.sold_by_order[number] += pence
         balances["assets:psp:imported"] += pence
         if code.startswith("GIFT_"):
             balances["store_credit"] -= pence

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +15,9 @@ from orderledger.config import locate
 from orderledger.databases import prepare
 from orderledger.importers.online_retail_import import CACHE_STREAMS, check, import_file
 from orderledger.importers.online_retail_summary import Summary
+from orderledger.projections.orders import ORDERS
+from orderledger.projections.refunds import REFUNDS
+from orderledger.replay.rebuild import verify
 from tests.imported_book import balances, sqlite_url, topics
 from tests.online_retail_oracle import Expected, data_file, expected
 
@@ -116,6 +121,32 @@ def test_the_book_holds_the_money_of_the_file(
     assert sums["liabilities:seller:shop"] == facts.balances["sold"] + refunded
     money = sums["assets:psp:imported"] + sums["assets:receivables:imported"]
     assert Fraction(money, 100) == facts.net - Fraction("0.004")
+
+
+def test_the_read_models_agree_with_the_file(
+    imported: tuple[orderledger.Book, Summary], facts: Expected
+) -> None:
+    """Catches an order, a month's revenue or a refund that a read model shows otherwise."""
+    book, summary = imported
+    models = book.read.models
+    for name in ("orders", "refunds"):
+        assert models.catch_up(name) == book.store.head().size
+        assert list(models.parked(name)) == []
+        assert verify(models, name).problem is None
+    at = {column.name: number for number, column in enumerate(ORDERS.columns)}
+    by_month: Counter[str] = Counter()
+    for row in models.rows("orders", ORDERS):
+        placed_at = row[at["placed_at"]]
+        assert isinstance(placed_at, datetime)
+        by_month[f"{placed_at:%Y-%m}"] += int(str(row[at["total"]]))
+        by_month["orders"] += 1
+    expected_by_month: Counter[str] = Counter({"orders": len(facts.orders)})
+    for number, pence in facts.sold_by_order.items():
+        expected_by_month[min(facts.times[number])[:7]] += pence
+    assert by_month == expected_by_month
+    assert len(by_month) == 1 + 13
+    settled = sum([int(str(row[7])) for row in models.rows("refunds", REFUNDS)])
+    assert settled == facts.balances["refunds"] - summary.credited_minor
 
 
 def test_the_trial_balance_is_zero(imported: tuple[orderledger.Book, Summary]) -> None:

@@ -1,0 +1,256 @@
+"""
+One batch of events applied to a read model: rows fetched as they are asked for, changes collected.
+
+A projector asks for rows one by one, and the tables answer best in bulk. So the batch is run on
+the rows that are known; what it asked for beyond them is fetched in one query a table, and where
+any of that exists the batch is run again: projectors are pure, so a run can be thrown away.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from orderledger.ledger.codec import decode_event
+from orderledger.ledger.events import Event, current, is_known
+from orderledger.ledger.model_ports import Changes, Key, Row, Table, TableChanges
+from orderledger.ledger.ports import StoredEvent
+from orderledger.ledger.streams import kind_of
+
+from .digests import moved, row_hash
+from .models import ReadModel, Recorded
+
+Place = tuple[str, Key]
+"""A table's name and a key."""
+Known = dict[Place, Row | None]
+"""Rows by place; None is known to be absent."""
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """An event that could not be decoded, folded or projected, and what was raised."""
+
+    row: StoredEvent
+    error: Exception
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """The rows that a batch changes, ``before`` and ``after`` it, and what failed."""
+
+    before: Mapping[Place, Row | None]
+    after: Mapping[Place, Row | None]
+    failures: Sequence[Failure]
+
+    def digest(self, digest: bytes) -> bytes:
+        """Return a generation's digest after this batch."""
+        added = [row_hash(name, row) for (name, _), row in self.after.items() if row is not None]
+        removed = [row_hash(name, row) for (name, _), row in self.before.items() if row is not None]
+        return moved(digest, added, removed)
+
+    def changes(self) -> Changes:
+        """Return what is to be written, by table."""
+        made: dict[str, tuple[list[Row], list[Row], list[Key]]] = {}
+        for place, row in self.after.items():
+            inserted, updated, deleted = made.setdefault(place[0], ([], [], []))
+            if row is None:
+                deleted.append(place[1])
+            elif self.before[place] is None:
+                inserted.append(row)
+            else:
+                updated.append(row)
+        return {name: TableChanges(*lists) for name, lists in made.items()}
+
+
+class Source(Protocol):
+    """What a batch reads beside its events: rows of the generation, and states of streams."""
+
+    def fetch(self, table: Table, keys: Sequence[Key]) -> Mapping[Key, Row]:
+        """Return the rows with these keys as the last batch left them."""
+        ...
+
+    def rewind(self) -> None:
+        """Put the states of streams back to where the batch begins."""
+        ...
+
+    def step(self, row: StoredEvent, event: Event) -> None:
+        """Fold an event into the state of its stream."""
+        ...
+
+    def undo(self, stream: str) -> None:
+        """Take back the last step of a stream, if it was made."""
+        ...
+
+    def state(self, stream: str) -> Any:
+        """Return the state of a stream after the events stepped so far."""
+        ...
+
+
+class Batch:
+    """The rows that a projector sees and changes while a batch runs; see ``models.Rows``."""
+
+    def __init__(self, known: Known, source: Source) -> None:
+        self._known: Final = known
+        self._source: Final = source
+        self._changed: Final[dict[Place, Row | None]] = {}
+        self._touched: Final[dict[Place, tuple[Table, StoredEvent]]] = {}
+        # Of the event at hand, until its projector has returned.
+        self._now_changed: Final[dict[Place, Row | None]] = {}
+        self._now_touched: Final[dict[Place, Table]] = {}
+        self.missing: Final[dict[Place, Table]] = {}
+
+    def state(self, stream: str) -> Any:
+        return self._source.state(stream)
+
+    def get(self, table: Table, key: Key) -> Row | None:
+        place = (table.name, key)
+        if place in self._now_changed:
+            return self._now_changed[place]
+        if place in self._changed:
+            return self._changed[place]
+        if place not in self._known:
+            self.missing[place] = table
+            return None
+        return self._known[place]
+
+    def put(self, table: Table, row: Row) -> None:
+        if len(row) != len(table.columns):
+            raise ValueError(
+                f"a row of {table.name} has {len(table.columns)} values, not {len(row)}"
+            )
+        key = table.key_of(row)
+        # Also to write a row it must be known what was there before: the digest moves by both.
+        self.get(table, key)
+        self._now_changed[(table.name, key)] = row
+
+    def delete(self, table: Table, key: Key) -> None:
+        self.get(table, key)
+        self._now_changed[(table.name, key)] = None
+
+    def touch(self, table: Table, key: Key) -> None:
+        self.get(table, key)
+        self._now_touched[(table.name, key)] = table
+
+    def keep(self, row: StoredEvent) -> None:
+        """Keep what the event did, now that its projector has returned."""
+        if self._now_changed:
+            self._changed.update(self._now_changed)
+            self._now_changed.clear()
+        if self._now_touched:
+            for place, table in self._now_touched.items():
+                self._touched[place] = (table, row)
+            self._now_touched.clear()
+
+    def drop(self) -> None:
+        """Forget what a failing projector did before it raised."""
+        self._now_changed.clear()
+        self._now_touched.clear()
+
+    def derive(self, model: ReadModel) -> Failure | None:
+        """Make the touched rows; a failure counts for the last event that touched the row."""
+        for (name, key), (table, row) in self._touched.items():
+            try:
+                self._changed[(name, key)] = model.derive(table, key, self)
+            except Exception as error:  # noqa: BLE001  # a model may raise anything: parked
+                return Failure(row, error)
+        return None
+
+    def outcome(self, failures: Sequence[Failure]) -> Outcome:
+        """Return what differs from the rows that were known."""
+        before: dict[Place, Row | None] = {}
+        after: dict[Place, Row | None] = {}
+        for place, row in self._changed.items():
+            old = self._known.get(place)
+            if row != old:
+                before[place] = old
+                after[place] = row
+        return Outcome(before, after, failures)
+
+
+def run(
+    model: ReadModel,
+    events: Sequence[StoredEvent],
+    known: Known,
+    source: Source,
+    parked: Mapping[str, int],
+) -> Outcome:
+    """
+    Apply events to the known rows; ``known`` grows by what else was asked for.
+
+    A failing event, and those of its stream after it, are left out, as those of parked streams are:
+    neither projected nor folded, so that what others derive from the state does not depend on where
+    a batch ends. Other streams go on.
+    """
+    failures: dict[str, Failure] = {}
+    while True:
+        batch = Batch(known, source)
+        source.rewind()
+        for row in events:
+            if row.stream in parked or _is_after(failures.get(row.stream), row):
+                continue
+            if failure := _apply(model, row, batch, source):
+                failures[row.stream] = failure
+                batch.drop()
+        failure = batch.derive(model)
+        if failure is not None:
+            # Again without that event: what others would have seen of it must not stay.
+            failures[failure.row.stream] = failure
+        elif not batch.missing or not _fetched(batch.missing, known, source):
+            return batch.outcome(tuple(failures.values()))
+
+
+def _is_after(failure: Failure | None, row: StoredEvent) -> bool:
+    return failure is not None and row.version >= failure.row.version
+
+
+def _apply(
+    model: ReadModel,
+    row: StoredEvent,
+    batch: Batch,
+    source: Source,
+) -> Failure | None:
+    topic = current(row.topic)
+    # A topic that this code does not know may matter to any model: it is decoded, and fails.
+    is_wanted = model.topics is None or topic in model.topics or not is_known(topic)
+    is_folded = kind_of(row.stream) in model.folds
+    if not is_wanted and not is_folded:
+        return None
+    try:
+        event = decode_event(row.topic, row.payload)
+        if is_folded:
+            source.step(row, event)
+        if is_wanted:
+            model.project(_recorded(row, topic, event), batch)
+            batch.keep(row)
+    except Exception as error:  # noqa: BLE001  # a projector may raise anything: parked
+        source.undo(row.stream)
+        return Failure(row, error)
+    return None
+
+
+def _recorded(row: StoredEvent, topic: str, event: Event) -> Recorded:
+    assert row.position is not None, "the log has positions only"
+    assert row.recorded_at is not None, "the log has instants only"
+    return Recorded(
+        row.position,
+        row.recorded_at,
+        row.occurred_at,
+        row.stream,
+        row.version,
+        topic,
+        event,
+        row.context,
+        row.postings,
+    )
+
+
+def _fetched(missing: Mapping[Place, Table], known: Known, source: Source) -> bool:
+    """Learn the missing rows; tell whether any of them exists, so that the run saw too little."""
+    by_table: dict[str, tuple[Table, list[Key]]] = {}
+    for (name, key), table in missing.items():
+        by_table.setdefault(name, (table, []))[1].append(key)
+    any_exists = False
+    for table, keys in by_table.values():
+        found = source.fetch(table, keys)
+        any_exists = any_exists or bool(found)
+        for key in keys:
+            known[(table.name, key)] = found.get(key)
+    return any_exists

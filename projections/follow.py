@@ -1,0 +1,334 @@
+"""
+A generation of a read model following the log: batch by batch, rows and checkpoint together.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from orderledger.ledger.codec import decode_event
+from orderledger.ledger.errors import CheckpointDiverged, IntegrityViolation
+from orderledger.ledger.events import Event
+from orderledger.ledger.folds import fold_of
+from orderledger.ledger.ids import utc_now
+from orderledger.ledger.model_ports import Generation, Key, ModelStore, Parked, Row, Table
+from orderledger.ledger.ports import EventStore, StoredEvent
+from orderledger.ledger.streams import kind_of
+
+from .batch import Known, Outcome, run
+from .models import ReadModel
+
+BATCH_EVENTS: Final = 5_000
+"""Events per transaction: enough to amortise the commit, short enough to let writers in between."""
+KNOWN_ROWS: Final = 200_000
+"""Rows kept in memory between batches; beyond it those used longest ago are read again."""
+KNOWN_STATES: Final = 100_000
+"""Folded streams kept in memory between batches."""
+
+
+class Follower:
+    """
+    Moves one generation along the log. Any number of them may do so, in any process.
+
+    Each batch is conditional on the checkpoint it started from: of several followers one writes
+    it and the others begin again from what is there. Not to be shared between threads.
+    """
+
+    def __init__(
+        self,
+        events: EventStore,
+        store: ModelStore,
+        model: ReadModel,
+        generation: Generation,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._events: Final = events
+        self._store: Final = store
+        self._model: Final = model
+        self._clock: Final = clock
+        self._known: Known = {}
+        self.generation = generation
+        self._parked: Final[dict[str, int]] = {}
+        self._states: Final = _States(events, self._parked)
+        self._read_parked()
+
+    def catch_up(
+        self,
+        until: int | None = None,
+        *,
+        batch_events: int = BATCH_EVENTS,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> int:
+        """
+        Project everything up to a position, or the head as it is now; return where it ended.
+
+        Raises CheckpointDiverged where the checkpoint belongs to another log, and
+        IntegrityViolation where the log lacks a position.
+        """
+        target = self._events.head().size if until is None else until
+        self.verify()
+        while self.generation.position < target:
+            position = self.generation.position
+            batch = self._read(position, target, batch_events)
+            if not self._advance(batch):
+                self._reload()
+            progress(self.generation.position)
+        return self.generation.position
+
+    def park_next(self, error: str) -> None:
+        """
+        Leave out the stream of the next event without projecting it: it ended its workers by force.
+
+        The event itself is passed over like any event of a parked stream.
+        """
+        position = self.generation.position
+        (row,) = self._read(position, position + 1, 1)
+        after = msgspec.structs.replace(
+            self.generation,
+            position=position + 1,
+            leaf_hash=self._events.leaf_hashes(position, 1)[0],
+        )
+        parked = Parked(
+            model=after.model,
+            number=after.number,
+            stream=row.stream,
+            position=position + 1,
+            topic=row.topic,
+            error=error,
+            parked_at=self._clock(),
+        )
+        tables = tuple(self._model.tables)
+        if self._store.advance(self.generation, after, tables, {}, (parked,)):
+            self.generation = after
+            self._parked[row.stream] = position + 1
+            self._states.forget()
+        else:
+            self._reload()
+
+    def verify(self) -> None:
+        """
+        Refuse a checkpoint that is not one of this log.
+
+        Raises CheckpointDiverged when it is beyond the head or has another leaf hash.
+        """
+        found = self.generation
+        if not found.position:
+            return
+        leaf = self._events.leaf_hashes(found.position - 1, 1)
+        if not leaf:
+            head = self._events.head().size
+            raise CheckpointDiverged(
+                f"read model {found.model} is at position {found.position}, beyond the head of "
+                f"book {self._events.book} at {head}: the log lost its end or is another one; "
+                f"verify the book, then run `orderledger projection rebuild {found.model}`",
+                projection=found.model,
+                position=found.position,
+                head=head,
+            )
+        if leaf[0] != found.leaf_hash:
+            raise CheckpointDiverged(
+                f"read model {found.model} was made from another history: at position "
+                f"{found.position} it saw the leaf hash {found.leaf_hash.hex()}, the log has "
+                f"{leaf[0].hex()}; verify the book, then run "
+                f"`orderledger projection rebuild {found.model}`",
+                projection=found.model,
+                position=found.position,
+            )
+
+    def _read(self, position: int, target: int, limit: int) -> Sequence[StoredEvent]:
+        batch = self._events.read(position, until=target, limit=limit)
+        for expected, event in enumerate(batch, position + 1):
+            if event.position != expected:
+                raise _missing(self._events.book, expected)
+        if not batch:
+            raise _missing(self._events.book, position + 1)
+        return batch
+
+    def _advance(self, batch: Sequence[StoredEvent]) -> bool:
+        before = self.generation
+        reached = before.position + len(batch)
+        self._states.prepare(batch, self._model.folds)
+        source = _Source(self._store, before, self._states, reached)
+        outcome = run(self._model, batch, self._known, source, self._parked)
+        after = msgspec.structs.replace(
+            before,
+            position=reached,
+            leaf_hash=self._events.leaf_hashes(reached - 1, 1)[0],
+            digest=outcome.digest(before.digest),
+        )
+        parked = self._newly_parked(outcome)
+        tables = tuple(self._model.tables)
+        if not self._store.advance(before, after, tables, outcome.changes(), parked):
+            return False
+        self.generation = after
+        self._parked.update({one.stream: one.position for one in parked})
+        self._remember(outcome)
+        return True
+
+    def _newly_parked(self, outcome: Outcome) -> list[Parked]:
+        return [
+            Parked(
+                model=self.generation.model,
+                number=self.generation.number,
+                stream=failure.row.stream,
+                position=failure.row.position or 0,
+                topic=failure.row.topic,
+                error=f"{type(failure.error).__name__}: {failure.error}",
+                parked_at=self._clock(),
+            )
+            for failure in outcome.failures
+        ]
+
+    def _remember(self, outcome: Outcome) -> None:
+        for place, row in outcome.after.items():
+            # At the end again: what was used longest ago stands first.
+            self._known.pop(place, None)
+            self._known[place] = row
+        if len(self._known) > KNOWN_ROWS:
+            for place in list(self._known)[: len(self._known) - KNOWN_ROWS // 2]:
+                del self._known[place]
+        self._states.keep()
+
+    @property
+    def parked_count(self) -> int:
+        """How many streams the generation leaves out."""
+        return len(self._parked)
+
+    def _read_parked(self) -> None:
+        self._parked.clear()
+        for one in self._store.parked(self.generation):
+            self._parked[one.stream] = one.position
+
+    def _reload(self) -> None:
+        """Another follower was faster: begin again from what it wrote."""
+        self._known = {}
+        self._states.forget()
+        for found in self._store.generations(self.generation.model):
+            if found.number == self.generation.number:
+                self.generation = found
+                self._read_parked()
+                self.verify()
+                return
+        raise CheckpointDiverged(
+            f"generation {self.generation.number} of read model {self.generation.model} was "
+            "dropped while it was being filled",
+            projection=self.generation.model,
+            generation=self.generation.number,
+        )
+
+
+class _States:
+    """
+    Folded streams as of the end of the last batch, and of the one at hand.
+
+    A parked stream stays as it was before the event that it was parked for.
+    """
+
+    def __init__(self, events: EventStore, parked: Mapping[str, int]) -> None:
+        self._events: Final = events
+        self._parked: Final = parked
+        self._undo: tuple[str, tuple[int, Any] | None] = ("", None)
+        self._kept: dict[str, tuple[int, Any]] = {}
+        self._now: dict[str, tuple[int, Any]] = {}
+
+    def prepare(self, batch: Sequence[StoredEvent], kinds: frozenset[str]) -> None:
+        """Fold what stands before the batch of its streams, where it is not in memory."""
+        begun: set[str] = set()
+        for row in batch:
+            if row.stream in begun or row.stream in self._kept:
+                continue
+            begun.add(row.stream)
+            if row.version > 1 and kind_of(row.stream) in kinds:
+                self._load(row.stream, (batch[0].position or 0) - 1)
+
+    def rewind(self) -> None:
+        self._now = {}
+
+    def step(self, row: StoredEvent, event: Event) -> None:
+        self._undo = (row.stream, self._now.get(row.stream))
+        version, state = self._find(row.stream)
+        if row.version != version + 1:
+            raise IntegrityViolation(
+                f"stream {row.stream} has version {row.version} after {version}",
+                stream=row.stream,
+                version=row.version,
+            )
+        self._now[row.stream] = (row.version, fold_of(row.stream).apply(state, event))
+
+    def undo(self, stream: str) -> None:
+        stepped, before = self._undo
+        if stepped == stream:
+            if before is None:
+                self._now.pop(stream, None)
+            else:
+                self._now[stream] = before
+
+    def at(self, stream: str, before: int) -> Any:
+        """Return a stream's state now, read up to a position if it is not in memory."""
+        found = self._now.get(stream) or self._kept.get(stream)
+        if found is None:
+            found = self._load(stream, before)
+        return found[1]
+
+    def keep(self) -> None:
+        for stream, found in self._now.items():
+            self._kept.pop(stream, None)
+            self._kept[stream] = found
+        self._now = {}
+        if len(self._kept) > KNOWN_STATES:
+            for stream in list(self._kept)[: len(self._kept) - KNOWN_STATES // 2]:
+                del self._kept[stream]
+
+    def forget(self) -> None:
+        self._kept, self._now = {}, {}
+
+    def _find(self, stream: str) -> tuple[int, Any]:
+        return self._now.get(stream) or self._kept.get(stream) or (0, fold_of(stream).initial)
+
+    def _load(self, stream: str, until: int) -> tuple[int, Any]:
+        """Fold a stream's events up to a position."""
+        fold = fold_of(stream)
+        found = (0, fold.initial)
+        if stream in self._parked:
+            until = min(until, self._parked[stream] - 1)
+        for row in self._events.stream(stream):
+            if row.position is None or row.position > until:
+                break
+            found = (row.version, fold.apply(found[1], decode_event(row.topic, row.payload)))
+        self._kept[stream] = found
+        return found
+
+
+class _Source:
+    """What a batch reads beside its events."""
+
+    def __init__(
+        self, store: ModelStore, generation: Generation, states: _States, reached: int
+    ) -> None:
+        self._store: Final = store
+        self._generation: Final = generation
+        self._states: Final = states
+        self._reached: Final = reached
+        self.rewind: Final = states.rewind
+        self.step: Final = states.step
+        self.undo: Final = states.undo
+
+    def fetch(self, table: Table, keys: Sequence[Key]) -> "dict[Key, Row]":
+        return dict(self._store.fetch(self._generation, table, keys))
+
+    def state(self, stream: str) -> Any:
+        # A stream without an event in this batch and not in memory: nothing of it is later than
+        # where the batch begins, or the batch would have it.
+        return self._states.at(stream, self._generation.position)
+
+
+def _missing(book: str, position: int) -> IntegrityViolation:
+    return IntegrityViolation(
+        f"book {book} has no event at position {position}, below its head; "
+        "run `orderledger verify`",
+        book=book,
+        position=position,
+    )

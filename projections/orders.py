@@ -1,0 +1,211 @@
+"""
+The orders of a book with their status axes, and their lines.
+
+SQL views: ``orders``, ``order_lines``.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final, cast
+
+from orderledger.ledger import order_events as e
+from orderledger.ledger import streams
+from orderledger.ledger.events import Event, topics
+from orderledger.ledger.model_ports import Column, Key, Kind, Row, Table
+from orderledger.ledger.order_axes import axes_of
+from orderledger.ledger.orders import OrderState
+from orderledger.ledger.payments import PaymentState
+from orderledger.ledger.tenders import tenders_of
+
+from .models import ReadModel, Recorded, Rows
+
+ORDERS: Final = Table(
+    "orders",
+    (
+        Column("order_id", Kind.TEXT),
+        Column("buyer_ref", Kind.TEXT),
+        Column("channel", Kind.TEXT),
+        Column("currency", Kind.TEXT),
+        Column("lifecycle", Kind.TEXT),
+        Column("authorise_status", Kind.TEXT),
+        Column("charge_status", Kind.TEXT),
+        Column("refund_status", Kind.TEXT),
+        Column("fulfilment_status", Kind.TEXT),
+        Column("dispute_status", Kind.TEXT),
+        Column("is_held", Kind.BOOLEAN),
+        Column("total", Kind.AMOUNT),
+        Column("due", Kind.AMOUNT),
+        Column("authorised", Kind.AMOUNT),
+        Column("charged", Kind.AMOUNT),
+        Column("refunded", Kind.AMOUNT),
+        Column("granted", Kind.AMOUNT),
+        Column("balance", Kind.AMOUNT),
+        Column("escrow_held", Kind.AMOUNT),
+        Column("released", Kind.AMOUNT),
+        Column("line_count", Kind.INTEGER),
+        Column("content_version", Kind.INTEGER),
+        Column("anomaly_count", Kind.INTEGER),
+        Column("placed_at", Kind.INSTANT, is_optional=True),
+        Column("ended_at", Kind.INSTANT, is_optional=True),
+        Column("reason", Kind.TEXT),
+    ),
+    indexes=(("buyer_ref", "placed_at"), ("lifecycle", "placed_at")),
+)
+"""One row per order. Amounts in minor units of ``currency``; the axes as in ``OrderAxes``.
+
+``placed_at`` and ``ended_at`` are the world's clock; the latter is set for cancelled, expired,
+rejected and completed orders, and empty again when one is reopened.
+"""
+
+LINES: Final = Table(
+    "order_lines",
+    (
+        Column("order_id", Kind.TEXT),
+        Column("line_id", Kind.TEXT),
+        Column("sku", Kind.TEXT),
+        Column("seller", Kind.TEXT),
+        Column("quantity", Kind.INTEGER),
+        Column("cancelled", Kind.INTEGER),
+        Column("allocated", Kind.INTEGER),
+        Column("shipped", Kind.INTEGER),
+        Column("delivered", Kind.INTEGER),
+        Column("return_requested", Kind.INTEGER),
+        Column("returned_ok", Kind.INTEGER),
+        Column("returned_damaged", Kind.INTEGER),
+        Column("lost", Kind.INTEGER),
+        Column("written_off", Kind.INTEGER),
+        Column("charged", Kind.AMOUNT),
+        Column("granted", Kind.AMOUNT),
+    ),
+    key_count=2,
+    indexes=(("sku",), ("seller",)),
+)
+"""One row per line of an order: quantities, and minor units of the order's currency."""
+
+_TIMES: Final = Table(
+    "order_times",
+    (
+        Column("order_id", Kind.TEXT),
+        Column("placed_at", Kind.INSTANT, is_optional=True),
+        Column("ended_at", Kind.INSTANT, is_optional=True),
+    ),
+)
+"""The instants that a folded order does not keep."""
+
+_ENDS: Final = (e.OrderCancelled, e.OrderExpired, e.OrderRejected, e.OrderCompleted)
+_REVIVES: Final = (e.OrderReopened, e.OrderReinstated)
+
+
+class Orders(ReadModel):
+    """The read model ``orders``."""
+
+    name = "orders"
+    version = 1
+    tables = (ORDERS, LINES, _TIMES)
+    topics = frozenset(
+        topic for topic in topics() if topic.startswith(("order.", "payment.", "anomaly."))
+    )
+    folds = frozenset({"order", "payment"})
+
+    def project(self, recorded: Recorded, rows: Rows) -> None:
+        """Touch the order that an event of its own or of one of its payments is about."""
+        kind = recorded.kind
+        if kind == "payment":
+            payment = cast(PaymentState, rows.state(recorded.stream))
+            if payment.order_id:
+                rows.touch(ORDERS, (payment.order_id,))
+            return
+        if kind != "order":
+            return
+        order_id = recorded.entity_id
+        rows.touch(ORDERS, (order_id,))
+        self._keep_times(recorded, order_id, rows)
+        order = cast(OrderState, rows.state(recorded.stream))
+        for line_id in (*order.lines, *_removed(recorded.event)):
+            rows.touch(LINES, (order_id, line_id))
+
+    def _keep_times(self, recorded: Recorded, order_id: str, rows: Rows) -> None:
+        event, at = recorded.event, recorded.occurred_at
+        if isinstance(event, e.OrderPlaced):
+            _, _, ended_at = rows.get(_TIMES, (order_id,)) or (order_id, None, None)
+            rows.put(_TIMES, (order_id, at, ended_at))
+        elif isinstance(event, (*_ENDS, *_REVIVES)):
+            _, placed_at, _ = rows.get(_TIMES, (order_id,)) or (order_id, None, None)
+            rows.put(_TIMES, (order_id, placed_at, at if isinstance(event, _ENDS) else None))
+
+    def derive(self, table: Table, key: Key, rows: Rows) -> Row | None:
+        """Return the row of an order or of one of its lines."""
+        order = cast(OrderState, rows.state(streams.order(str(key[0]))))
+        if table is LINES:
+            return _line(order, str(key[1]))
+        if not order.exists:
+            return None
+        times = rows.get(_TIMES, (key[0],)) or (key[0], None, None)
+        return _order(order, rows, cast("tuple[str, datetime | None, datetime | None]", times))
+
+
+def _removed(event: Event) -> Iterator[str]:
+    """Iterate over the lines that an order no longer has."""
+    if isinstance(event, e.OrderChangeConfirmed):
+        yield from event.removed
+    elif isinstance(event, e.OrderSplit):
+        yield from [moved.line_id for moved in event.moved]
+
+
+def _order(
+    order: OrderState, rows: Rows, times: tuple[str, datetime | None, datetime | None]
+) -> Row:
+    tenders = tenders_of(order, lambda payment_id: rows.state(streams.payment(payment_id)))
+    axes = axes_of(order, tenders)
+    return (
+        order.order_id,
+        order.buyer_ref,
+        order.channel,
+        order.currency,
+        order.lifecycle.value,
+        axes.authorise.value,
+        axes.charge.value,
+        axes.refund.value,
+        axes.fulfilment.value,
+        axes.dispute.value,
+        bool(order.holds),
+        order.total,
+        order.due,
+        axes.authorised,
+        axes.charged,
+        axes.refunded,
+        axes.granted,
+        axes.balance,
+        order.escrow_held,
+        order.released,
+        len(order.lines),
+        order.version,
+        len(order.anomalies),
+        times[1],
+        times[2],
+        order.reason,
+    )
+
+
+def _line(order: OrderState, line_id: str) -> Row | None:
+    line = order.lines.get(line_id)
+    if line is None:
+        return None
+    return (
+        order.order_id,
+        line_id,
+        line.line.sku,
+        line.line.seller,
+        line.live,
+        line.cancelled,
+        line.allocated,
+        line.shipped,
+        line.delivered,
+        line.return_requested,
+        line.returned_ok,
+        line.returned_damaged,
+        line.lost,
+        line.written_off,
+        line.charged,
+        line.granted,
+    )

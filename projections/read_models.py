@@ -1,0 +1,222 @@
+"""
+The read models of one book: which there are, which generation serves, and how far it is.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from orderledger.ledger.errors import CheckpointDiverged, InvalidInput, NotFound, Unavailable
+from orderledger.ledger.ids import utc_now
+from orderledger.ledger.model_ports import (
+    Generation,
+    GenerationState,
+    Key,
+    ModelStore,
+    Parked,
+    Row,
+    Table,
+    Value,
+)
+from orderledger.ledger.ports import EventStore
+
+from .follow import BATCH_EVENTS, Follower
+from .models import ReadModel, fingerprint
+
+PAGE_ROWS: Final = 1_000
+WAIT_POLL_S: Final = 0.02
+"""Between two looks at a checkpoint that another process moves."""
+
+
+class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Where a read model stands.
+
+    ``lag`` is how many events the live generation lacks, negative where its checkpoint is beyond
+    the head. ``is_current`` tells whether this code made it. ``parked`` counts streams left out.
+    """
+
+    model: str
+    version: int
+    generation: int | None
+    position: int
+    head: int
+    lag: int
+    is_current: bool
+    parked: int
+    building: int | None
+    problem: str | None
+
+
+class ReadModels:
+    """
+    A book's read models on its event store. Safe to share between threads.
+
+    Each call opens its own follower; a long-lived one (``follower``) keeps what it knows between
+    batches and is much faster.
+    """
+
+    def __init__(
+        self,
+        events: EventStore,
+        store: ModelStore,
+        models: Sequence[ReadModel],
+        *,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.events: Final = events
+        self.store: Final = store
+        self.clock: Final = clock
+        self._models: Final[dict[str, ReadModel]] = {}
+        for model in models:
+            if model.name in self._models:
+                raise InvalidInput(f"two read models are named {model.name}", model=model.name)
+            self._models[model.name] = model
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the models this book was opened with, sorted."""
+        return tuple(sorted(self._models))
+
+    def model(self, name: str) -> ReadModel:
+        """Return a model by name; raises NotFound."""
+        try:
+            return self._models[name]
+        except KeyError:
+            raise NotFound(
+                f"there is no read model {name}; there are {', '.join(self.names)}", model=name
+            ) from None
+
+    def live(self, name: str) -> Generation | None:
+        """Return the generation that serves readers, or None before the first was built."""
+        return self._in_state(name, GenerationState.LIVE)
+
+    def previous(self, name: str) -> Generation | None:
+        """Return the generation that a rollback would bring back."""
+        return self._in_state(name, GenerationState.PREVIOUS)
+
+    def _in_state(self, name: str, state: GenerationState) -> Generation | None:
+        found = [one for one in self.store.generations(name) if one.state is state]
+        return found[-1] if found else None
+
+    def follower(self, name: str) -> Follower:
+        """
+        Return what moves the live generation along; the first one is made and served at once.
+
+        Raises CheckpointDiverged where another version of the model made the live generation: the
+        old rows go on serving, and a rebuild makes new ones beside them.
+        """
+        model = self.model(name)
+        live = self.live(name)
+        if live is None:
+            live = self._first(model)
+        if live.fingerprint != fingerprint(model):
+            raise CheckpointDiverged(
+                f"read model {name} was made by version {live.version} ({live.fingerprint}), this "
+                f"code has version {model.version} ({fingerprint(model)}); run "
+                f"`orderledger projection rebuild {name}`",
+                projection=name,
+                version=live.version,
+            )
+        return Follower(self.events, self.store, model, live, clock=self.clock)
+
+    def _first(self, model: ReadModel) -> Generation:
+        tables = tuple(model.tables)
+        made = self.store.create(model.name, model.version, fingerprint(model), tables)
+        if not self.store.promote(made, tables):
+            # Another process made the first one meanwhile.
+            self.store.drop(made)
+        live = self.live(model.name)
+        assert live is not None, "one of the two was promoted"
+        return live
+
+    def catch_up(self, name: str, *, batch_events: int = BATCH_EVENTS) -> int:
+        """Bring a model's live generation up to the head and return that position."""
+        while self.events.sequence():
+            pass
+        return self.follower(name).catch_up(batch_events=batch_events)
+
+    def wait(self, name: str, position: int, *, timeout_s: float = 10.0) -> int:
+        """
+        Return once the live generation has reached a position; returns where it is.
+
+        Whoever follows the model brings it there; nobody need call ``catch_up``. Raises
+        Unavailable after ``timeout_s`` seconds.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            live = self.live(name)
+            reached = live.position if live is not None else 0
+            if reached >= position:
+                return reached
+            if time.monotonic() >= deadline:
+                raise Unavailable(
+                    f"read model {name} is at position {reached} and did not reach {position} "
+                    f"within {timeout_s:g} s; is a worker following it "
+                    "(`orderledger projection run`)?",
+                    model=name,
+                    position=reached,
+                    wanted=position,
+                )
+            time.sleep(WAIT_POLL_S)
+
+    def rows(self, name: str, table: Table, *, after: Key | None = None) -> Iterator[Row]:
+        """
+        Iterate over the live rows of a table in key order, a page at a time.
+
+        A swap in between is not noticed: both generations hold the same.
+        """
+        return self.find(name, table, {}, after=after)
+
+    def find(
+        self, name: str, table: Table, where: Mapping[str, Value], *, after: Key | None = None
+    ) -> Iterator[Row]:
+        """Iterate over the live rows whose columns have given values, in key order."""
+        while True:
+            live = self.live(name)
+            if live is None:
+                return
+            page = self.store.find(live, table, where, after, PAGE_ROWS)
+            yield from page
+            if len(page) < PAGE_ROWS:
+                return
+            after = table.key_of(page[-1])
+
+    def row(self, name: str, table: Table, key: Key) -> Row | None:
+        """Return one live row, or None."""
+        live = self.live(name)
+        return None if live is None else self.store.fetch(live, table, (key,)).get(key)
+
+    def parked(self, name: str) -> Sequence[Parked]:
+        """Return the streams that the live generation leaves out."""
+        live = self.live(name)
+        return () if live is None else self.store.parked(live)
+
+    def status(self, name: str) -> ModelStatus:
+        """Return where a model stands; catches nothing up."""
+        model = self.model(name)
+        live, building = self.live(name), self._in_state(name, GenerationState.BUILDING)
+        problem: str | None = None
+        if live is not None:
+            try:
+                Follower(self.events, self.store, model, live).verify()
+            except CheckpointDiverged as error:
+                problem = error.message
+        # After the checkpoint, so that a writer in between cannot make the lag negative.
+        head = self.events.head().size
+        position = live.position if live is not None else 0
+        return ModelStatus(
+            model=name,
+            version=live.version if live is not None else model.version,
+            generation=live.number if live is not None else None,
+            position=position,
+            head=head,
+            lag=head - position,
+            is_current=live is not None and live.fingerprint == fingerprint(model),
+            parked=len(self.parked(name)),
+            building=building.position if building is not None else None,
+            problem=problem,
+        )

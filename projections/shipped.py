@@ -1,0 +1,24 @@
+"""
+The read models that come with the library.
+"""
+
+from typing import Final
+
+from .anomalies import Anomalies
+from .indicators import Indicators
+from .models import ReadModel
+from .orders import Orders
+from .payments import Payments
+from .refunds import Refunds
+from .stock import Stock
+from .timeline import Timeline
+
+SHIPPED: Final[tuple[ReadModel, ...]] = (
+    Anomalies(),
+    Indicators(),
+    Orders(),
+    Payments(),
+    Refunds(),
+    Stock(),
+    Timeline(),
+)

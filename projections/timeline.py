@@ -1,0 +1,91 @@
+"""
+What happened to each order, step by step, and how long each step took. SQL view: ``order_steps``.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any, Final, cast
+
+from orderledger.ledger.events import topics
+from orderledger.ledger.model_ports import Column, Kind, Table
+
+from .models import ReadModel, Recorded, Rows
+
+STEPS: Final = Table(
+    "order_steps",
+    (
+        Column("order_id", Kind.TEXT),
+        Column("position", Kind.INTEGER),
+        Column("stream", Kind.TEXT),
+        Column("topic", Kind.TEXT),
+        Column("occurred_at", Kind.INSTANT),
+        Column("recorded_at", Kind.INSTANT),
+        Column("since_previous_us", Kind.INTEGER),
+        Column("since_first_us", Kind.INTEGER),
+    ),
+    key_count=2,
+)
+"""
+One row per event of an order and of its payments, fulfilments and returns, in log order.
+
+Durations are microseconds on the world's clock; a step that is reported late has happened before
+the one recorded before it, and a negative duration.
+"""
+
+_CLOCKS: Final = Table(
+    "order_clocks",
+    (
+        Column("order_id", Kind.TEXT),
+        Column("first_at", Kind.INSTANT),
+        Column("last_at", Kind.INSTANT),
+    ),
+)
+
+_OF_ORDERS: Final = frozenset({"payment", "fulfilment", "return"})
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class Timeline(ReadModel):
+    """The read model ``timeline``."""
+
+    name = "timeline"
+    version = 1
+    tables = (STEPS, _CLOCKS)
+    topics = frozenset(
+        topic
+        for topic in topics()
+        if topic.startswith(("order.", "payment.", "fulfilment.", "return.", "anomaly."))
+    )
+    folds = _OF_ORDERS
+
+    def project(self, recorded: Recorded, rows: Rows) -> None:
+        """Add the event as a step of its order."""
+        order_id = _order_of(recorded, rows)
+        if not order_id:
+            return
+        at = recorded.occurred_at
+        before = rows.get(_CLOCKS, (order_id,))
+        first_at = cast(datetime, before[1]) if before is not None else at
+        last_at = cast(datetime, before[2]) if before is not None else at
+        rows.put(_CLOCKS, (order_id, first_at, at))
+        rows.put(
+            STEPS,
+            (
+                order_id,
+                recorded.position,
+                recorded.stream,
+                recorded.topic,
+                at,
+                recorded.recorded_at,
+                (at - last_at) // _MICROSECOND,
+                (at - first_at) // _MICROSECOND,
+            ),
+        )
+
+
+def _order_of(recorded: Recorded, rows: Rows) -> str:
+    if recorded.kind == "order":
+        return recorded.entity_id
+    if recorded.kind in _OF_ORDERS:
+        state: Any = rows.state(recorded.stream)
+        return str(state.order_id)
+    return ""

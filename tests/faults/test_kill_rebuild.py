@@ -1,0 +1,106 @@
+"""
+A rebuild killed before and after every write: the live rows are whole, the next one finishes.
+"""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import orderledger
+from orderledger.projections.compare import summed
+from orderledger.projections.read_models import ReadModels
+from orderledger.replay import rebuild as rebuilding
+from orderledger.replay.rebuild import rebuild, verify
+from tests.projections.books import fill
+from tests.projections.toy_models import TOTALS, Totals
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+WRITES = frozenset({"create", "advance", "promote", "refuse", "drop"})
+BATCH = 20
+
+
+class Deadly:
+    """A store of read models that kills its process at the n-th write, before or after it."""
+
+    def __init__(self, store: Any, at: int) -> None:
+        self._store = store
+        self._at = at
+        self._count = 0
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        if name not in WRITES:
+            return found
+
+        def write(*arguments: Any) -> Any:
+            self._count += 1
+            if self._count * 2 - 1 == self._at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            done = found(*arguments)
+            if self._count * 2 == self._at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return done
+
+        return write
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.pg)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database with a book of journal entries and a model that is caught up."""
+    made: str = f"sqlite:///{tmp_path / 'book.db'}"
+    if request.param == "postgres":
+        made = request.getfixturevalue("pg_url")
+    orderledger.migrate(made)
+    with orderledger.open(made, models=[Totals()]) as book:
+        fill(book.store)
+        book.read.models.catch_up("totals")
+        # One rebuild before, so that there is an old generation to drop as well.
+        rebuild(book.read.models, "totals")
+    return made
+
+
+def _rebuild_in_a_child(url: str, at: int) -> int:
+    """Rebuild in a process that dies at a write; return its exit status, or minus the signal."""
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        status = 1
+        try:
+            with orderledger.open(url, models=[Totals()]) as book:
+                models = book.read.models
+                deadly: Any = Deadly(models.store, at)
+                rebuild(ReadModels(book.store, deadly, [Totals()]), "totals")
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_kill_nine_at_every_write_leaves_the_live_rows_whole(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches rows that are half new, none at all, or a rebuild that never gets through again."""
+    monkeypatch.setattr(rebuilding, "BUILD_BATCH_EVENTS", BATCH)
+    with orderledger.open(url, models=[Totals()]) as book:
+        models = book.read.models
+        live = models.live("totals")
+        assert live is not None
+        expected = summed(models.store, live, (TOTALS,))
+        deaths = 0
+        for at in range(1, 1_000):
+            status = _rebuild_in_a_child(url, at)
+            found = verify(models, "totals")
+            assert found.problem is None
+            assert found.checksum == expected.checksum.hex()
+            if status == 0:
+                break
+            assert status == -signal.SIGKILL
+            deaths += 1
+        # Each killed rebuild leaves its batches to the next one: what remains are a few writes.
+        assert deaths >= 6
+        assert len(models.store.generations("totals")) <= 3
+        rebuild(models, "totals")
+        assert len(models.store.generations("totals")) == 2

@@ -1,0 +1,344 @@
+"""Following the log: rows are a function of it, whatever the batches, and faults are noticed."""
+
+import random
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from orderledger import Book
+from orderledger.ledger.errors import CheckpointDiverged, IntegrityViolation, Unavailable
+from orderledger.ledger.events import _upcasters
+from orderledger.ledger.model_ports import Generation, Row
+from orderledger.ledger.ports import StoredEvent
+from orderledger.ledger.stores.models_memory import MemoryModels
+from orderledger.projections.compare import summed
+from orderledger.projections.follow import Follower
+from orderledger.projections.models import ReadModel, Recorded, Rows, fingerprint
+from orderledger.projections.orders import LINES, ORDERS
+from orderledger.projections.payments import PAYMENTS
+from orderledger.projections.read_models import ReadModels
+from orderledger.projections.shipped import SHIPPED
+from orderledger.testing import memory_book
+from tests.projections.books import day_in_memory, fill, post, reverse
+from tests.projections.toy_models import ENTRIES, TOTALS, Entries, Totals
+
+NAMES = [model.name for model in SHIPPED]
+
+
+def a_book() -> Book:
+    book = memory_book()
+    fill(book.store)
+    return book
+
+
+def models_over(book: Book, *models: ReadModel) -> ReadModels:
+    return ReadModels(book.store, MemoryModels(), models or (Totals(), Entries()))
+
+
+def built(models: ReadModels, name: str, until: int, batches: Callable[[], int]) -> Generation:
+    """Fill a generation up to a position in batches of the given sizes."""
+    model = models.model(name)
+    made = models.store.create(name, model.version, fingerprint(model), tuple(model.tables))
+    follower = Follower(models.events, models.store, model, made)
+    while follower.generation.position < until:
+        step = min(until, follower.generation.position + batches())
+        follower.catch_up(step, batch_events=batches())
+    return follower.generation
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_do_not_depend_on_the_batches(name: str) -> None:
+    """Catches a projector that sees where a batch ends, and a digest that drifts from the rows."""
+    models = models_over(day_in_memory(), *SHIPPED)
+    head = models.events.head().size
+    sizes = random.Random(5)
+    for until in (1, 2, 17, head // 3, head):
+        whole = built(models, name, until, partial(int, until))
+        one_by_one = built(models, name, until, lambda: 1)
+        ragged = built(models, name, until, lambda: sizes.randint(1, 40))
+        assert whole.digest == one_by_one.digest == ragged.digest
+        tables = tuple(models.model(name).tables)
+        stored = [summed(models.store, one, tables) for one in (whole, one_by_one, ragged)]
+        assert stored[0] == stored[1] == stored[2]
+        assert stored[0].digest == whole.digest
+
+
+def test_states_that_are_not_in_memory_are_folded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a state read beyond the batch, or short of it, once the caches are too small."""
+    models = models_over(day_in_memory(), *SHIPPED)
+    head = models.events.head().size
+    whole = built(models, "orders", head, lambda: head)
+    monkeypatch.setattr("orderledger.projections.follow.KNOWN_ROWS", 4)
+    monkeypatch.setattr("orderledger.projections.follow.KNOWN_STATES", 4)
+    assert built(models, "orders", head, lambda: 23).digest == whole.digest
+
+
+def test_orders_and_payments_are_those_of_their_states() -> None:
+    """Catches a column that shows something else than the domain's own fold."""
+    book = day_in_memory()
+    models = models_over(book, *SHIPPED)
+    for name in ("orders", "payments"):
+        models.catch_up(name, batch_events=31)
+    at = {column.name: number for number, column in enumerate(ORDERS.columns)}
+    lifecycles: set[Any] = set()
+    for row in models.rows("orders", ORDERS):
+        order = book.order(str(row[0]))
+        lifecycles.add(row[at["lifecycle"]])
+        assert row[at["lifecycle"]] == order.lifecycle.value
+        assert row[at["total"]] == order.total
+        assert row[at["due"]] == order.due
+        assert row[at["granted"]] == order.granted
+        assert row[at["escrow_held"]] == order.escrow_held
+        assert row[at["released"]] == order.released
+        assert row[at["buyer_ref"]] == order.buyer_ref
+        lines = {line[1]: line for line in models.find("orders", LINES, {"order_id": row[0]})}
+        assert set(lines) == set(order.lines)
+        for line_id, line in order.lines.items():
+            assert lines[line_id][7:9] == (line.shipped, line.delivered)
+    assert len(lifecycles) > 2
+    at = {column.name: number for number, column in enumerate(PAYMENTS.columns)}
+    for row in models.rows("payments", PAYMENTS):
+        payment = book.payment(str(row[0]))
+        assert row[at["lifecycle"]] == payment.lifecycle.value
+        assert row[at["captured"]] == payment.captured
+        assert row[at["refunded"]] == payment.refunded
+        assert row[at["capturable"]] == payment.capturable
+        assert row[at["refundable"]] == payment.refundable
+
+
+def test_a_poisonous_event_parks_its_stream_only() -> None:
+    """Catches one bad event that stops a model, or that lets later ones of its stream in."""
+    book = a_book()
+    book.execute(post(900, "poison"))
+    book.execute(post(901, "fine"))
+    book.execute(reverse(900))
+    models = models_over(book)
+    head = models.catch_up("entries")
+    assert models.live("entries").position == head  # type: ignore[union-attr]  # it was caught up
+    (parked,) = models.parked("entries")
+    assert (parked.stream, parked.topic) == ("journal-e900", "journal.entry_posted.v1")
+    assert parked.error == "ValueError: cannot read 'poison'"
+    assert models.row("entries", ENTRIES, ("e900",)) is None
+    assert models.row("entries", ENTRIES, ("e901",)) == ("e901", "fine", 2, False)
+    assert models.status("entries").parked == 1
+    book.execute(post(902, "later"))
+    models.catch_up("entries")
+    assert len(models.parked("entries")) == 1
+    assert models.row("entries", ENTRIES, ("e902",)) is not None
+    assert list(models.parked("totals")) == [], "another model can read it"
+
+
+class HalfWay(Totals):
+    """Raises after it has changed a row, on every entry of seller s3."""
+
+    name = "half_way"
+
+    def project(self, recorded: Any, rows: Any) -> None:
+        super().project(recorded, rows)
+        if "s3" in recorded.postings:
+            raise ArithmeticError("half way")
+
+
+def test_what_a_failing_projector_did_before_is_undone() -> None:
+    """Catches half of an event that stays in the rows."""
+    book = a_book()
+    models = models_over(book, HalfWay())
+    models.catch_up("half_way")
+    accounts = [row[0] for row in models.rows("half_way", TOTALS)]
+    assert "liabilities:seller:s3" not in accounts
+    (bank,) = models.find("half_way", TOTALS, {"account": "assets:bank:a"})
+    sellers = [row for row in models.rows("half_way", TOTALS) if row[0] != "assets:bank:a"]
+    assert bank[2] == -sum([int(str(row[2])) for row in sellers])
+
+
+class CannotDerive(Entries):
+    """Derives no row of an entry that was reversed."""
+
+    name = "cannot_derive"
+
+    def derive(self, table: Any, key: Any, rows: Any) -> Row | None:
+        row = super().derive(table, key, rows)
+        assert row is not None
+        if row[3]:
+            raise LookupError("reversed")
+        return row
+
+
+def test_an_event_whose_row_cannot_be_derived_is_parked() -> None:
+    """Catches a model that stops, or shows a row half made, where derive raises."""
+    book = memory_book()
+    book.execute_many([post(1), post(2), reverse(1), post(3)])
+    models = models_over(book, CannotDerive())
+    models.catch_up("cannot_derive")
+    assert [parked.position for parked in models.parked("cannot_derive")] == [3]
+    shown = [(row[0], row[3]) for row in models.rows("cannot_derive", ENTRIES)]
+    assert shown == [("e1", False), ("e2", False), ("e3", False)]
+
+
+class UnknownTopic:
+    """An event store in which one event has a topic that nobody registered."""
+
+    def __init__(self, store: Any, position: int) -> None:
+        self._store = store
+        self._position = position
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def read(self, after: int, **bounds: Any) -> Sequence[StoredEvent]:
+        return [
+            replace(row, topic="order.teleported.v9") if row.position == self._position else row
+            for row in self._store.read(after, **bounds)
+        ]
+
+
+def test_an_unknown_topic_is_parked() -> None:
+    """Catches a model that stops at, or passes over unseen, what a newer version wrote."""
+    book = a_book()
+    models = ReadModels(UnknownTopic(book.store, 9), MemoryModels(), [Totals()])
+    models.catch_up("totals")
+    (parked,) = models.parked("totals")
+    assert (parked.position, parked.topic) == (9, "order.teleported.v9")
+    assert parked.error.startswith("UnknownTopic: ")
+
+
+def test_an_old_version_of_a_topic_is_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a model that passes over events because they were stored under an older version."""
+    book = a_book()
+    monkeypatch.setitem(
+        _upcasters, "order.teleported.v9", ("journal.entry_posted.v1", lambda raw: raw)
+    )
+    models = ReadModels(UnknownTopic(book.store, 9), MemoryModels(), [Totals()])
+    models.catch_up("totals")
+    assert list(models.parked("totals")) == []
+    plain = models_over(book)
+    plain.catch_up("totals")
+    assert list(models.rows("totals", TOTALS)) == list(plain.rows("totals", TOTALS))
+
+
+def test_two_followers_never_apply_an_event_twice() -> None:
+    """Catches a batch that both of two workers write."""
+    book = a_book()
+    models = models_over(book)
+    first, second = models.follower("totals"), models.follower("totals")
+    first.catch_up(20, batch_events=3)
+    second.catch_up(batch_events=5)
+    first.catch_up(batch_events=2)
+    live = models.live("totals")
+    assert live is not None
+    assert live.position == book.store.head().size
+    assert summed(models.store, live, (TOTALS,)).digest == live.digest
+    assert live.digest == built(models, "totals", live.position, lambda: 1000).digest
+
+
+def _moved(models: ReadModels, **changes: Any) -> None:
+    """Plant another checkpoint in the live generation."""
+    live = models.live("totals")
+    assert live is not None
+    store: Any = models.store
+    store._generations[(live.model, live.number)] = replace(live, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"position": 10_000}, "beyond the head"),
+        ({"leaf_hash": b"x" * 32}, "another history"),
+        ({"position": 30}, "another history"),
+    ],
+)
+def test_a_checkpoint_of_another_log_is_refused(changes: dict[str, Any], said: str) -> None:
+    """Catches rows of another history that are continued, and a lag that is clamped to zero."""
+    models = models_over(a_book())
+    head = models.catch_up("totals")
+    _moved(models, **changes)
+    with pytest.raises(CheckpointDiverged, match=said):
+        models.catch_up("totals")
+    status = models.status("totals")
+    assert status.problem is not None
+    assert said in status.problem
+    assert status.lag == head - changes.get("position", head)
+
+
+def test_a_cleared_checkpoint_is_noticed() -> None:
+    """Catches a model that is made a second time on top of its own rows."""
+    models = models_over(a_book())
+    models.catch_up("totals")
+    _moved(models, position=0, leaf_hash=b"", digest=bytes(32))
+    models.catch_up("totals")
+    live = models.live("totals")
+    assert live is not None
+    doubled = summed(models.store, live, (TOTALS,))
+    fresh = built(models, "totals", live.position, lambda: 1000)
+    assert doubled.digest != fresh.digest
+    assert live.digest != fresh.digest
+
+
+def test_a_log_with_a_hole_is_not_projected() -> None:
+    """Catches an event that a reader skips."""
+
+    class Hole(UnknownTopic):
+        def read(self, after: int, **bounds: Any) -> Sequence[StoredEvent]:
+            return [row for row in self._store.read(after, **bounds) if row.position != 9]
+
+    book = a_book()
+    models = ReadModels(Hole(book.store, 9), MemoryModels(), [Totals()])
+    with pytest.raises(IntegrityViolation, match="no event at position 9"):
+        models.catch_up("totals")
+
+
+class Newer(Totals):
+    """The same model in another version."""
+
+    version = 2
+
+
+def test_rows_of_another_version_are_not_continued() -> None:
+    """Catches rows of two versions in one table; the old ones go on serving."""
+    book = a_book()
+    old = models_over(book, Totals())
+    old.catch_up("totals")
+    new = ReadModels(book.store, old.store, [Newer()])
+    with pytest.raises(CheckpointDiverged, match="made by version 1"):
+        new.catch_up("totals")
+    assert not new.status("totals").is_current
+    assert list(new.rows("totals", TOTALS)) == list(old.rows("totals", TOTALS))
+
+
+def test_wait_returns_once_the_model_shows_the_command() -> None:
+    """Catches a reader who does not find what he has just written."""
+    book = a_book()
+    models = book.read.models
+    receipt = book.execute(post(700))
+    assert receipt.positions is not None
+    with pytest.raises(Unavailable, match="did not reach"):
+        book.wait(receipt, model="orders", timeout_s=0.05)
+    models.catch_up("orders")
+    assert book.wait(receipt, model="orders", timeout_s=0.05) == receipt
+
+
+class Neighbours(Entries):
+    """Shows entry e7 anew at every event, and cannot read its reversal."""
+
+    name = "neighbours"
+
+    def project(self, recorded: Recorded, rows: Rows) -> None:
+        if recorded.stream == "journal-e7" and recorded.version == 2:
+            raise ValueError("cannot read the reversal")
+        rows.touch(ENTRIES, ("e7",))
+
+
+@pytest.mark.parametrize("states_kept", [1, 1_000])
+def test_the_state_of_a_parked_stream_stands_still(
+    monkeypatch: pytest.MonkeyPatch, states_kept: int
+) -> None:
+    """Catches rows that depend on whether a parked stream's state was still in memory."""
+    monkeypatch.setattr("orderledger.projections.follow.KNOWN_STATES", states_kept)
+    models = models_over(a_book(), Neighbours())
+    models.catch_up("neighbours", batch_events=3)
+    (parked,) = models.parked("neighbours")
+    assert parked.stream == "journal-e7"
+    assert list(models.rows("neighbours", ENTRIES)) == [("e7", "entry", 2, False)]
