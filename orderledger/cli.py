@@ -17,7 +17,7 @@ try:
 except ModuleNotFoundError:  # pragma: no cover
     sys.exit("error: the command line needs click and rich: install orderledger[cli]")
 
-from orderledger import cli_accounts, cli_admin, cli_read
+from orderledger import cli_accounts, cli_admin, cli_models, cli_read
 from orderledger.cli_output import say
 
 _HELP_WANTED: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
@@ -127,7 +127,7 @@ _GROUPS: Final[Mapping[str, click.Command]] = {
     "trial-balance": cli_accounts.trial_balance,
     "journal": cli_accounts.journal,
     "verify": cli_admin.verify,
-    "projection": cli_admin.projection,
+    "projection": cli_models.projection,
     "migrate": cli_admin.migrate,
     "config": cli_admin.config,
     "schema": cli_admin.schema,

@@ -60,29 +60,6 @@ def verify(session: Session) -> int:
     return 1
 
 
-@click.group()
-def projection() -> None:
-    """Look after read models."""
-
-
-@projection.command("rebuild")
-@click.argument("name", type=click.Choice(["balances"]))
-@click.option("--yes", is_flag=True, help="Do it; without, only say what would be done.")
-@common
-def rebuild(session: Session, name: str, yes: bool) -> None:
-    """Make a read model again from the events."""
-    status = session.reading.status()
-    if not yes:
-        session.talk(
-            f"would delete the rows of {name} and make them again from {status.head} events; "
-            "give --yes to do it"
-        )
-        session.record({"projection": name, "events": status.head, "done": False})
-        return
-    position = session.reading.rebuild_balances()
-    session.record({"projection": name, "events": position, "done": True})
-
-
 @click.command()
 @common
 def migrate(session: Session) -> None:
