@@ -95,7 +95,7 @@ def test_the_way_back(book: Path) -> None:
 def test_a_worker_follows_until_it_is_told_to_end(book: Path) -> None:
     """Catches a worker that does not follow, cannot be stopped, or ends with a traceback."""
     program = Path(sys.executable).with_name("orderledger")
-    command = [program, "projection", "run", "timeline"]
+    command = [str(program), "projection", "run", "timeline"]
     worker = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=book.parent)
     try:
         deadline = time.monotonic() + PATIENCE_S

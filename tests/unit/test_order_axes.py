@@ -34,7 +34,7 @@ def granted(total: int, status: GrantStatus, source: RefundSource, settled: int 
     return replace(order(), grants={"r1": grant})
 
 
-def paid(captured: int, **more: int) -> tuple[Tender, ...]:
+def paid(captured: int, **more: Any) -> tuple[Tender, ...]:
     return (Tender("p1", "card", captured=captured, **more),)
 
 
