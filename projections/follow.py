@@ -22,9 +22,9 @@ from .models import ReadModel
 
 BATCH_EVENTS: Final = 5_000
 """Events per transaction: enough to amortise the commit, short enough to let writers in between."""
-KNOWN_ROWS: Final = 200_000
+KNOWN_ROWS: Final = 50_000
 """Rows kept in memory between batches; beyond it those used longest ago are read again."""
-KNOWN_STATES: Final = 100_000
+KNOWN_STATES: Final = 20_000
 """Folded streams kept in memory between batches."""
 
 

@@ -9,7 +9,13 @@ from typing import Final
 
 import msgspec
 
-from orderledger.ledger.errors import CheckpointDiverged, InvalidInput, NotFound, Unavailable
+from orderledger.ledger.errors import (
+    CheckpointDiverged,
+    InvalidInput,
+    NotFound,
+    SchemaMismatch,
+    Unavailable,
+)
 from orderledger.ledger.ids import utc_now
 from orderledger.ledger.model_ports import (
     Generation,
@@ -179,7 +185,13 @@ class ReadModels:
             live = self.live(name)
             if live is None:
                 return
-            page = self.store.find(live, table, where, after, PAGE_ROWS)
+            try:
+                page = self.store.find(live, table, where, after, PAGE_ROWS)
+            except SchemaMismatch:
+                if self.live(name) == live:
+                    raise
+                # Swapped out and dropped since we looked: what serves now has the same rows.
+                continue
             yield from page
             if len(page) < PAGE_ROWS:
                 return
@@ -187,8 +199,8 @@ class ReadModels:
 
     def row(self, name: str, table: Table, key: Key) -> Row | None:
         """Return one live row, or None."""
-        live = self.live(name)
-        return None if live is None else self.store.fetch(live, table, (key,)).get(key)
+        columns = [column.name for column in table.columns[: table.key_count]]
+        return next(self.find(name, table, dict(zip(columns, key, strict=True))), None)
 
     def parked(self, name: str) -> Sequence[Parked]:
         """Return the streams that the live generation leaves out."""

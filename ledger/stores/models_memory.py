@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..errors import InvalidInput
+from ..errors import InvalidInput, SchemaMismatch
 from ..ids import utc_now
 from ..model_ports import (
     Changes,
@@ -115,14 +115,14 @@ class MemoryModels:
 
     def fetch(self, generation: Generation, table: Table, keys: Sequence[Key]) -> Mapping[Key, Row]:
         with self._lock:
-            stored = self._rows[(generation.model, generation.number)][table.name]
+            stored = self._table(generation, table)
             return {key: stored[key] for key in keys if key in stored}
 
     def page(
         self, generation: Generation, table: Table, after: Key | None, limit: int
     ) -> Sequence[Row]:
         with self._lock:
-            stored = self._rows[(generation.model, generation.number)][table.name]
+            stored = self._table(generation, table)
             keys: list[Any] = sorted(stored)
             start = 0 if after is None else bisect.bisect_right(keys, after)
             return [stored[key] for key in keys[start : start + limit]]
@@ -186,8 +186,18 @@ class MemoryModels:
     def close(self) -> None:
         """Nothing to release."""
 
+    def _table(self, generation: Generation, table: Table) -> dict[Key, Row]:
+        tables = self._rows.get((generation.model, generation.number))
+        if tables is None:
+            raise SchemaMismatch(
+                f"generation {generation.number} of read model {generation.model} was dropped",
+                model=generation.model,
+                generation=generation.number,
+            )
+        return tables[table.name]
+
     def _write(self, generation: Generation, table: Table, changes: TableChanges) -> None:
-        stored = self._rows[(generation.model, generation.number)][table.name]
+        stored = self._table(generation, table)
         if any(table.key_of(row) in stored for row in changes.inserted) or any(
             key not in stored for key in (*map(table.key_of, changes.updated), *changes.deleted)
         ):

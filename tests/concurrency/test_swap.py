@@ -11,7 +11,8 @@ import pytest
 
 import orderledger
 from orderledger import Book
-from orderledger.replay.rebuild import rebuild
+from orderledger.ledger.errors import OrderLedgerError
+from orderledger.replay.rebuild import rebuild, verify
 from tests.projections.books import fill, post
 from tests.projections.toy_models import ENTRIES, Entries
 
@@ -99,3 +100,36 @@ def test_readers_notice_nothing_of_a_swap(url: str) -> None:
             close()
         assert [reader.problems for reader in readers] == [[], []]
         assert all(reader.reads > SWAPS for reader in readers)
+
+
+def test_two_rebuilds_of_one_model_end_in_one(url: str) -> None:
+    """Catches two rebuilds that undo each other, leave tables behind or readers without rows."""
+    with orderledger.open(url, models=[Entries()]) as book:
+        fill(book.store, ENTRIES_BEFORE)
+        book.read.models.catch_up("entries")
+        ended: list[object] = []
+        together = threading.Barrier(2)
+
+        def work() -> None:
+            with orderledger.open(url, models=[Entries()]) as own:
+                together.wait(30)
+                try:
+                    ended.append(rebuild(own.read.models, "entries").rows)
+                except OrderLedgerError as error:
+                    ended.append(error)
+
+        for _ in range(4):
+            threads = [threading.Thread(target=work, daemon=True) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(60)
+        models = book.read.models
+        assert len(ended) == 8
+        # Whoever loses a race is told so; nobody is told anything untrue.
+        assert [one for one in ended if isinstance(one, int)].count(ENTRIES_BEFORE) >= 4
+        assert all(isinstance(one, OrderLedgerError) or one == ENTRIES_BEFORE for one in ended)
+        assert verify(models, "entries").problem is None
+        assert len(list(models.rows("entries", ENTRIES))) == ENTRIES_BEFORE
+        rebuild(models, "entries")
+        assert len(models.store.generations("entries")) == 2
