@@ -24,7 +24,8 @@ The whole error tree.
     └── IntegrityViolation        history is wrong: stop, never retry           500
         ├── UnknownTopic          the event's topic is not registered here
         ├── CorruptEvent          the event is not what its topic demands
-        └── CheckpointDiverged    a read model of another history; rebuild it
+        ├── CheckpointDiverged    a read model of another history; rebuild it
+        └── RebuildRefused        a rebuilt read model has other rows than the one that serves
 
 Every error carries its facts as fields, so that a program never parses a message. Precedence
 within one command (the first that applies is raised): ``InvalidInput``, ``IdempotencyConflict``,
@@ -246,6 +247,7 @@ __all__ = [
     "NotFound",
     "OrderLedgerError",
     "Reason",
+    "RebuildRefused",
     "Rejected",
     "SchemaMismatch",
     "StorageError",

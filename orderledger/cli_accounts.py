@@ -122,6 +122,44 @@ def list_(session: Session, prefix: str, recorded_to: datetime | None) -> None:
     )
 
 
+@account.command("clearing")
+@effective_to
+@recorded_to
+@common
+def clearing(session: Session, **when: object) -> int:
+    """
+    Show what should have been cleared and is not.
+
+    Every account that must be zero once its subject is closed: escrow, refunds, disputes, payouts.
+    With the instant since when it is not zero. Exit status 1 if there is any; what is under way
+    counts too.
+    """
+    found = session.reading.clearing(
+        effective_to=_instant_or_none(when["effective_to"]),
+        recorded_to=_instant_or_none(when["recorded_to"]),
+    )
+    session.rows(
+        (
+            {
+                "account": one.account,
+                "currency": one.currency,
+                "minor": one.minor,
+                "balance": money(one.minor, one.currency),
+                "subject": one.subject,
+                "since": one.since,
+                "position": one.position,
+            }
+            for one in found
+        ),
+        Columns(
+            ("account", "currency", "balance", "subject", "since", "position"),
+            numeric=("balance", "position"),
+            giving_way=("subject",),
+        ),
+    )
+    return 1 if found else 0
+
+
 @account.command("statement")
 @click.argument("name")
 @click.option("--currency", required=True, help="The currency of the statement.")

@@ -29,6 +29,7 @@ from orderledger.projections.balances import (
     Statement,
     StatementRequest,
     TrialBalance,
+    Uncleared,
 )
 from orderledger.projections.models import ReadModel
 from orderledger.projections.read_models import ReadModels
@@ -178,6 +179,12 @@ class Reading:
     ) -> Sequence[Account]:
         """Return every account in use, or those at and below a prefix, by name."""
         return self.balances.accounts(prefix, recorded_to=recorded_to)
+
+    def clearing(
+        self, *, effective_to: datetime | None = None, recorded_to: datetime | None = None
+    ) -> Sequence[Uncleared]:
+        """Return every account that must be zero and is not; see ``Balances.clearing``."""
+        return self.balances.clearing(effective_to=effective_to, recorded_to=recorded_to)
 
     def journal(self, wanted: JournalFilter | None = None) -> Iterator[JournalEntry]:
         """Iterate over journal entries in log order, in constant memory."""

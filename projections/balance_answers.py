@@ -68,6 +68,23 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     last_position: int
 
 
+class Uncleared(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    An account that must be zero once its subject is closed, and is not.
+
+    ``minor`` is signed, debit positive; ``subject`` is what the account is of (an order, a
+    chargeback, a payout). It has not been zero since the instant ``since`` of the world's clock,
+    when the event at ``position`` moved it.
+    """
+
+    account: str
+    currency: str
+    subject: str
+    minor: int
+    since: datetime
+    position: int
+
+
 class EntryLine(msgspec.Struct, frozen=True):
     """One leg: signed minor units, debit positive."""
 

@@ -14,7 +14,7 @@ import msgspec
 
 from orderledger.ledger.accounts import check, check_prefix, classify
 from orderledger.ledger.currencies import exponent
-from orderledger.ledger.errors import InvalidInput, OrderLedgerError
+from orderledger.ledger.errors import IntegrityViolation, InvalidInput, OrderLedgerError
 from orderledger.ledger.instants import EARLIEST, in_utc
 from orderledger.ledger.journal import Layer, decode_entry
 from orderledger.ledger.ports import EventStore, StoredEvent
@@ -37,6 +37,7 @@ from .balance_answers import (
     StatementRequest,
     TrialBalance,
     TrialBalanceRow,
+    Uncleared,
 )
 from .base import CATCH_UP_EVENTS, Follower, position_at
 
@@ -221,6 +222,47 @@ class Balances:
             for use in self._journal.uses(selection)
         ]
 
+    def clearing(
+        self, *, effective_to: datetime | None = None, recorded_to: datetime | None = None
+    ) -> Sequence[Uncleared]:
+        """
+        Return every account that must be zero and is not, by account and currency.
+
+        Cost: the sums of all accounts, and the lines of those that it returns.
+        """
+        until = self._until(recorded_to)
+        selection = LineSelection(
+            until=until, layer=Layer.POSTED, effective_to=_in_utc(effective_to, "effective_to")
+        )
+        return [
+            self._uncleared(total, selection)
+            for total in self._journal.totals(selection)
+            if total.minor and classify(total.account).must_be_zero
+        ]
+
+    def _uncleared(self, total: AccountTotal, selection: LineSelection) -> Uncleared:
+        balance, since = 0, None
+        own = msgspec.structs.replace(selection, account=total.account, currency=total.currency)
+        for line in self._lines_by_effect(own):
+            if balance == 0:
+                since = line
+            balance += line.minor
+        if since is None or balance != total.minor:
+            raise IntegrityViolation(
+                f"the lines of {total.account} come to {balance} {total.currency} minor units, "
+                f"their sum is {total.minor}; run `orderledger verify`",
+                account=total.account,
+                currency=total.currency,
+            )
+        return Uncleared(
+            account=total.account,
+            currency=total.currency,
+            subject=total.account.removeprefix(f"{classify(total.account).prefix}:"),
+            minor=total.minor,
+            since=since.effective_at,
+            position=since.position,
+        )
+
     def journal(self, wanted: JournalFilter) -> Iterator[JournalEntry]:
         """
         Iterate over entries in log order, a page at a time, in constant memory.
@@ -396,4 +438,5 @@ __all__ = [
     "StatementRequest",
     "TrialBalance",
     "TrialBalanceRow",
+    "Uncleared",
 ]

@@ -51,6 +51,8 @@ COMMANDS = {
     "account-statement": (
         "account statement assets:psp:adyen --currency USD --from 2026-01-06 --to 2026-02-01"
     ),
+    "account-clearing": "account clearing",
+    "account-clearing-then": "account clearing --effective-to 2026-01-06",
     "trial-balance": "trial-balance",
     "trial-balance-then": "trial-balance --effective-to 2026-01-06 --recorded-to 2026-01-01",
     "trial-balance-held": "trial-balance --layer held",

@@ -423,3 +423,25 @@ def test_a_hole_in_the_log_stops_the_model(missing: int) -> None:
     damaged = Balances(WithAHole(store, missing), journal_of(store))  # type: ignore[arg-type]  # proxy
     with pytest.raises(IntegrityViolation, match=f"no event at position {missing}"):
         damaged.balance(CASH)
+
+
+ORDER = "liabilities:escrow:o1"
+DAY = timedelta(days=1)
+
+
+def test_the_clearing_report_tells_since_when(store: EventStore, journal: JournalStore) -> None:
+    """Catches escrow that is forgotten, one that is cleared and still listed, and a wrong age."""
+    seeder = Seeder(store)
+    for number, (minor, day) in enumerate([(500, 0), (-500, 3), (70, 5), (30, 9)]):
+        legs = (Leg(CASH, "USD", minor), Leg(ORDER, "USD", -minor))
+        seeder.append(posted(entry(*legs), START + day * DAY, entry_id=f"e{number}"))
+    seeder.append(transfer(1_000, START, entry_id="other"))
+    balances = Balances(store, journal)
+    (found,) = balances.clearing()
+    assert (found.account, found.currency, found.subject) == (ORDER, "USD", "o1")
+    assert (found.minor, found.since, found.position) == (-100, START + 5 * DAY, 3)
+    assert list(balances.clearing(effective_to=START + 4 * DAY)) == []
+    (then,) = balances.clearing(effective_to=START + 2 * DAY)
+    assert (then.minor, then.since) == (-500, START)
+    (known,) = balances.clearing(recorded_to=store.read(0, until=1)[0].recorded_at)
+    assert (known.minor, known.position) == (-500, 1)
