@@ -18,6 +18,7 @@ from orderledger.ledger.read_ports import (
 )
 
 from .named_sql import statements
+from .postgres_arrays import bigint_array, text_array, timestamp_array
 from .postgres_connections import Connections, Row
 
 _LAST_ACCOUNT: Final = "~"
@@ -72,21 +73,22 @@ class PostgresJournal:
             # First, so that of several processes one copies and the others wait.
             if cursor.execute(self._sql[name].encode(), parameters).rowcount == 0:
                 return False
-            with cursor.copy(self._sql["copy_lines"].encode()) as copy:
-                for line in rows:
-                    copy.write_row(
-                        (
-                            self._book_id,
-                            line.position,
-                            line.line_no,
-                            line.account,
-                            line.currency,
-                            line.layer.value,
-                            line.minor,
-                            line.effective_at,
-                            line.recorded_at,
-                        )
-                    )
+            if rows:
+                # One array a column: the driver takes five times as long over COPY, row by row.
+                session.cursor.execute(
+                    self._sql["insert_lines"].encode(),
+                    (
+                        self._book_id,
+                        bigint_array([line.position for line in rows]),
+                        bigint_array([line.line_no for line in rows]),
+                        text_array([line.account for line in rows]),
+                        text_array([line.currency for line in rows]),
+                        text_array([line.layer.value for line in rows]),
+                        text_array([str(line.minor) for line in rows]),
+                        timestamp_array([line.effective_at for line in rows]),
+                        timestamp_array([line.recorded_at for line in rows]),
+                    ),
+                )
         return True
 
     def clear(self, projection: str) -> None:

@@ -23,10 +23,14 @@ WHERE book_id = %(book_id)s
     AND position = %(before_position)s
     AND leaf_hash = %(before_leaf_hash)s;
 
--- name: copy_lines
-COPY orderledger.journal_lines (
+-- name: insert_lines
+-- Amounts come as decimal text, exact at any size.
+INSERT INTO orderledger.journal_lines (
     book_id, position, line_no, account, currency, layer, minor, effective_at, recorded_at
-) FROM STDIN;
+)
+SELECT %s, unnest(%s::bigint[]), unnest(%s::bigint[])::integer, unnest(%s::text[]),
+    unnest(%s::text[]), unnest(%s::text[]), unnest(%s::text[])::numeric,
+    unnest(%s::timestamptz[]), unnest(%s::timestamptz[]);
 
 -- name: patience
 -- A batch of another process takes longer than an append may wait.
