@@ -87,8 +87,9 @@ class Source(Protocol):
 class Batch:
     """The rows that a projector sees and changes while a batch runs; see ``models.Rows``."""
 
-    def __init__(self, known: Known, source: Source) -> None:
+    def __init__(self, known: Known, source: Source, tables: Sequence[Table]) -> None:
         self._known: Final = known
+        self._tables: Final = tuple(tables)
         self._source: Final = source
         self._changed: Final[dict[Place, Row | None]] = {}
         self._touched: Final[dict[Place, tuple[Table, StoredEvent]]] = {}
@@ -107,6 +108,8 @@ class Batch:
         if place in self._changed:
             return self._changed[place]
         if place not in self._known:
+            if table not in self._tables:
+                raise LookupError(f"table {table.name} is none of the read model's tables")
             self.missing[place] = table
             return None
         return self._known[place]
@@ -181,7 +184,7 @@ def run(
     """
     failures: dict[str, Failure] = {}
     while True:
-        batch = Batch(known, source)
+        batch = Batch(known, source, model.tables)
         source.rewind()
         for row in events:
             if row.stream in parked or _is_after(failures.get(row.stream), row):

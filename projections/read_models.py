@@ -77,9 +77,19 @@ class ReadModels:
         self.store: Final = store
         self.clock: Final = clock
         self._models: Final[dict[str, ReadModel]] = {}
+        owners: dict[str, str] = {}
         for model in models:
             if model.name in self._models:
                 raise InvalidInput(f"two read models are named {model.name}", model=model.name)
+            for table in model.tables:
+                owner = owners.setdefault(table.name, model.name)
+                if owner != model.name:
+                    raise InvalidInput(
+                        f"read models {owner} and {model.name} both have a table {table.name}; the "
+                        "views are named by the tables",
+                        model=model.name,
+                        table=table.name,
+                    )
             self._models[model.name] = model
 
     @property

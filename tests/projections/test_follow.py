@@ -9,7 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 from orderledger import Book
-from orderledger.ledger.errors import CheckpointDiverged, IntegrityViolation, Unavailable
+from orderledger.ledger.errors import (
+    CheckpointDiverged,
+    IntegrityViolation,
+    InvalidInput,
+    Unavailable,
+)
 from orderledger.ledger.events import _upcasters
 from orderledger.ledger.model_ports import Generation, Row
 from orderledger.ledger.ports import StoredEvent
@@ -342,3 +347,30 @@ def test_the_state_of_a_parked_stream_stands_still(
     (parked,) = models.parked("neighbours")
     assert parked.stream == "journal-e7"
     assert list(models.rows("neighbours", ENTRIES)) == [("e7", "entry", 2, False)]
+
+
+def test_models_do_not_share_a_table() -> None:
+    """Catches a model of the host's own that replaces the view of a shipped one."""
+
+    class Mine(Totals):
+        name = "mine"
+
+    with pytest.raises(InvalidInput, match="both have a table totals"):
+        models_over(a_book(), Totals(), Mine())
+    with pytest.raises(InvalidInput, match="two read models are named totals"):
+        models_over(a_book(), Totals(), Totals())
+
+
+class Undeclared(Totals):
+    """Writes to a table that it does not declare."""
+
+    name = "undeclared"
+    tables = (ENTRIES,)
+
+
+def test_a_table_that_is_not_declared_is_said() -> None:
+    """Catches an error about a missing table that sends one to the migrations."""
+    models = models_over(a_book(), Undeclared())
+    models.catch_up("undeclared")
+    said = {one.error for one in models.parked("undeclared")}
+    assert said == {"LookupError: table totals is none of the read model's tables"}
