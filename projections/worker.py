@@ -20,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from orderledger.ledger.errors import OrderLedgerError, Unavailable
+from orderledger.ledger.errors import OrderLedgerError
 from orderledger.ledger.ids import new_id
 
 from .follow import BATCH_EVENTS, Follower
@@ -34,6 +34,9 @@ PROBLEM_REST_S: Final = 5.0
 """Before a model that could not be followed is tried again."""
 LEASE_S: Final = 15.0
 """How long a dead worker's models wait for another; renewed before every batch."""
+CLAIM_REST_S: Final = 1.0
+"""Before a lease that another worker has is asked for again."""
+_LONG_AGO_S: Final = 1e9
 DEATHS_CAREFUL: Final = 2
 """Deaths at one position after which events are taken one by one, to find the one that kills."""
 DEATHS_PARKED: Final = 4
@@ -104,8 +107,8 @@ class Worker:
         try:
             while self._models.events.sequence():
                 pass
-        except Unavailable as error:
-            _logger.warning("read models wait for the database: %s", error)
+        except OrderLedgerError as error:
+            _logger.warning("read models wait for the log: %s", error)
             return False
         moved = [self._follow(name) for name in self._names]
         return any(moved)
@@ -164,8 +167,11 @@ class Worker:
 
         The lease is renewed when a third of it is over, and before each event that is taken alone.
         """
-        at, deaths = self._claims.get(name, (-self._lease_s, None))
-        is_fresh = self._clock() - at < self._lease_s / 3
+        at, deaths = self._claims.get(name, (-_LONG_AGO_S, None))
+        age = self._clock() - at
+        if deaths is None and age < CLAIM_REST_S:
+            return None
+        is_fresh = age < self._lease_s / 3
         is_careful = follower.generation.position < self._careful_until.get(name, 0)
         if deaths is None or deaths >= DEATHS_CAREFUL or is_careful or not is_fresh:
             at = self._clock()
@@ -188,4 +194,6 @@ class Worker:
         found = self._followers.get(name)
         if found is None or live is None or live.number != found.generation.number:
             found = self._followers[name] = self._models.follower(name)
+            # A lease is on a generation; this one is another.
+            self._claims.pop(name, None)
         return found

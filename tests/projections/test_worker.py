@@ -12,10 +12,10 @@ import pytest
 
 import orderledger
 from orderledger import Book
-from orderledger.ledger.errors import Unavailable
+from orderledger.ledger.errors import StorageError, Unavailable
 from orderledger.ledger.stores.models_memory import MemoryModels
 from orderledger.projections.read_models import ReadModels
-from orderledger.projections.worker import PROBLEM_REST_S, Worker
+from orderledger.projections.worker import CLAIM_REST_S, PROBLEM_REST_S, Worker
 from orderledger.replay.rebuild import rebuild
 from orderledger.testing import memory_book
 from tests.projections.books import fill, post
@@ -122,12 +122,15 @@ def test_only_the_named_models_are_followed(models: ReadModels) -> None:
 
 def test_a_second_worker_waits_and_then_takes_over(book: Book, models: ReadModels) -> None:
     """Catches work done twice, and models that nobody follows once a worker is gone."""
-    first, second = Worker(models, ["totals"]), Worker(models, ["totals"])
+    first = Worker(models, ["totals"])
     assert first.look()
     book.execute(post(500))
+    now = 0.0
+    second = Worker(models, ["totals"], clock=lambda: now)
     assert not second.look(), "the first one has the lease"
     first.release()
-    second = Worker(models, ["totals"])
+    assert not second.look(), "it does not ask all the time"
+    now += CLAIM_REST_S
     assert second.look()
     live = models.live("totals")
     assert live is not None
@@ -172,3 +175,17 @@ def test_an_event_that_kills_its_worker_is_parked_in_the_end(tmp_path: Path) -> 
         entries = {row[0]: row[3] for row in models.rows("killer", TOTALS)}
         # Twelve entries and two reversals (of e0 and e35) but for the entry that kills.
         assert entries["liabilities:seller:s0"] == 12 + 2 - 1
+
+
+def test_a_log_that_cannot_be_read_now_is_waited_for(
+    models: ReadModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a worker that ends because the sequencer met an error."""
+
+    def away() -> int:
+        raise StorageError("the server said something else")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(models.events, "sequence", away)
+        assert not Worker(models).look()
+    assert Worker(models).look()
