@@ -182,8 +182,9 @@ def run(
     neither projected nor folded, so that what others derive from the state does not depend on where
     a batch ends. Other streams go on.
     """
-    failures: dict[str, Failure] = {}
+    settled: dict[str, Failure] = {}
     while True:
+        failures = dict(settled)
         batch = Batch(known, source, model.tables)
         source.rewind()
         for row in events:
@@ -193,11 +194,13 @@ def run(
                 failures[row.stream] = failure
                 batch.drop()
         failure = batch.derive(model)
-        if failure is not None:
-            # Again without that event: what others would have seen of it must not stay.
-            failures[failure.row.stream] = failure
-        elif not batch.missing or not _fetched(batch.missing, known, source):
+        if batch.missing and _fetched(batch.missing, known, source):
+            # What failed may have failed only because it did not see a row that is there.
+            continue
+        if failure is None:
             return batch.outcome(tuple(failures.values()))
+        # Again without that event: what others would have seen of it must not stay.
+        settled = {**failures, failure.row.stream: failure}
 
 
 def _is_after(failure: Failure | None, row: StoredEvent) -> bool:

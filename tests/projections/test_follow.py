@@ -374,3 +374,23 @@ def test_a_table_that_is_not_declared_is_said() -> None:
     models.catch_up("undeclared")
     said = {one.error for one in models.parked("undeclared")}
     assert said == {"LookupError: table totals is none of the read model's tables"}
+
+
+class Exacting(Totals):
+    """Raises where the bank's row is not there after the first entry."""
+
+    name = "exacting"
+
+    def project(self, recorded: Recorded, rows: Rows) -> None:
+        if recorded.position > 1 and rows.get(TOTALS, ("assets:bank:a", "EUR")) is None:
+            raise LookupError("the row of the bank is gone")
+        super().project(recorded, rows)
+
+
+def test_a_row_that_was_only_not_fetched_yet_parks_nothing() -> None:
+    """Catches a stream parked for an error of a run that was thrown away."""
+    models = models_over(a_book(), Exacting())
+    models.follower("exacting").catch_up(5)
+    # A new follower has no row in memory.
+    models.catch_up("exacting")
+    assert list(models.parked("exacting")) == []
