@@ -74,14 +74,8 @@ class Follower(Generic[Row]):
             position = before.position if before is not None else 0
             if position >= target:
                 return target
-            batch = self._events.read(position, until=target, limit=batch_events)
-            rows: list[Row] = []
-            for expected, event in enumerate(batch, position + 1):
-                if event.position != expected:
-                    raise _missing(self._events.book, expected)
-                rows.extend(self._projector.project(event))
-            if not batch:
-                raise _missing(self._events.book, position + 1)
+            batch = read_gapless(self._events, position, target, batch_events)
+            rows = [row for event in batch for row in self._projector.project(event)]
             reached = position + len(batch)
             after = Checkpoint(
                 self._projector.name,
@@ -111,27 +105,7 @@ class Follower(Generic[Row]):
                 projection=name,
                 version=found.version,
             )
-        if found.position == 0:
-            return found
-        leaf = self._events.leaf_hashes(found.position - 1, 1)
-        if not leaf:
-            head = self._events.head().size
-            raise CheckpointDiverged(
-                f"projection {name} is at position {found.position}, beyond the head of book "
-                f"{self._events.book} at {head}: the log lost its end or is another one; verify "
-                f"the book, then run `orderledger projection rebuild {name}`",
-                projection=name,
-                position=found.position,
-                head=head,
-            )
-        if leaf[0] != found.leaf_hash:
-            raise CheckpointDiverged(
-                f"projection {name} was made from another history: at position {found.position} "
-                f"it saw the leaf hash {found.leaf_hash.hex()}, the log has {leaf[0].hex()}; "
-                f"verify the book, then run `orderledger projection rebuild {name}`",
-                projection=name,
-                position=found.position,
-            )
+        require_same_log(self._events, f"projection {name}", name, found)
         return found
 
     def rebuild(self) -> int:
@@ -142,6 +116,58 @@ class Follower(Generic[Row]):
         """
         self._rows.clear(self._projector.name)
         return self.catch_up()
+
+
+class Checked(Protocol):
+    """What a projection keeps of the log: a position, and the leaf hash there."""
+
+    @property
+    def position(self) -> int: ...
+
+    @property
+    def leaf_hash(self) -> bytes: ...
+
+
+def require_same_log(events: EventStore, what: str, name: str, found: Checked) -> None:
+    """
+    Refuse a checkpoint that is not one of this log.
+
+    Raises CheckpointDiverged when it is beyond the head or has another leaf hash.
+    """
+    if found.position == 0:
+        return
+    leaf = events.leaf_hashes(found.position - 1, 1)
+    if not leaf:
+        head = events.head().size
+        raise CheckpointDiverged(
+            f"{what} is at position {found.position}, beyond the head of book {events.book} at "
+            f"{head}: the log lost its end or is another one; verify the book, then run "
+            f"`orderledger projection rebuild {name}`",
+            projection=name,
+            position=found.position,
+            head=head,
+        )
+    if leaf[0] != found.leaf_hash:
+        raise CheckpointDiverged(
+            f"{what} was made from another history: at position {found.position} it saw the leaf "
+            f"hash {found.leaf_hash.hex()}, the log has {leaf[0].hex()}; verify the book, then run "
+            f"`orderledger projection rebuild {name}`",
+            projection=name,
+            position=found.position,
+        )
+
+
+def read_gapless(
+    events: EventStore, position: int, until: int, limit: int
+) -> Sequence[StoredEvent]:
+    """Return the next events, at least one; raises IntegrityViolation where one lacks."""
+    batch = events.read(position, until=until, limit=limit)
+    for expected, event in enumerate(batch, position + 1):
+        if event.position != expected:
+            raise _missing(events.book, expected)
+    if not batch:
+        raise _missing(events.book, position + 1)
+    return batch
 
 
 def _missing(book: str, position: int) -> IntegrityViolation:

@@ -17,6 +17,7 @@ from orderledger.ledger.model_ports import Generation, Key, ModelStore, Parked, 
 from orderledger.ledger.ports import EventStore, StoredEvent
 from orderledger.ledger.streams import kind_of
 
+from .base import read_gapless, require_same_log
 from .batch import Known, Outcome, run
 from .models import ReadModel
 
@@ -72,7 +73,7 @@ class Follower:
         self.verify()
         while self.generation.position < target:
             position = self.generation.position
-            batch = self._read(position, target, batch_events)
+            batch = read_gapless(self._events, position, target, batch_events)
             if not self._advance(batch):
                 self._reload()
             progress(self.generation.position)
@@ -85,7 +86,7 @@ class Follower:
         The event itself is passed over like any event of a parked stream.
         """
         position = self.generation.position
-        (row,) = self._read(position, position + 1, 1)
+        (row,) = read_gapless(self._events, position, position + 1, 1)
         after = msgspec.structs.replace(
             self.generation,
             position=position + 1,
@@ -114,38 +115,8 @@ class Follower:
 
         Raises CheckpointDiverged when it is beyond the head or has another leaf hash.
         """
-        found = self.generation
-        if not found.position:
-            return
-        leaf = self._events.leaf_hashes(found.position - 1, 1)
-        if not leaf:
-            head = self._events.head().size
-            raise CheckpointDiverged(
-                f"read model {found.model} is at position {found.position}, beyond the head of "
-                f"book {self._events.book} at {head}: the log lost its end or is another one; "
-                f"verify the book, then run `orderledger projection rebuild {found.model}`",
-                projection=found.model,
-                position=found.position,
-                head=head,
-            )
-        if leaf[0] != found.leaf_hash:
-            raise CheckpointDiverged(
-                f"read model {found.model} was made from another history: at position "
-                f"{found.position} it saw the leaf hash {found.leaf_hash.hex()}, the log has "
-                f"{leaf[0].hex()}; verify the book, then run "
-                f"`orderledger projection rebuild {found.model}`",
-                projection=found.model,
-                position=found.position,
-            )
-
-    def _read(self, position: int, target: int, limit: int) -> Sequence[StoredEvent]:
-        batch = self._events.read(position, until=target, limit=limit)
-        for expected, event in enumerate(batch, position + 1):
-            if event.position != expected:
-                raise _missing(self._events.book, expected)
-        if not batch:
-            raise _missing(self._events.book, position + 1)
-        return batch
+        name = self.generation.model
+        require_same_log(self._events, f"read model {name}", name, self.generation)
 
     def _advance(self, batch: Sequence[StoredEvent]) -> bool:
         before = self.generation
@@ -323,12 +294,3 @@ class _Source:
         # A stream without an event in this batch and not in memory: nothing of it is later than
         # where the batch begins, or the batch would have it.
         return self._states.at(stream, self._generation.position)
-
-
-def _missing(book: str, position: int) -> IntegrityViolation:
-    return IntegrityViolation(
-        f"book {book} has no event at position {position}, below its head; "
-        "run `orderledger verify`",
-        book=book,
-        position=position,
-    )
