@@ -59,6 +59,15 @@ class Table(msgspec.Struct, frozen=True):
         return row[: self.key_count]
 
 
+class LogTable(Table, frozen=True):
+    """
+    A table that grows with the log: the first column of its key is the position of the event.
+
+    Its rows are only appended, which spares looking up what cannot be there, and no event sees
+    them.
+    """
+
+
 class TableChanges(msgspec.Struct, frozen=True):
     """
     What a batch does to one table.
@@ -196,12 +205,15 @@ class ModelStore(Protocol):
         """
         ...
 
-    def promote(self, generation: Generation, tables: Sequence[Table]) -> bool:
+    def promote(
+        self, generation: Generation, tables: Sequence[Table], *, over_diverged: bool = False
+    ) -> bool:
         """
         Make a generation live and the live one previous, in one short transaction.
 
         What readers see changes between two of their statements, never within one. Returns False,
-        and changes nothing, when the generation is no longer as given.
+        and changes nothing, when the generation is no longer as given, or the live one is further;
+        with ``over_diverged`` that one is of another log, and its position says nothing.
         """
         ...
 

@@ -1,31 +1,36 @@
 """
-The port between the balance read model and its tables: journal lines and their checkpoint.
+The port between the balances and the rows they are read from: the table of postings, and questions.
 
-Rows are derived: they are written in batches together with the checkpoint that says up to where
-they are complete, and can be deleted and made again from the events at any time.
+The table belongs to the read model ``balances`` and is derived as every read model is; what is
+asked of it is more than rows by key, so that each engine answers in SQL of its own.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from .journal import Layer
+from .model_ports import Column, Generation, Kind, LogTable
 
-
-class Checkpoint(msgspec.Struct, frozen=True):
-    """
-    How far a projection's rows are complete.
-
-    ``leaf_hash`` is the log's at ``position`` (empty at 0): with it a checkpoint of another
-    history is recognised.
-    """
-
-    projection: str
-    version: int
-    position: int
-    leaf_hash: bytes
+POSTINGS: Final = LogTable(
+    "postings",
+    (
+        Column("position", Kind.INTEGER),
+        Column("line_no", Kind.INTEGER),
+        Column("account", Kind.TEXT),
+        Column("currency", Kind.TEXT),
+        Column("layer", Kind.TEXT),
+        Column("minor", Kind.AMOUNT),
+        Column("effective_at", Kind.INSTANT),
+        Column("recorded_at", Kind.INSTANT),
+    ),
+    key_count=2,
+    # Covers every question about accounts: the sums never touch the table.
+    indexes=(("account", "currency", "layer", "effective_at", "position", "line_no", "minor"),),
+)
+"""One row per posting of the log: signed minor units, debit positive, and both clocks."""
 
 
 class JournalLine(msgspec.Struct, frozen=True, gc=False):
@@ -84,32 +89,15 @@ class AccountUse(msgspec.Struct, frozen=True, gc=False):
     last_position: int
 
 
-class JournalStore(Protocol):
+class Journal(Protocol):
     """
-    One book's journal lines in one database. Every method may be called from any thread.
+    Questions about the postings of one generation of the balances. Any method from any thread.
 
-    Raises Unavailable (and its kinds), StorageError or SchemaMismatch where the database fails.
+    Raises SchemaMismatch where the generation was dropped, Unavailable (and its kinds) or
+    StorageError where the database fails.
     """
 
-    def checkpoint(self, projection: str) -> Checkpoint | None:
-        """Return the checkpoint of a projection, or None before its first batch."""
-        ...
-
-    def advance(
-        self, before: Checkpoint | None, after: Checkpoint, rows: Sequence[JournalLine]
-    ) -> bool:
-        """
-        Write lines and the checkpoint ``after``, in one transaction, if it is still at ``before``.
-
-        Returns False, and writes nothing, when another process has moved it meanwhile.
-        """
-        ...
-
-    def clear(self, projection: str) -> None:
-        """Delete every line and the checkpoint, in one transaction."""
-        ...
-
-    def totals(self, selection: LineSelection) -> Sequence[AccountTotal]:
+    def totals(self, generation: Generation, selection: LineSelection) -> Sequence[AccountTotal]:
         """
         Return the sums per (account, currency, layer) in that order, exact at any size.
 
@@ -117,26 +105,30 @@ class JournalStore(Protocol):
         """
         ...
 
-    def uses(self, selection: LineSelection) -> Sequence[AccountUse]:
+    def uses(self, generation: Generation, selection: LineSelection) -> Sequence[AccountUse]:
         """Return one row per account with selected lines, by name."""
         ...
 
     def lines(
-        self, selection: LineSelection, after: tuple[int, int], limit: int
+        self,
+        generation: Generation,
+        selection: LineSelection,
+        after: tuple[int, int],
+        limit: int,
     ) -> Sequence[JournalLine]:
         """Return selected lines in log order, after a (position, line_no), at most ``limit``."""
         ...
 
     def lines_by_effect(
-        self, selection: LineSelection, after: tuple[datetime, int, int] | None, limit: int
+        self,
+        generation: Generation,
+        selection: LineSelection,
+        after: tuple[datetime, int, int] | None,
+        limit: int,
     ) -> Sequence[JournalLine]:
         """
         Return selected lines by (effective_at, position, line_no), after such a key.
 
         The selection names one account, one currency and one layer.
         """
-        ...
-
-    def close(self) -> None:
-        """Release connections. Later calls raise Unavailable."""
         ...

@@ -36,7 +36,6 @@ _REBUILT: Final = Columns(
     numeric=("generation", "position", "rows", "compared_at"),
     giving_way=("checksum",),
 )
-_BALANCES: Final = "balances"
 
 
 @click.group()
@@ -144,15 +143,13 @@ def rebuild(session: Session, names: tuple[str, ...], yes: bool) -> None:
     Make read models again from the events, beside the ones that serve.
 
     Readers notice nothing. The same version must come to the same rows, or the swap is refused
-    and `projection diff` shows them. Interrupted, it goes on where it stopped. `balances` is made
-    again in place.
+    and `projection diff` shows them. Interrupted, it goes on where it stopped.
     """
     from orderledger.replay.rebuild import rebuild as rebuilt
 
     models = session.reading.models
     for name in names:
-        if name != _BALANCES:
-            models.model(name)
+        models.model(name)
     if not yes:
         session.talk(
             f"would make {', '.join(names)} again from {models.events.head().size} events; give "
@@ -163,10 +160,6 @@ def rebuild(session: Session, names: tuple[str, ...], yes: bool) -> None:
 
     def rows() -> "Iterator[Row]":
         for name in names:
-            if name == _BALANCES:
-                position = session.reading.rebuild_balances()
-                yield {"model": name, "done": True, "position": position}
-                continue
             made = rebuilt(models, name, _bar(session, name))
             yield {
                 "model": name,

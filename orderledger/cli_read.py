@@ -33,8 +33,8 @@ def status(session: Session) -> None:
     """
     Show where a book stands.
 
-    Its head, what waits for a position, how far the balance model is. Cheap at any size. The
-    balance model catches up when it is read, so a lag is no fault.
+    Its head, what waits for a position, how far the balances are. Cheap at any size. The balances
+    catch up when they are read, so a lag is no fault.
     """
     import msgspec
 

@@ -12,7 +12,7 @@ from orderledger.ledger.errors import InvalidInput, NotFound
 from orderledger.ledger.migrate import Migration
 from orderledger.ledger.model_ports import ModelStore
 from orderledger.ledger.ports import EventStore
-from orderledger.ledger.read_ports import JournalStore
+from orderledger.ledger.read_ports import Journal
 
 
 def open_store(location: Location, *, must_exist: bool = False) -> EventStore:
@@ -38,11 +38,11 @@ def open_store(location: Location, *, must_exist: bool = False) -> EventStore:
     return PostgresStore(location.url, location.book)
 
 
-def open_journal(store: EventStore) -> JournalStore:
-    """Open the rows of the balance model beside a store's events; close them before the store."""
-    from orderledger.ledger.stores.journals import journal_of
+def journal_of(models: ModelStore) -> Journal:
+    """Return what answers questions about the postings that a store of read models keeps."""
+    from orderledger.ledger.stores import journals
 
-    return journal_of(store)
+    return journals.journal_of(models)
 
 
 def open_models(store: EventStore) -> ModelStore:

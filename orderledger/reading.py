@@ -1,7 +1,7 @@
 """
 Everything that reads a book and writes nothing to it: states, histories, balances, verification.
 
-The balance model's own rows are the exception: reading balances catches them up with the log.
+The balances' own rows are the exception: reading balances catches them up with the log.
 """
 
 import threading
@@ -11,16 +11,17 @@ from typing import Any, Final
 
 import msgspec
 
-from orderledger.databases import open_journal, open_models
+from orderledger.databases import journal_of, open_models
 from orderledger.ledger import streams
 from orderledger.ledger.codec import decode_event
-from orderledger.ledger.errors import CheckpointDiverged, NotFound
+from orderledger.ledger.errors import NotFound
 from orderledger.ledger.folds import fold_of
 from orderledger.ledger.journal import Layer
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payments import PaymentState
 from orderledger.ledger.ports import EventStore
-from orderledger.ledger.read_ports import AccountTotal, JournalStore
+from orderledger.ledger.read_ports import AccountTotal
+from orderledger.projections.balances import NAME as BALANCES
 from orderledger.projections.balances import (
     Account,
     Balances,
@@ -45,8 +46,8 @@ class BookStatus(msgspec.Struct, frozen=True, kw_only=True):
     """
     Where a book stands, from a handful of small reads.
 
-    ``balances_position`` is how far the balance model is and ``balances_lag`` how many events it
-    lacks: it catches up when it is read. Where it belongs to another history both are None and
+    ``balances_position`` is how far the balances are and ``balances_lag`` how many events they
+    lack: they catch up when they are read. Where they belong to another history both are None and
     ``balances_error`` says so.
     """
 
@@ -64,8 +65,7 @@ class Reading:
     """
     The reading side of one book, on its event store. Safe to share between threads.
 
-    ``journal`` is where the balance model keeps its rows; by default it stands in the same
-    database. Balances, journals and statements take ``effective_to`` (what had happened by then)
+    Balances, journals and statements take ``effective_to`` (what had happened by then)
     and ``recorded_to`` (what was known by then), both inclusive. ``models`` are read models of the
     host's own, beside the shipped ones.
     """
@@ -73,12 +73,10 @@ class Reading:
     def __init__(
         self,
         store: EventStore,
-        journal: JournalStore | None = None,
         *,
         models: Sequence[ReadModel] = (),
     ) -> None:
         self._store: Final = store
-        self._journal = journal
         self._own_models: Final = tuple(models)
         self._balances: Balances | None = None
         self._models: ReadModels | None = None
@@ -127,12 +125,11 @@ class Reading:
 
     @property
     def balances(self) -> Balances:
-        """The balance model, opened at first use."""
+        """The balances, opened at first use."""
+        models = self.models
         with self._lock:
             if self._balances is None:
-                if self._journal is None:
-                    self._journal = open_journal(self._store)
-                self._balances = Balances(self._store, self._journal)
+                self._balances = Balances(models, journal_of(models.store))
             return self._balances
 
     def balance(
@@ -194,10 +191,6 @@ class Reading:
         """Return an account's statement: opening + lines = closing over [start, end)."""
         return self.balances.statement(wanted)
 
-    def rebuild_balances(self) -> int:
-        """Delete the balance model and make it again from the events; returns its position."""
-        return self.balances.rebuild()
-
     # -- read models -----------------------------------------------------------------------------
 
     @property
@@ -214,39 +207,29 @@ class Reading:
 
     def status(self) -> BookStatus:
         """Return where the book stands; cheap at any size, and catches nothing up."""
-        position: int | None = 0
-        problem: str | None = None
-        try:
-            checkpoint = self.balances.checkpoint()
-            position = checkpoint.position if checkpoint is not None else 0
-        except CheckpointDiverged as error:
-            position, problem = None, error.message
-        # After the checkpoint, so that a writer in between cannot make the lag negative.
-        head = self._store.head()
+        found = self.models.status(BALANCES)
         return BookStatus(
             book=self._store.book,
-            head=head.size,
-            recorded_at=head.recorded_at,
+            head=found.head,
+            recorded_at=self._store.head().recorded_at,
             pending=self._store.pending(),
             constrained_accounts=len(self._store.constraints().accounts),
-            balances_position=position,
-            balances_lag=None if position is None else head.size - position,
-            balances_error=problem,
+            balances_position=None if found.problem else found.position,
+            balances_lag=None if found.problem else found.lag,
+            balances_error=found.problem,
         )
 
     def verify(self, progress: Progress = silent) -> Iterator[Finding]:
         """
-        Yield everything that is wrong with the stored events and with the balance model.
+        Yield everything that is wrong with the stored events and with the balances.
 
         Read-only and in constant memory; a sound book yields nothing.
         """
         yield from verify(self._store, progress)
-        yield from verify_journal(self._store, self.balances, progress)
+        yield from verify_journal(self.models, progress)
 
     def close(self) -> None:
         """Release what this object opened; the event store belongs to its owner."""
         with self._lock:
-            if self._balances is not None:
-                self._balances.close()
             if self._models is not None:
                 self._models.store.close()

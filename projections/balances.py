@@ -6,23 +6,29 @@ inclusive and either may be left out. Every answer is as of one position of the 
 catches up with the head first, and later events do not leak into the answer.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from orderledger.ledger.accounts import check, check_prefix, classify
 from orderledger.ledger.currencies import exponent
-from orderledger.ledger.errors import IntegrityViolation, InvalidInput, OrderLedgerError
+from orderledger.ledger.errors import (
+    IntegrityViolation,
+    InvalidInput,
+    NotFound,
+    SchemaMismatch,
+)
 from orderledger.ledger.instants import EARLIEST, in_utc
 from orderledger.ledger.journal import Layer, decode_entry
-from orderledger.ledger.ports import EventStore, StoredEvent
+from orderledger.ledger.model_ports import Generation, Row
+from orderledger.ledger.ports import StoredEvent
 from orderledger.ledger.read_ports import (
+    POSTINGS,
     AccountTotal,
-    Checkpoint,
+    Journal,
     JournalLine,
-    JournalStore,
     LineSelection,
 )
 
@@ -39,80 +45,75 @@ from .balance_answers import (
     TrialBalanceRow,
     Uncleared,
 )
-from .base import CATCH_UP_EVENTS, Follower, position_at
+from .base import position_at
+from .follow import BATCH_EVENTS
+from .models import ReadModel, Recorded, Rows
+from .read_models import ReadModels
 
+NAME: Final = "balances"
 PAGE_LINES: Final = 1_000
 _MICROSECOND: Final = timedelta(microseconds=1)
 
+Answer = TypeVar("Answer")
 
-class LineProjector:
-    """One row per posting of an event, with both clocks."""
 
-    @property
-    def name(self) -> str:
-        """The name under which the checkpoint is kept."""
-        return "balances"
+class Postings(ReadModel):
+    """The read model ``balances``: one row per posting, with both clocks."""
 
-    @property
-    def version(self) -> int:
-        """Raised whenever old events would give other lines."""
-        return 1
+    name = NAME
+    version = 1
+    tables = (POSTINGS,)
+    entries_only = True
 
-    def project(self, event: StoredEvent) -> Sequence[JournalLine]:
-        """Return the journal lines of a sequenced event; most events have none."""
-        if not event.postings:
-            return ()
-        if event.position is None or event.recorded_at is None:
-            raise ValueError(f"event {event.event_id} has no position yet")
-        try:
-            legs = decode_entry(event.postings).postings
-        except OrderLedgerError as error:
-            raise type(error)(
-                f"{error.message} (stream {event.stream}, version {event.version}, "
-                f"position {event.position})",
-                **error.facts,
-            ) from error
-        return [
-            JournalLine(
-                event.position,
-                number,
-                leg.account,
-                leg.currency,
-                leg.layer,
-                leg.minor,
-                event.occurred_at,
-                event.recorded_at,
-            )
-            for number, leg in enumerate(legs, 1)
-        ]
+    def project(self, recorded: Recorded, rows: Rows) -> None:
+        """Append the lines of an entry."""
+        for row in entry_rows(
+            recorded.postings, recorded.position, recorded.occurred_at, recorded.recorded_at
+        ):
+            rows.append(POSTINGS, row)
+
+
+def entry_rows(
+    postings: str, position: int, effective_at: datetime, recorded_at: datetime
+) -> list[Row]:
+    """Return the rows of an entry; raises CorruptEvent or UnbalancedEntry."""
+    return [
+        (
+            position,
+            number,
+            leg.account,
+            leg.currency,
+            leg.layer.value,
+            leg.minor,
+            effective_at,
+            recorded_at,
+        )
+        for number, leg in enumerate(decode_entry(postings).postings, 1)
+    ]
 
 
 class Balances:
-    """Answers about one book's accounts; catches up with the log before each answer."""
+    """
+    Answers about one book's accounts; catches up with the log before each answer.
 
-    def __init__(self, events: EventStore, journal: JournalStore) -> None:
-        self._events: Final = events
+    An answer is complete or refused: where a stream is parked (its entry cannot be read), only what
+    was recorded before it is told.
+    """
+
+    def __init__(self, models: ReadModels, journal: Journal) -> None:
+        self._models: Final = models
+        self._events: Final = models.events
         self._journal: Final = journal
-        self._follower: Final = Follower[JournalLine](events, journal, LineProjector())
 
-    def catch_up(self, *, batch_events: int = CATCH_UP_EVENTS) -> int:
+    def catch_up(self, *, batch_events: int = BATCH_EVENTS) -> int:
         """
-        Bring the model up to the head and return that position; see ``Follower.catch_up``.
+        Bring the model up to the head and return that position.
 
         First gives positions to what is committed and waits for one (a host's transaction leaves
-        its events so): an answer given now must know of money that has moved.
+        its events so): an answer given now must know of money that has moved. Raises
+        CheckpointDiverged where the model was made from another history.
         """
-        while self._events.sequence():
-            pass
-        return self._follower.catch_up(batch_events=batch_events)
-
-    def checkpoint(self) -> Checkpoint | None:
-        """Return how far the model is; raises CheckpointDiverged."""
-        return self._follower.verified()
-
-    def rebuild(self) -> int:
-        """Delete the model and make it again from the events; returns the position reached."""
-        return self._follower.rebuild()
+        return self._models.catch_up(NAME, batch_events=batch_events)
 
     def balance(
         self,
@@ -138,7 +139,7 @@ class Balances:
             layer=layer,
             effective_to=_in_utc(effective_to, "effective_to"),
         )
-        found = {total.currency: total.minor for total in self._journal.totals(selection)}
+        found = {total.currency: total.minor for total in self._totals(selection)}
         return {currency: 0, **found} if currency else found
 
     def balances_below(
@@ -155,7 +156,7 @@ class Balances:
         ``prefix`` is whole segments: ``liabilities:seller`` or only ``liabilities``. Sorted by
         account and currency.
         """
-        return self._journal.totals(
+        return self._totals(
             LineSelection(
                 until=self._until(recorded_to),
                 below=check_prefix(prefix),
@@ -178,7 +179,7 @@ class Balances:
         )
         rows: list[TrialBalanceRow] = []
         sums: dict[str, tuple[int, int]] = {}
-        for total in self._journal.totals(selection):
+        for total in self._totals(selection):
             debit, credit = max(total.minor, 0), max(-total.minor, 0)
             before = sums.get(total.currency, (0, 0))
             sums[total.currency] = (before[0] + debit, before[1] + credit)
@@ -219,7 +220,7 @@ class Balances:
                 first_position=use.first_position,
                 last_position=use.last_position,
             )
-            for use in self._journal.uses(selection)
+            for use in self._ask(lambda live: self._journal.uses(live, selection))
         ]
 
     def clearing(
@@ -236,7 +237,7 @@ class Balances:
         )
         return [
             self._uncleared(total, selection)
-            for total in self._journal.totals(selection)
+            for total in self._totals(selection)
             if total.minor and classify(total.account).must_be_zero
         ]
 
@@ -283,7 +284,7 @@ class Balances:
             return
         after = (max(first, 1), 0)
         while True:
-            page = self._journal.lines(selection, after, PAGE_LINES)
+            page = self._page(selection, after)
             positions = sorted({line.position for line in page})
             for event in self._events_at(positions):
                 yield _entry(event)
@@ -312,7 +313,7 @@ class Balances:
             effective_to=_before(start),
         )
         # Nothing is before the first instant of all.
-        totals = () if start == EARLIEST else self._journal.totals(whole)
+        totals = () if start == EARLIEST else self._totals(whole)
         opening = sum(total.minor for total in totals)
         balance = opening
         lines: list[StatementLine] = []
@@ -342,34 +343,55 @@ class Balances:
             closing=balance,
         )
 
-    def lines(self, *, until: int) -> Iterator[JournalLine]:
-        """Iterate over the stored lines up to a position, without catching up: for verification."""
-        after = (0, 0)
-        while True:
-            page = self._journal.lines(LineSelection(until=until), after, PAGE_LINES)
-            yield from page
-            if len(page) < PAGE_LINES:
-                return
-            after = (page[-1].position, page[-1].line_no)
-
-    def close(self) -> None:
-        """Release the journal's connections; the event store belongs to the caller."""
-        self._journal.close()
-
     def _until(self, recorded_to: datetime | None) -> int:
-        head = self.catch_up()
-        if recorded_to is None:
-            return head
-        return min(head, position_at(self._events, in_utc(recorded_to, "recorded_to")))
+        follower = self._models.caught_up(NAME)
+        until = follower.generation.position
+        if recorded_to is not None:
+            until = min(until, position_at(self._events, in_utc(recorded_to, "recorded_to")))
+        for stream, position in follower.parked.items():
+            if position <= until:
+                raise IntegrityViolation(
+                    f"the balances lack stream {stream} from position {position} on, where an "
+                    "entry cannot be read: see `orderledger projection parked balances`; what was "
+                    "recorded before it can be asked for",
+                    stream=stream,
+                    position=position,
+                )
+        return until
+
+    def _ask(self, question: Callable[[Generation], Answer]) -> Answer:
+        """Ask the generation that serves; again where it was swapped out and dropped meanwhile."""
+        while True:
+            live = self._models.live(NAME)
+            if live is None:
+                raise NotFound(f"the balances of book {self._events.book} are not made yet")
+            try:
+                return question(live)
+            except SchemaMismatch:
+                if self._models.live(NAME) == live:
+                    raise
 
     def _recorded_at(self, position: int) -> datetime | None:
         found = self._events.read(position - 1, until=position, limit=1) if position else ()
         return found[0].recorded_at if found else None
 
+    def _totals(self, selection: LineSelection) -> Sequence[AccountTotal]:
+        return self._ask(lambda live: self._journal.totals(live, selection))
+
+    def _page(self, selection: LineSelection, after: tuple[int, int]) -> Sequence[JournalLine]:
+        return self._ask(lambda live: self._journal.lines(live, selection, after, PAGE_LINES))
+
+    def _page_by_effect(
+        self, selection: LineSelection, after: tuple[datetime, int, int] | None
+    ) -> Sequence[JournalLine]:
+        return self._ask(
+            lambda live: self._journal.lines_by_effect(live, selection, after, PAGE_LINES)
+        )
+
     def _lines_by_effect(self, selection: LineSelection) -> Iterator[JournalLine]:
         after: tuple[datetime, int, int] | None = None
         while True:
-            page = self._journal.lines_by_effect(selection, after, PAGE_LINES)
+            page = self._page_by_effect(selection, after)
             yield from page
             if len(page) < PAGE_LINES:
                 return
@@ -432,7 +454,7 @@ __all__ = [
     "EntryLine",
     "JournalEntry",
     "JournalFilter",
-    "LineProjector",
+    "Postings",
     "Statement",
     "StatementLine",
     "StatementRequest",

@@ -1,121 +1,17 @@
 """
-What every projection is: a pure function from events to rows, and a checkpoint that is never bent.
+What every follower of the log holds to: positions without a gap, and a checkpoint of this log.
 
-The checkpoint commits with the rows. It names the position up to which they are complete and the
-leaf hash of the log there: rows that were made from another history (a restored backup, another
-database) are refused, never continued.
+A checkpoint names the position up to which rows are complete and the leaf hash of the log there:
+rows that were made from another history (a restored backup, another database) are refused, never
+continued.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Protocol
 
 from orderledger.ledger.errors import CheckpointDiverged, IntegrityViolation
 from orderledger.ledger.ports import EventStore, StoredEvent
-from orderledger.ledger.read_ports import Checkpoint
-
-CATCH_UP_EVENTS: Final = 5_000
-"""Events per transaction: enough to amortise the commit, short enough to let writers in between."""
-
-Row_co = TypeVar("Row_co", covariant=True)
-Row_contra = TypeVar("Row_contra", contravariant=True)
-Row = TypeVar("Row")
-
-
-class Projector(Protocol[Row_co]):
-    """
-    A pure function from an event to the rows it adds: no I/O, no clock, no randomness.
-
-    ``version`` changes whenever the rows of an old event would.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def version(self) -> int: ...
-
-    def project(self, event: StoredEvent) -> Sequence[Row_co]:
-        """Return the rows of a sequenced event."""
-        ...
-
-
-class RowStore(Protocol[Row_contra]):
-    """Where the rows and the checkpoint are kept; ``JournalStore`` is one."""
-
-    def checkpoint(self, projection: str) -> Checkpoint | None: ...
-
-    def advance(
-        self, before: Checkpoint | None, after: Checkpoint, rows: Sequence[Row_contra]
-    ) -> bool: ...
-
-    def clear(self, projection: str) -> None: ...
-
-
-class Follower(Generic[Row]):
-    """Keeps the rows of one projection up with the log, with any number of others doing so too."""
-
-    def __init__(self, events: EventStore, rows: RowStore[Row], projector: Projector[Row]) -> None:
-        self._events: Final = events
-        self._rows: Final = rows
-        self._projector: Final = projector
-
-    def catch_up(self, *, batch_events: int = CATCH_UP_EVENTS) -> int:
-        """
-        Project everything up to the head as it is now, and return that position.
-
-        Rows and checkpoint of a batch are one transaction. Of several processes one writes a
-        batch and the others see it. Raises CheckpointDiverged (see ``verified``), and
-        IntegrityViolation where the log lacks a position.
-        """
-        target = self._events.head().size
-        while True:
-            before = self.verified()
-            position = before.position if before is not None else 0
-            if position >= target:
-                return target
-            batch = read_gapless(self._events, position, target, batch_events)
-            rows = [row for event in batch for row in self._projector.project(event)]
-            reached = position + len(batch)
-            after = Checkpoint(
-                self._projector.name,
-                self._projector.version,
-                reached,
-                self._events.leaf_hashes(reached - 1, 1)[0],
-            )
-            # False when another process was faster: its checkpoint is looked at next.
-            self._rows.advance(before, after, rows)
-
-    def verified(self) -> Checkpoint | None:
-        """
-        Return the checkpoint if it belongs to this log.
-
-        Raises CheckpointDiverged when it is beyond the head, has another leaf hash than the log at
-        its position, or was made by another version of the projector.
-        """
-        name = self._projector.name
-        found = self._rows.checkpoint(name)
-        if found is None:
-            return None
-        if found.version != self._projector.version:
-            raise CheckpointDiverged(
-                f"projection {name} was made by version {found.version} of its projector, this "
-                f"code has version {self._projector.version}; "
-                f"run `orderledger projection rebuild {name}`",
-                projection=name,
-                version=found.version,
-            )
-        require_same_log(self._events, f"projection {name}", name, found)
-        return found
-
-    def rebuild(self) -> int:
-        """
-        Delete the rows and make them again; returns the position reached.
-
-        Until it is done, readers in other processes catch up too and then see complete rows.
-        """
-        self._rows.clear(self._projector.name)
-        return self.catch_up()
 
 
 class Checked(Protocol):
@@ -155,6 +51,12 @@ def require_same_log(events: EventStore, what: str, name: str, found: Checked) -
             projection=name,
             position=found.position,
         )
+
+
+def is_of_log(events: EventStore, found: Checked) -> bool:
+    """Tell whether a checkpoint is one of this log; see ``require_same_log``."""
+    leaf = events.leaf_hashes(found.position - 1, 1) if found.position else (found.leaf_hash,)
+    return tuple(leaf) == (found.leaf_hash,)
 
 
 def read_gapless(

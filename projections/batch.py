@@ -13,12 +13,12 @@ import msgspec
 
 from orderledger.ledger.codec import decode_event
 from orderledger.ledger.events import Event, current, is_known
-from orderledger.ledger.model_ports import Changes, Key, Row, Table, TableChanges
+from orderledger.ledger.model_ports import Changes, Key, LogTable, Row, Table, TableChanges
 from orderledger.ledger.ports import StoredEvent
 from orderledger.ledger.streams import kind_of
 
 from .digests import moved, row_hash
-from .models import ReadModel, Recorded
+from .models import NOT_DECODED, ReadModel, Recorded
 
 Place = tuple[str, Key]
 """A table's name and a key."""
@@ -34,29 +34,35 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """The rows that a batch changes, ``before`` and ``after`` it, and what failed."""
+    """
+    The rows that a batch changes, ``before`` and ``after`` it, those it appends, and what failed.
+    """
 
     before: Mapping[Place, Row | None]
     after: Mapping[Place, Row | None]
+    appended: Mapping[Place, Row]
     failures: Sequence[Failure]
 
     def digest(self, digest: bytes) -> bytes:
         """Return a generation's digest after this batch."""
         added = [row_hash(name, row) for (name, _), row in self.after.items() if row is not None]
+        added += [row_hash(name, row) for (name, _), row in self.appended.items()]
         removed = [row_hash(name, row) for (name, _), row in self.before.items() if row is not None]
         return moved(digest, added, removed)
 
     def changes(self) -> Changes:
         """Return what is to be written, by table."""
         made: dict[str, tuple[list[Row], list[Row], list[Key]]] = {}
-        for place, row in self.after.items():
+        for (name, _), row in self.appended.items():
+            made.setdefault(name, ([], [], []))[0].append(row)
+        for place, after in self.after.items():
             inserted, updated, deleted = made.setdefault(place[0], ([], [], []))
-            if row is None:
+            if after is None:
                 deleted.append(place[1])
             elif self.before[place] is None:
-                inserted.append(row)
+                inserted.append(after)
             else:
-                updated.append(row)
+                updated.append(after)
         return {name: TableChanges(*lists) for name, lists in made.items()}
 
 
@@ -90,12 +96,16 @@ class Batch:
     def __init__(self, known: Known, source: Source, tables: Sequence[Table]) -> None:
         self._known: Final = known
         self._tables: Final = tuple(tables)
+        self._logs: Final = tuple([table for table in tables if isinstance(table, LogTable)])
         self._source: Final = source
         self._changed: Final[dict[Place, Row | None]] = {}
         self._touched: Final[dict[Place, tuple[Table, StoredEvent]]] = {}
+        self._appended: Final[dict[Place, Row]] = {}
         # Of the event at hand, until its projector has returned.
         self._now_changed: Final[dict[Place, Row | None]] = {}
         self._now_touched: Final[dict[Place, Table]] = {}
+        self._now_appended: Final[dict[Place, Row]] = {}
+        self.position = 0
         self.missing: Final[dict[Place, Table]] = {}
 
     def state(self, stream: str) -> Any:
@@ -108,21 +118,28 @@ class Batch:
         if place in self._changed:
             return self._changed[place]
         if place not in self._known:
-            if table not in self._tables:
-                raise LookupError(f"table {table.name} is none of the read model's tables")
+            if table not in self._tables or table in self._logs:
+                raise _misused(table, self._tables)
             self.missing[place] = table
             return None
         return self._known[place]
 
     def put(self, table: Table, row: Row) -> None:
-        if len(row) != len(table.columns):
-            raise ValueError(
-                f"a row of {table.name} has {len(table.columns)} values, not {len(row)}"
-            )
-        key = table.key_of(row)
+        key = _key(table, row)
         # Also to write a row it must be known what was there before: the digest moves by both.
         self.get(table, key)
         self._now_changed[(table.name, key)] = row
+
+    def append(self, table: LogTable, row: Row) -> None:
+        place = (table.name, _key(table, row))
+        if row[0] != self.position or place in self._now_appended:
+            raise ValueError(
+                f"a row appended to {table.name} needs a new key that begins with the position "
+                f"{self.position}, not {place[1]}"
+            )
+        if table not in self._logs:
+            raise _misused(table, self._tables)
+        self._now_appended[place] = row
 
     def delete(self, table: Table, key: Key) -> None:
         self.get(table, key)
@@ -141,11 +158,15 @@ class Batch:
             for place, table in self._now_touched.items():
                 self._touched[place] = (table, row)
             self._now_touched.clear()
+        if self._now_appended:
+            self._appended.update(self._now_appended)
+            self._now_appended.clear()
 
     def drop(self) -> None:
         """Forget what a failing projector did before it raised."""
         self._now_changed.clear()
         self._now_touched.clear()
+        self._now_appended.clear()
 
     def derive(self, model: ReadModel) -> Failure | None:
         """Make the touched rows; a failure counts for the last event that touched the row."""
@@ -165,7 +186,20 @@ class Batch:
             if row != old:
                 before[place] = old
                 after[place] = row
-        return Outcome(before, after, failures)
+        return Outcome(before, after, self._appended, failures)
+
+
+def _key(table: Table, row: Row) -> Key:
+    if len(row) != len(table.columns):
+        raise ValueError(f"a row of {table.name} has {len(table.columns)} values, not {len(row)}")
+    return table.key_of(row)
+
+
+def _misused(table: Table, tables: Sequence[Table]) -> LookupError:
+    if table not in tables:
+        return LookupError(f"table {table.name} is none of the read model's tables")
+    how = "only appended" if isinstance(table, LogTable) else "put, not appended"
+    return LookupError(f"rows of {table.name} are {how}")
 
 
 def run(
@@ -213,6 +247,8 @@ def _apply(
     batch: Batch,
     source: Source,
 ) -> Failure | None:
+    if model.entries_only:
+        return _apply_entry(model, row, batch) if row.postings else None
     topic = current(row.topic)
     # A topic that this code does not know may matter to any model: it is decoded, and fails.
     is_wanted = model.topics is None or topic in model.topics or not is_known(topic)
@@ -224,11 +260,22 @@ def _apply(
         if is_folded:
             source.step(row, event)
         if is_wanted:
+            batch.position = row.position or 0
             model.project(_recorded(row, topic, event), batch)
             batch.keep(row)
     except Exception as error:  # noqa: BLE001  # a projector may raise anything: parked
         source.undo(row.stream)
         return Failure(row, error)
+    return None
+
+
+def _apply_entry(model: ReadModel, row: StoredEvent, batch: Batch) -> Failure | None:
+    batch.position = row.position or 0
+    try:
+        model.project(_recorded(row, row.topic, NOT_DECODED), batch)
+    except Exception as error:  # noqa: BLE001  # as above
+        return Failure(row, error)
+    batch.keep(row)
     return None
 
 

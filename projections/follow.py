@@ -164,9 +164,9 @@ class Follower:
         self._states.keep()
 
     @property
-    def parked_count(self) -> int:
-        """How many streams the generation leaves out."""
-        return len(self._parked)
+    def parked(self) -> Mapping[str, int]:
+        """The streams that the generation leaves out, each from a position on."""
+        return self._parked
 
     def _read_parked(self) -> None:
         self._parked.clear()

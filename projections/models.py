@@ -18,8 +18,11 @@ import msgspec
 
 from orderledger.ledger.codec import encode_json
 from orderledger.ledger.events import Event
-from orderledger.ledger.model_ports import Key, Row, Table
+from orderledger.ledger.model_ports import Key, LogTable, Row, Table
 from orderledger.ledger.streams import id_of, kind_of
+
+NOT_DECODED: Final = Event()
+"""Stands for the event where a model does not look at it; see ``ReadModel.entries_only``."""
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):
@@ -52,7 +55,11 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rows(Protocol):
-    """The rows of a model as the events so far left them, and what an event may do to them."""
+    """
+    The rows of a model as the events so far left them, and what an event may do to them.
+
+    Those of a ``LogTable`` are only appended; those of other tables never.
+    """
 
     def state(self, stream: str) -> Any:
         """Return the state of a stream, folded up to the event at hand; initial without events."""
@@ -64,6 +71,10 @@ class Rows(Protocol):
 
     def put(self, table: Table, row: Row) -> None:
         """Write a row; one with the same key is replaced."""
+        ...
+
+    def append(self, table: LogTable, row: Row) -> None:
+        """Write a new row, whose key begins with the position of the event at hand."""
         ...
 
     def delete(self, table: Table, key: Key) -> None:
@@ -83,6 +94,9 @@ class ReadModel(ABC):
     that ``project`` is given, in their current version; None is all of them. ``folds`` names the
     kinds of stream whose states it looks at. What is neither is not even decoded for it. A topic
     that this code does not know parks its stream in every model.
+
+    ``entries_only`` is for a model of postings alone: it is given every event that has some,
+    whatever its topic, and ``recorded.event`` is ``NOT_DECODED``.
     """
 
     name: str
@@ -90,6 +104,7 @@ class ReadModel(ABC):
     tables: Sequence[Table] = ()
     topics: frozenset[str] | None = None
     folds: frozenset[str] = frozenset()
+    entries_only: bool = False
 
     @abstractmethod
     def project(self, recorded: Recorded, rows: Rows) -> None:

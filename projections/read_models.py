@@ -151,9 +151,19 @@ class ReadModels:
 
     def catch_up(self, name: str, *, batch_events: int = BATCH_EVENTS) -> int:
         """Bring a model's live generation up to the head and return that position."""
+        return self.caught_up(name, batch_events=batch_events).generation.position
+
+    def caught_up(self, name: str, *, batch_events: int = BATCH_EVENTS) -> Follower:
+        """
+        Bring a model's live generation up to the head and return what did.
+
+        First gives positions to what is committed and waits for one.
+        """
         while self.events.sequence():
             pass
-        return self.follower(name).catch_up(batch_events=batch_events)
+        follower = self.follower(name)
+        follower.catch_up(batch_events=batch_events)
+        return follower
 
     def wait(self, name: str, position: int, *, timeout_s: float = 10.0) -> int:
         """

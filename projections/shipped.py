@@ -5,6 +5,7 @@ The read models that come with the library.
 from typing import Final
 
 from .anomalies import Anomalies
+from .balances import Postings
 from .indicators import Indicators
 from .models import ReadModel
 from .orders import Orders
@@ -18,6 +19,7 @@ SHIPPED: Final[tuple[ReadModel, ...]] = (
     Indicators(),
     Orders(),
     Payments(),
+    Postings(),
     Refunds(),
     Stock(),
     Timeline(),

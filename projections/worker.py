@@ -127,13 +127,13 @@ class Worker:
             deaths = self._claimed(name, follower)
             if deaths is None:
                 return False
-            before, parked = follower.generation.position, follower.parked_count
+            before, parked = follower.generation.position, len(follower.parked)
             self._advance(follower, deaths)
-            if follower.parked_count > parked:
+            if len(follower.parked) > parked:
                 _logger.error(
                     "read model %s parked %d streams; see `orderledger projection parked %s`",
                     name,
-                    follower.parked_count - parked,
+                    len(follower.parked) - parked,
                     name,
                 )
             return follower.generation.position > before

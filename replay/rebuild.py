@@ -21,6 +21,7 @@ from orderledger.ledger.errors import (
     Unavailable,
 )
 from orderledger.ledger.model_ports import Generation, GenerationState, ModelStore, Parked
+from orderledger.projections.base import is_of_log
 from orderledger.projections.compare import RowDifference, Summed, differences, summed
 from orderledger.projections.follow import Follower
 from orderledger.projections.models import ReadModel, fingerprint
@@ -93,7 +94,8 @@ def _building(models: ReadModels, model: ReadModel) -> Generation:
     wanted = fingerprint(model)
     found: Generation | None = None
     for one in models.store.generations(model.name):
-        if one.state is GenerationState.BUILDING and one.fingerprint == wanted and found is None:
+        is_ours = one.fingerprint == wanted and is_of_log(models.events, one)
+        if one.state is GenerationState.BUILDING and is_ours and found is None:
             found = one
         elif one.state in (GenerationState.BUILDING, GenerationState.REFUSED):
             models.store.drop(one)
@@ -104,6 +106,9 @@ def _compare(models: ReadModels, model: ReadModel, building: Follower) -> int | 
     """Bring the new generation to exactly where the live one is seen, and compare digests."""
     live = models.live(model.name)
     if live is None or live.fingerprint != fingerprint(model):
+        return None
+    if not is_of_log(models.events, live):
+        # Made from another history: there is nothing in it to compare with.
         return None
     for _ in range(SWAP_ATTEMPTS):
         if live.position >= building.generation.position:
@@ -177,7 +182,9 @@ def _swap(models: ReadModels, model: ReadModel, building: Follower) -> Generatio
     tables = tuple(model.tables)
     for _ in range(SWAP_ATTEMPTS):
         building.catch_up()
-        if models.store.promote(building.generation, tables):
+        live = models.live(model.name)
+        over_diverged = live is not None and not is_of_log(models.events, live)
+        if models.store.promote(building.generation, tables, over_diverged=over_diverged):
             _drop_old(models.store, model.name)
             live = models.live(model.name)
             assert live is not None, "it was just promoted"

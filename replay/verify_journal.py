@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Final
+from typing import Final, cast
 
 from orderledger.ledger.errors import CheckpointDiverged, OrderLedgerError, Unavailable
+from orderledger.ledger.model_ports import Row
 from orderledger.ledger.ports import EventStore, StoredEvent
-from orderledger.ledger.read_ports import JournalLine
-from orderledger.projections.balances import Balances, LineProjector
+from orderledger.ledger.read_ports import POSTINGS
+from orderledger.projections.balances import NAME, entry_rows
+from orderledger.projections.compare import rows_of
+from orderledger.projections.read_models import ReadModels
 
 from .findings import Check, Finding, Severity
 from .verify import PAGE_EVENTS, Progress, silent
@@ -15,22 +18,23 @@ from .verify import PAGE_EVENTS, Progress, silent
 _END: Final = 2**63 - 1
 
 
-def verify_journal(
-    store: EventStore, balances: Balances, progress: Progress = silent
-) -> Iterator[Finding]:
+def verify_journal(models: ReadModels, progress: Progress = silent) -> Iterator[Finding]:
     """
     Yield where the journal lines are not those of the events, up to their checkpoint.
 
     Read-only: the model is not caught up. Both are walked in log order, in constant memory.
     """
+    live = models.live(NAME)
+    if live is None:
+        return
     try:
-        checkpoint = balances.checkpoint()
+        models.follower(NAME).verify()
     except CheckpointDiverged as error:
         yield _error(Check.CHECKPOINT_DIVERGED, error.message)
         return
-    reached = checkpoint.position if checkpoint is not None else 0
-    stored = _Lines(balances.lines(until=_END))
-    events = _events(store, reached, progress)
+    reached = live.position
+    stored = _Lines(rows_of(models.store, live, POSTINGS))
+    events = _events(models.events, reached, progress)
     while True:
         try:
             event = next(events, None)
@@ -43,13 +47,13 @@ def verify_journal(
             break
         position = event.position or 0
         yield from _stray(stored.before(position))
+        found = stored.at(position)
         try:
-            wanted = tuple(LineProjector().project(event))
+            wanted = _wanted(event)
         except OrderLedgerError:
             # The entry itself is the finding; see ``verify``.
-            wanted = None
-        found = stored.at(position)
-        if wanted is not None and found != wanted:
+            continue
+        if found != wanted:
             yield _error(
                 Check.JOURNAL_LINES_WRONG,
                 f"the journal has {len(found)} lines for position {position}, the event has "
@@ -57,19 +61,25 @@ def verify_journal(
                 event.stream,
                 position,
             )
-    if store.head().size > reached and checkpoint is not None:
-        # Another process may have caught up since the checkpoint was read.
-        latest = balances.checkpoint()
-        reached = latest.position if latest is not None else reached
+    # Another process may have caught up since the checkpoint was read.
+    latest = models.live(NAME)
+    reached = latest.position if latest is not None else reached
     yield from _stray(one for one in stored.before(_END) if one > reached)
 
 
-class _Lines:
-    """The stored lines, taken entry by entry in log order."""
+def _wanted(event: StoredEvent) -> list[Row]:
+    if event.position is None or event.recorded_at is None:
+        raise ValueError(f"event {event.event_id} has no position yet")
+    return entry_rows(event.postings, event.position, event.occurred_at, event.recorded_at)
 
-    def __init__(self, lines: Iterator[JournalLine]) -> None:
+
+class _Lines:
+    """The stored rows, taken entry by entry in log order."""
+
+    def __init__(self, rows: Iterator[Row]) -> None:
         self._groups = (
-            (position, tuple(group)) for position, group in groupby(lines, lambda one: one.position)
+            (position, list(group))
+            for position, group in groupby(rows, lambda row: cast(int, row[0]))
         )
         self._next = next(self._groups, None)
 
@@ -79,13 +89,13 @@ class _Lines:
             yield self._next[0]
             self._next = next(self._groups, None)
 
-    def at(self, position: int) -> tuple[JournalLine, ...]:
-        """Take and return the lines at a position."""
+    def at(self, position: int) -> list[Row]:
+        """Take and return the rows at a position."""
         if self._next is None or self._next[0] != position:
-            return ()
-        lines = self._next[1]
+            return []
+        rows = self._next[1]
         self._next = next(self._groups, None)
-        return lines
+        return rows
 
 
 def _events(store: EventStore, until: int, progress: Progress) -> Iterator[StoredEvent]:

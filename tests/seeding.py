@@ -17,9 +17,14 @@ from orderledger.ledger.codec import encode_event, key_hash
 from orderledger.ledger.events import Event
 from orderledger.ledger.journal import EMPTY, Entry, Layer, encode_entry, entry
 from orderledger.ledger.journal import Posting as Leg
+from orderledger.ledger.model_ports import ModelStore
 from orderledger.ledger.ports import Batch, EventStore, NewAppend, NewEvent
+from orderledger.ledger.stores.journals import journal_of
 from orderledger.ledger.stores.memory import MemoryStore
+from orderledger.ledger.stores.models import models_of
 from orderledger.ledger.stores.sqlite import SqliteStore
+from orderledger.projections.balances import Balances, Postings
+from orderledger.projections.read_models import ReadModels
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 CONTEXT = '{"actor":{"type":"staff","id":"7"},"key":"seed"}'
@@ -33,6 +38,12 @@ def ticking(
     """Return a clock that moves on by a step at each look."""
     ticks = itertools.count()
     return lambda: start + step * next(ticks)
+
+
+def balances_of(store: EventStore, models: ModelStore | None = None) -> Balances:
+    """Return the balances of a book, with the read models beside its events."""
+    models = models or models_of(store)
+    return Balances(ReadModels(store, models, (Postings(),)), journal_of(models))
 
 
 class Fact(msgspec.Struct, frozen=True):

@@ -1,32 +1,32 @@
-"""The journal lines that belong to an event store: same database, same book."""
+"""The postings that belong to a store of read models: same database, same book."""
 
 from orderledger.ledger.errors import InvalidInput
-from orderledger.ledger.ports import EventStore
-from orderledger.ledger.read_ports import JournalStore
+from orderledger.ledger.model_ports import ModelStore
+from orderledger.ledger.read_ports import Journal
 
 from .journal_memory import MemoryJournal
-from .memory import MemoryStore
+from .models_memory import MemoryModels
 
 
-def journal_of(store: EventStore) -> JournalStore:
+def journal_of(models: ModelStore) -> Journal:
     """
-    Open the journal lines beside a store's events; close them before the store.
+    Return what answers questions about the postings that a store of read models keeps.
 
-    For a store in memory each call gives new, empty lines. Raises InvalidInput for a store that
-    is none of ours. Drivers are imported only for the engine at hand.
+    It uses the store's connections and needs no closing. Raises InvalidInput for a store that is
+    none of ours. Drivers are imported only for the engine at hand.
     """
-    if isinstance(store, MemoryStore):
-        return MemoryJournal()
-    from .sqlite import SqliteStore
+    if isinstance(models, MemoryModels):
+        return MemoryJournal(models)
+    from .models_sqlite import SqliteModels
 
-    if isinstance(store, SqliteStore):
+    if isinstance(models, SqliteModels):
         from .journal_sqlite import SqliteJournal
 
-        return SqliteJournal(store.file, store.book_id)
-    from .postgres import PostgresStore
+        return SqliteJournal(models.file, models.book_id)
+    from .models_postgres import PostgresModels
 
-    if isinstance(store, PostgresStore):
+    if isinstance(models, PostgresModels):
         from .journal_postgres import PostgresJournal
 
-        return PostgresJournal(store.url, store.book)
-    raise InvalidInput(f"{type(store).__name__} has no read models; pass a JournalStore of yours")
+        return PostgresJournal(models.connections, models.book_id)
+    raise InvalidInput(f"{type(models).__name__} has no journal; pass a Journal of yours")

@@ -143,13 +143,15 @@ class MemoryModels:
                 found.append(row)
         return found[:limit]
 
-    def promote(self, generation: Generation, tables: Sequence[Table]) -> bool:
+    def promote(
+        self, generation: Generation, tables: Sequence[Table], *, over_diverged: bool = False
+    ) -> bool:
         place = (generation.model, generation.number)
         with self._lock:
             if self._generations.get(place) != generation:
                 return False
             live = self._live(generation.model)
-            if live is not None and live.position > generation.position:
+            if not over_diverged and live is not None and live.position > generation.position:
                 return False
             for other in self.generations(generation.model):
                 if other.state is GenerationState.LIVE:

@@ -36,7 +36,7 @@ from .named_sql import statements
 from .postgres_arrays import BigintArray, BooleanArray, TextArray, TimestampArray, nullable_array
 from .postgres_connections import Connections, Session
 
-_SCHEMA: Final = "orderledger_read"
+SCHEMA: Final = "orderledger_read"
 _POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 _bigint: Final = Struct("!q").pack
 PROMOTE_TRIES: Final = 100
@@ -77,16 +77,16 @@ class PostgresModels:
 
     def __init__(self, url: str, book: str = "main", *, connections_max: int = 8) -> None:
         self._sql: Final = statements("postgres", "model_queries")
-        self._connections: Final = Connections(url, max_size=connections_max)
-        self._book_id = 0
+        self.connections: Final = Connections(url, max_size=connections_max)
+        self.book_id = 0
         try:
             rows = self._rows("find_book", {"book": book})
             if not rows:
                 raise NotFound(f"the database has no book {book}", book=book)
         except BaseException:
-            self._connections.close()
+            self.connections.close()
             raise
-        self._book_id = cast(int, rows[0][0])
+        self.book_id = cast(int, rows[0][0])
 
     def generations(self, model: str | None = None) -> Sequence[Generation]:
         return [
@@ -142,7 +142,7 @@ class PostgresModels:
             "before_leaf_hash": before.leaf_hash,
             "before_digest": before.digest,
         }
-        with self._connections.session() as session, session.connection.transaction():
+        with self.connections.session() as session, session.connection.transaction():
             cursor = session.cursor
             cursor.execute(self._sql["patience"].encode())
             # First, so that of several processes one writes and the others wait.
@@ -209,10 +209,10 @@ class PostgresModels:
         return cast(int, rows[0][0]) if rows else None
 
     def release(self, generation: Generation, owner: str) -> None:
-        with self._connections.session() as session:
+        with self.connections.session() as session:
             session.cursor.execute(
                 self._sql["release"].encode(),
-                {"book_id": self._book_id, **self._place(generation), "owner": owner},
+                {"book_id": self.book_id, **self._place(generation), "owner": owner},
             )
 
     def fetch(self, generation: Generation, table: Table, keys: Sequence[Key]) -> Mapping[Key, Row]:
@@ -228,7 +228,7 @@ class PostgresModels:
             self._table(generation, table),
             _same(key_columns),
         )
-        with self._connections.session() as session:
+        with self.connections.session() as session:
             rows = session.cursor.execute(statement, _arrays(key_columns, keys)).fetchall()
         found = [_row(table, row) for row in rows]
         return {table.key_of(row): row for row in found}
@@ -268,15 +268,18 @@ class PostgresModels:
             condition,
             _listed(key_columns),
         )
-        with self._connections.session() as session:
+        with self.connections.session() as session:
             rows = session.cursor.execute(statement, [*values, limit]).fetchall()
         return [_row(table, row) for row in rows]
 
-    def promote(self, generation: Generation, tables: Sequence[Table]) -> bool:
+    def promote(
+        self, generation: Generation, tables: Sequence[Table], *, over_diverged: bool = False
+    ) -> bool:
         parameters = {
             **self._place(generation),
             "position": generation.position,
             "digest": generation.digest,
+            "over_diverged": over_diverged,
         }
         for _ in range(PROMOTE_TRIES):
             try:
@@ -293,7 +296,7 @@ class PostgresModels:
 
     def refuse(self, generation: Generation) -> None:
         state = {"state": GenerationState.REFUSED.value}
-        with self._connections.session() as session:
+        with self.connections.session() as session:
             session.cursor.execute(
                 self._sql["set_state"].encode(), {**self._place(generation), **state}
             )
@@ -327,22 +330,22 @@ class PostgresModels:
         ]
 
     def close(self) -> None:
-        self._connections.close()
+        self.connections.close()
 
     def _place(self, generation: Generation) -> dict[str, object]:
         return {
-            "book_id": self._book_id,
+            "book_id": self.book_id,
             "model": generation.model,
             "number": generation.number,
         }
 
     def _table(self, generation: Generation, table: Table) -> sql.Identifier:
-        return sql.Identifier(_SCHEMA, physical(self._book_id, generation, table.name))
+        return sql.Identifier(SCHEMA, physical(self.book_id, generation, table.name))
 
     def _rows(self, name: str, parameters: Mapping[str, object]) -> list[Any]:
-        with self._connections.session() as session:
+        with self.connections.session() as session:
             cursor = session.cursor
-            cursor.execute(self._sql[name].encode(), {"book_id": self._book_id, **parameters})
+            cursor.execute(self._sql[name].encode(), {"book_id": self.book_id, **parameters})
             return cursor.fetchall()
 
 

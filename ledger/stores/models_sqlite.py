@@ -1,8 +1,10 @@
 """
 The read models of one book in its SQLite file.
 
-An amount stands in three columns of ten digits each, so that SQL may sum it exactly (see
-``0002_balances.pre.sql``); the views show it as one.
+SQLite's integers have 64 bits and amounts up to 30 digits, so an amount stands in three columns,
+its limbs of ten digits, each with the amount's sign: (high * 10^10 + mid) * 10^10 + low. A limb is
+below 10^10, so that sum() is exact for 900 million rows, and fails beyond instead of being wrong.
+Ordinary amounts have zero in the upper two, which take no space. The views show one column.
 """
 
 import sqlite3
@@ -45,19 +47,24 @@ _LIMBS: Final = ("high", "mid", "low")
 _shape: Final = msgspec.json.Decoder(tuple[Table, ...])
 
 
+def table_of(book_id: int, generation: Generation, table: str) -> str:
+    """Return the name of the table that holds a generation's rows; the file may be a shop's own."""
+    return f"orderledger_{physical(book_id, generation, table)}"
+
+
 class SqliteModels:
     """Read models in a SQLite file; see ``ModelStore`` for the contract."""
 
     def __init__(
         self, file: SqliteFile, book_id: int, *, clock: Callable[[], datetime] = utc_now
     ) -> None:
-        self._file: Final = file
-        self._book_id: Final = book_id
+        self.file: Final = file
+        self.book_id: Final = book_id
         self._clock: Final = clock
         self._is_closed = False
 
     def generations(self, model: str | None = None) -> Sequence[Generation]:
-        rows = self._read("generations", {"book_id": self._book_id, "model": model})
+        rows = self._read("generations", {"book_id": self.book_id, "model": model})
         return [_generation(row) for row in rows]
 
     def create(
@@ -65,8 +72,8 @@ class SqliteModels:
     ) -> Generation:
         check_tables(model, tables)
         self._check_open()
-        place = {"book_id": self._book_id, "model": model}
-        with self._file.writing() as connection:
+        place = {"book_id": self.book_id, "model": model}
+        with self.file.writing() as connection:
             number = int(connection.execute(_SQL["last_number"], place).fetchone()[0]) + 1
             made = Generation(
                 model=model,
@@ -87,7 +94,7 @@ class SqliteModels:
                 },
             )
             for table in tables:
-                for statement in _definition(physical(self._book_id, made, table.name), table):
+                for statement in _definition(table_of(self.book_id, made, table.name), table):
                     connection.execute(statement)
         return made
 
@@ -101,14 +108,14 @@ class SqliteModels:
     ) -> bool:
         self._check_open()
         place = self._place(before)
-        with self._file.writing() as connection:
+        with self.file.writing() as connection:
             if self._current(connection, before) != before:
                 return False
             for table in tables:
                 if table.name in changes:
                     _write(
                         connection,
-                        physical(self._book_id, before, table.name),
+                        table_of(self.book_id, before, table.name),
                         before,
                         table,
                         changes[table.name],
@@ -145,22 +152,22 @@ class SqliteModels:
             "now": iso_text(now),
             "until": iso_text(now + timedelta(milliseconds=lease_ms)),
         }
-        with self._file.writing() as connection:
+        with self.file.writing() as connection:
             row = connection.execute(_SQL["claim"], parameters).fetchone()
         return None if row is None else int(row[0])
 
     def release(self, generation: Generation, owner: str) -> None:
         self._check_open()
-        with self._file.writing() as connection:
+        with self.file.writing() as connection:
             connection.execute(_SQL["release"], {**self._place(generation), "owner": owner})
 
     def fetch(self, generation: Generation, table: Table, keys: Sequence[Key]) -> Mapping[Key, Row]:
-        name = physical(self._book_id, generation, table.name)
+        name = table_of(self.book_id, generation, table.name)
         condition = " AND ".join([f"{column} = ?" for column in _key_columns(table)])
         query = f"SELECT {_columns(table)} FROM {name} WHERE {condition}"  # noqa: S608  # checked
         found: dict[Key, Row] = {}
         self._check_open()
-        with self._file.reading() as connection:
+        with self.file.reading() as connection:
             for key in keys:
                 values = _flat(table.columns[: table.key_count], key)
                 row = connection.execute(query, values).fetchone()
@@ -181,7 +188,7 @@ class SqliteModels:
         after: Key | None,
         limit: int,
     ) -> Sequence[Row]:
-        name = physical(self._book_id, generation, table.name)
+        name = table_of(self.book_id, generation, table.name)
         keys = ", ".join(_key_columns(table))
         asked = columns_of(table, where)
         values = _flat(asked, tuple(where.values()))
@@ -197,17 +204,19 @@ class SqliteModels:
             f"ORDER BY {keys} LIMIT ?"
         )
         self._check_open()
-        with self._file.reading() as connection:
+        with self.file.reading() as connection:
             return [_row(table, row) for row in connection.execute(query, [*values, limit])]
 
-    def promote(self, generation: Generation, tables: Sequence[Table]) -> bool:
+    def promote(
+        self, generation: Generation, tables: Sequence[Table], *, over_diverged: bool = False
+    ) -> bool:
         self._check_open()
         place = self._place(generation)
-        with self._file.writing() as connection:
+        with self.file.writing() as connection:
             if self._current(connection, generation) != generation:
                 return False
             live = connection.execute(_SQL["live_position"], place).fetchone()
-            if live is not None and live[1] > generation.position:
+            if not over_diverged and live is not None and live[1] > generation.position:
                 return False
             connection.execute(_SQL["demote"], place)
             connection.execute(_SQL["set_state"], {**place, "state": GenerationState.LIVE.value})
@@ -216,7 +225,7 @@ class SqliteModels:
 
     def refuse(self, generation: Generation) -> None:
         self._check_open()
-        with self._file.writing() as connection:
+        with self.file.writing() as connection:
             connection.execute(
                 _SQL["set_state"],
                 {**self._place(generation), "state": GenerationState.REFUSED.value},
@@ -225,7 +234,7 @@ class SqliteModels:
     def drop(self, generation: Generation) -> None:
         self._check_open()
         place = self._place(generation)
-        with self._file.writing() as connection:
+        with self.file.writing() as connection:
             shape = connection.execute(_SQL["shape"], place).fetchone()
             if shape is None:
                 return
@@ -237,7 +246,7 @@ class SqliteModels:
                     generation=generation.number,
                 )
             for table in _shape.decode(shape[0]):
-                name = physical(self._book_id, generation, table.name)
+                name = table_of(self.book_id, generation, table.name)
                 connection.execute(f"DROP TABLE IF EXISTS {name}")
 
     def parked(self, generation: Generation) -> Sequence[Parked]:
@@ -261,7 +270,7 @@ class SqliteModels:
 
     def _place(self, generation: Generation) -> dict[str, object]:
         return {
-            "book_id": self._book_id,
+            "book_id": self.book_id,
             "model": generation.model,
             "number": generation.number,
         }
@@ -272,7 +281,7 @@ class SqliteModels:
 
     def _read(self, name: str, parameters: Mapping[str, object]) -> list[Any]:
         self._check_open()
-        with self._file.reading() as connection:
+        with self.file.reading() as connection:
             return connection.execute(_SQL[name], parameters).fetchall()
 
     def _check_open(self) -> None:
@@ -430,7 +439,7 @@ def _make_views(connection: sqlite3.Connection, model: str, tables: Sequence[Tab
             )
             selects.append(
                 f"SELECT {_text(book)} AS book, {shown} "  # noqa: S608  # names are checked
-                f"FROM {physical(book_id, generation, table.name)}"
+                f"FROM {table_of(book_id, generation, table.name)}"
             )
         connection.execute(f"DROP VIEW IF EXISTS orderledger_{table.name}")
         connection.execute(f"CREATE VIEW orderledger_{table.name} AS {' UNION ALL '.join(selects)}")

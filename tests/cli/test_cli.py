@@ -252,7 +252,7 @@ def test_a_model_of_another_history_is_named(book: Path) -> None:
     """Catches a status that hides why no balance can be read, or a rebuild that does not help."""
     assert run("trial-balance").exit_code == 0
     with sqlite3.connect(book) as connection:
-        connection.execute("UPDATE orderledger_projection_checkpoints SET position = 99")
+        connection.execute("UPDATE orderledger_generations SET position = 99")
     connection.close()
     broken = run("trial-balance")
     assert (broken.exit_code, broken.stdout) == (1, "")

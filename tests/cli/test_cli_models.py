@@ -40,7 +40,9 @@ def edit_live(book: Path) -> None:
             "SELECT number, fingerprint FROM orderledger_generations "
             "WHERE model = 'orders' AND state = 'live'"
         ).fetchall()
-        file.execute(f"UPDATE rm_1_{number}_{fingerprint}_orders SET total_low = total_low + 1")
+        file.execute(
+            f"UPDATE orderledger_rm_1_{number}_{fingerprint}_orders SET total_low = total_low + 1"
+        )
 
 
 def forge_digest(book: Path) -> None:

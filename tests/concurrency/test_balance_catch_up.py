@@ -14,7 +14,9 @@ import pytest
 from orderledger.config import Location, locate
 from orderledger.databases import open_store, prepare
 from orderledger.ledger.ports import EventStore
+from orderledger.ledger.read_ports import POSTINGS
 from orderledger.reading import Reading
+from orderledger.replay.rebuild import verify
 from orderledger.replay.verify_journal import verify_journal
 from tests.seeding import CASH, START, Fact, Seeder, transfer
 
@@ -64,7 +66,7 @@ def _check(location: Location) -> None:
     store: EventStore = open_store(location)
     reading = Reading(store)
     assert reading.balance(CASH) == {"USD": EVENTS}
-    assert [line.position for line in reading.balances.lines(until=EVENTS)] == [
+    assert [row[0] for row in reading.models.rows("balances", POSTINGS)] == [
         position for position in range(1, EVENTS + 1) for _ in range(2)
     ]
     assert list(reading.verify()) == []
@@ -126,10 +128,10 @@ def _wait_for_progress(location: Location, worker: SpawnProcess) -> None:
 def _check_whole_batches(location: Location) -> None:
     store = open_store(location)
     reading = Reading(store)
-    checkpoint = reading.balances.checkpoint()
-    reached = checkpoint.position if checkpoint is not None else 0
-    lines = [line.position for line in reading.balances.lines(until=EVENTS)]
+    reached = reading.models.status("balances").position
+    lines = [row[0] for row in reading.models.rows("balances", POSTINGS)]
     assert lines == [position for position in range(1, reached + 1) for _ in range(2)]
-    assert list(verify_journal(store, reading.balances)) == []
+    assert list(verify_journal(reading.models)) == []
+    assert verify(reading.models, "balances").problem is None
     reading.close()
     store.close()

@@ -13,22 +13,30 @@ from orderledger.ledger.errors import (
     IntegrityViolation,
     InvalidAccount,
     InvalidInput,
+    SchemaMismatch,
     Unavailable,
     UnknownCurrency,
 )
 from orderledger.ledger.instants import EARLIEST, LATEST
 from orderledger.ledger.journal import Layer, entry
 from orderledger.ledger.journal import Posting as Leg
+from orderledger.ledger.model_ports import Generation, Parked
 from orderledger.ledger.ports import EventStore, StoredEvent
-from orderledger.ledger.read_ports import Checkpoint, JournalStore, LineSelection
+from orderledger.ledger.read_ports import POSTINGS, LineSelection
 from orderledger.ledger.stores.journals import journal_of
-from orderledger.projections.balances import Balances, JournalFilter, StatementRequest
+from orderledger.ledger.stores.models import models_of
+from orderledger.ledger.stores.models_memory import MemoryModels
+from orderledger.projections.balances import Balances, JournalFilter, Postings, StatementRequest
 from orderledger.projections.base import position_at
+from orderledger.projections.models import fingerprint
+from orderledger.projections.read_models import ReadModels
+from orderledger.replay.rebuild import rebuild, rollback
 from tests.seeding import (
     CASH,
     OPENING,
     START,
     Seeder,
+    balances_of,
     memory_store,
     posted,
     sqlite_store,
@@ -56,17 +64,23 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EventStore
 
 
 @pytest.fixture
-def journal(store: EventStore) -> Iterator[JournalStore]:
-    """Give the journal lines beside the book."""
-    opened = journal_of(store)
-    yield opened
+def models(store: EventStore) -> Iterator[ReadModels]:
+    """Give the read models beside the book: the balances alone."""
+    opened = models_of(store)
+    yield ReadModels(store, opened, (Postings(),))
     opened.close()
 
 
 @pytest.fixture
-def balances(store: EventStore, journal: JournalStore) -> Balances:
-    """Give the read model of the book."""
-    return Balances(store, journal)
+def balances(models: ReadModels) -> Balances:
+    """Give the balances of the book."""
+    return Balances(models, journal_of(models.store))
+
+
+def _live(models: ReadModels) -> Generation:
+    live = models.live("balances")
+    assert live is not None
+    return live
 
 
 def day(number: int) -> datetime:
@@ -132,7 +146,8 @@ def test_amounts_beyond_64_bits_sum_exactly(store: EventStore, balances: Balance
         seeder.append(transfer(amount, day(1), entry_id=f"e{number}"))
     assert balances.balance(CASH) == {"USD": sum(amounts)}
     assert balances.balance(OPENING) == {"USD": -sum(amounts)}
-    assert [line.minor for line in balances.lines(until=99) if line.account == CASH] == [*amounts]
+    lines = [leg.minor for one in balances.journal(JournalFilter()) for leg in one.lines]
+    assert lines[::2] == [*amounts]
     trial = balances.trial_balance()
     assert trial.is_balanced
     assert trial.totals[0].debit == sum(amounts)
@@ -335,68 +350,118 @@ def test_position_at_finds_every_instant(store: EventStore) -> None:
 
 
 def test_catching_up_in_small_batches_gives_the_same(
-    store: EventStore, balances: Balances, journal: JournalStore
+    store: EventStore, models: ReadModels, balances: Balances
 ) -> None:
     """Catches lines lost or doubled between two batches."""
     assert balances.catch_up() == 0
-    assert journal.checkpoint("balances") is None
     _seed_matrix(store)
     assert balances.catch_up(batch_events=2) == 5
-    assert [line.position for line in balances.lines(until=5)] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
-    found = balances.checkpoint()
-    assert found is not None
-    assert found.leaf_hash == store.leaf_hashes(4, 1)[0]
+    rows = list(models.rows("balances", POSTINGS))
+    assert [row[0] for row in rows] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    live = _live(models)
+    assert live.leaf_hash == store.leaf_hashes(4, 1)[0]
     assert balances.catch_up() == 5
-    assert balances.rebuild() == 5
-    assert len(list(balances.lines(until=5))) == 10
-
-
-def test_only_one_of_two_writers_of_a_batch_wins(
-    store: EventStore, balances: Balances, journal: JournalStore
-) -> None:
-    """Catches a batch written twice by two processes that read the same checkpoint."""
-    _seed_matrix(store)
-    first = Checkpoint("balances", 1, 2, b"a" * 32)
-    assert journal.advance(None, first, ())
-    assert not journal.advance(None, first, ())
-    assert not journal.advance(Checkpoint("balances", 1, 1, b"a" * 32), first, ())
-    second = Checkpoint("balances", 1, 3, b"b" * 32)
-    assert journal.advance(first, second, ())
-    assert not journal.advance(first, second, ())
-    assert journal.checkpoint("balances") == second
+    made = rebuild(models, "balances")
+    assert (made.compared_at, made.rows) == (5, 10)
+    assert list(models.rows("balances", POSTINGS)) == rows
+    assert balances.balance(CASH) == {"USD": 130}
 
 
 @pytest.mark.parametrize(
-    ("stored", "message"),
+    ("changes", "message"),
     [
-        (Checkpoint("balances", 1, 6, b"x" * 32), "beyond the head"),
-        (Checkpoint("balances", 1, 3, b"x" * 32), "another history"),
-        (Checkpoint("balances", 9, 3, b"x" * 32), "version 9"),
+        ({"position": 6}, "beyond the head"),
+        ({"position": 3}, "another history"),
     ],
 )
 def test_a_checkpoint_of_another_history_is_refused(
     store: EventStore,
+    models: ReadModels,
     balances: Balances,
-    journal: JournalStore,
-    stored: Checkpoint,
+    changes: dict[str, Any],
     message: str,
 ) -> None:
-    """Catches a model that goes on from a restored or foreign log as if nothing had happened."""
+    """Catches a model that goes on from a restored or foreign log, or that no rebuild heals."""
+    balances.catch_up()
+    live = _live(models)
+    foreign = msgspec.structs.replace(live, leaf_hash=b"x" * 32, **changes)
+    assert models.store.advance(live, foreign, (POSTINGS,), {}, ())
     _seed_matrix(store)
-    assert journal.advance(None, stored, ())
     with pytest.raises(CheckpointDiverged, match=message):
         balances.balance(CASH)
     with pytest.raises(CheckpointDiverged, match="projection rebuild balances"):
         balances.catch_up()
-    assert balances.rebuild() == 5
+    made = rebuild(models, "balances")
+    assert (made.position, made.compared_at) == (5, None)
     assert balances.balance(CASH) == {"USD": 130}
+    with pytest.raises(CheckpointDiverged):
+        rollback(models, "balances")
 
 
-def test_a_closed_journal_says_so(store: EventStore, journal: JournalStore) -> None:
+def test_a_building_generation_of_another_history_is_given_up(
+    store: EventStore, models: ReadModels, balances: Balances
+) -> None:
+    """Catches a rebuild that goes on with rows of a restored log, or refuses for ever."""
+    _seed_matrix(store)
+    balances.catch_up()
+    shape = (POSTINGS,)
+    begun = models.store.create("balances", 1, fingerprint(models.model("balances")), shape)
+    foreign = msgspec.structs.replace(begun, position=3, leaf_hash=b"x" * 32)
+    assert models.store.advance(begun, foreign, shape, {}, ())
+    assert rebuild(models, "balances").compared_at == 5
+
+
+def test_closed_read_models_say_so(models: ReadModels, balances: Balances) -> None:
     """Catches a read after close that hangs or opens the database anew."""
-    journal.close()
+    balances.catch_up()
+    if isinstance(models.store, MemoryModels):
+        return
+    models.store.close()
     with pytest.raises(Unavailable):
-        journal.totals(LineSelection(until=1))
+        balances.balance(CASH)
+
+
+def test_questions_go_to_the_generation_that_serves(
+    store: EventStore, models: ReadModels, balances: Balances
+) -> None:
+    """Catches an answer that fails because a rebuild dropped the rows that it was reading."""
+    _seed_matrix(store)
+    entries = balances.journal(JournalFilter())
+    next(entries)
+    for _ in range(3):
+        rebuild(models, "balances")
+    assert len(list(entries)) == 4
+    gone = models.live("balances")
+    for _ in range(2):
+        rebuild(models, "balances")
+    assert gone is not None
+    with pytest.raises(SchemaMismatch):
+        journal_of(models.store).totals(gone, LineSelection(until=5))
+
+
+def test_balances_that_lack_a_stream_are_refused(
+    store: EventStore, models: ReadModels, balances: Balances
+) -> None:
+    """Catches a balance that is told although an entry of it could not be read."""
+    recorded = _seed_matrix(store)
+    balances.catch_up()
+    live = _live(models)
+    parked = Parked(
+        model="balances",
+        number=live.number,
+        stream="journal-e4",
+        position=4,
+        topic="journal.entry_posted.v1",
+        error="CorruptEvent: unreadable",
+        parked_at=START,
+    )
+    assert models.store.advance(live, live, (POSTINGS,), {}, (parked,))
+    for ask in (balances.trial_balance, balances.accounts, balances.clearing):
+        with pytest.raises(IntegrityViolation, match="lack stream journal-e4 from position 4"):
+            ask()
+    with pytest.raises(IntegrityViolation, match="journal-e4"):
+        balances.balance(CASH, recorded_to=recorded[3])
+    assert balances.balance(CASH, recorded_to=recorded[2]) == {"USD": 120}
 
 
 class WithAHole:
@@ -420,7 +485,7 @@ def test_a_hole_in_the_log_stops_the_model(missing: int) -> None:
     """Catches balances that silently leave out an entry that can no longer be read."""
     store = memory_store()
     _seed_matrix(store)
-    damaged = Balances(WithAHole(store, missing), journal_of(store))  # type: ignore[arg-type]  # proxy
+    damaged = balances_of(WithAHole(store, missing), models_of(store))  # type: ignore[arg-type]  # proxy
     with pytest.raises(IntegrityViolation, match=f"no event at position {missing}"):
         damaged.balance(CASH)
 
@@ -429,14 +494,13 @@ ORDER = "liabilities:escrow:o1"
 DAY = timedelta(days=1)
 
 
-def test_the_clearing_report_tells_since_when(store: EventStore, journal: JournalStore) -> None:
+def test_the_clearing_report_tells_since_when(store: EventStore, balances: Balances) -> None:
     """Catches escrow that is forgotten, one that is cleared and still listed, and a wrong age."""
     seeder = Seeder(store)
     for number, (minor, day) in enumerate([(500, 0), (-500, 3), (70, 5), (30, 9)]):
         legs = (Leg(CASH, "USD", minor), Leg(ORDER, "USD", -minor))
         seeder.append(posted(entry(*legs), START + day * DAY, entry_id=f"e{number}"))
     seeder.append(transfer(1_000, START, entry_id="other"))
-    balances = Balances(store, journal)
     (found,) = balances.clearing()
     assert (found.account, found.currency, found.subject) == (ORDER, "USD", "o1")
     assert (found.minor, found.since, found.position) == (-100, START + 5 * DAY, 3)

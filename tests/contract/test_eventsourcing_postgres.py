@@ -9,10 +9,10 @@ from psycopg.conninfo import make_conninfo
 
 from orderledger.ledger.stores.eventsourcing_factory import LedgerFactory
 from orderledger.ledger.stores.eventsourcing_postgres import Factory
-from orderledger.ledger.stores.journals import journal_of
+from orderledger.ledger.stores.models import models_of
 from orderledger.ledger.stores.postgres_schema import migrate
-from orderledger.projections.balances import Balances
 from tests.contract import eventsourcing_cases as cases
+from tests.seeding import balances_of
 
 MODULE = "orderledger.ledger.stores.eventsourcing_postgres"
 
@@ -44,10 +44,9 @@ def test_one_grant_is_enough(pg_url: str, ledger_environment: dict[str, str]) ->
             snapshots.insert_events([stored])
             assert snapshots.select_events("a/1") == [stored]
             store = made.datastore.store
-            journal = journal_of(store)
-            balances = Balances(store, journal)
-            assert balances.catch_up() == balances.rebuild() == 1
-            journal.close()
+            models = models_of(store)
+            assert balances_of(store, models).catch_up() == 1
+            models.close()
             made.close()
         finally:
             owner.execute(f"DROP OWNED BY {role}".encode())

@@ -9,11 +9,10 @@ import pytest
 from orderledger.ledger.codec import key_hash
 from orderledger.ledger.errors import InvalidInput, Unavailable
 from orderledger.ledger.ports import AppendConflict
-from orderledger.ledger.stores.journals import journal_of
 from orderledger.ledger.stores.sqlite import SqliteStore
-from orderledger.projections.balances import Balances
 from tests.contract.batches import BALANCED, event, everything, fill, one, settle
 from tests.contract.engines import SqlEngine
+from tests.seeding import balances_of
 
 
 def test_commits_with_the_host(sql_engine: SqlEngine) -> None:
@@ -114,7 +113,6 @@ def test_lives_in_a_file_whose_tables_have_such_names_already(tmp_path: Path) ->
             shop.execute(f"CREATE TABLE {table} (book_id TEXT)")
             shop.execute(f"INSERT INTO {table} VALUES (?)", (text,))
     store = SqliteStore(path)
-    journal = journal_of(store)
     with closing(sqlite3.connect(path, isolation_level=None)) as host:
         host.execute("BEGIN IMMEDIATE")
         host.execute("INSERT INTO books VALUES ('Emma')")
@@ -127,7 +125,7 @@ def test_lives_in_a_file_whose_tables_have_such_names_already(tmp_path: Path) ->
         host.rollback()
     store.append(one("alone", event("s/1", 2, postings=BALANCED)))
     assert [found.version for found in everything(store)] == [1, 2]
-    assert Balances(store, journal).catch_up() == 2
+    assert balances_of(store).catch_up() == 2
     with closing(sqlite3.connect(path)) as shop:
         kept = {table: shop.execute(f"SELECT * FROM {table}").fetchall() for table in SHOP}
         names = [name for (name,) in shop.execute("SELECT name FROM sqlite_schema")]
@@ -136,7 +134,6 @@ def test_lives_in_a_file_whose_tables_have_such_names_already(tmp_path: Path) ->
     assert kept == {**expected, "books": [("Moby-Dick",), ("Emma",)], "log": []}
     prefixes = ("orderledger_", "sqlite_autoindex_orderledger_")
     assert sorted(name for name in names if not name.startswith(prefixes)) == sorted(SHOP)
-    journal.close()
     store.close()
 
 

@@ -35,11 +35,11 @@ class Deadly:
         if name not in WRITES:
             return found
 
-        def write(*arguments: Any) -> Any:
+        def write(*arguments: Any, **options: Any) -> Any:
             self._count += 1
             if self._count * 2 - 1 == self._at:
                 os.kill(os.getpid(), signal.SIGKILL)
-            done = found(*arguments)
+            done = found(*arguments, **options)
             if self._count * 2 == self._at:
                 os.kill(os.getpid(), signal.SIGKILL)
             return done

@@ -16,9 +16,12 @@ from orderledger.ledger.errors import (
     Unavailable,
 )
 from orderledger.ledger.events import _upcasters
-from orderledger.ledger.model_ports import Generation, Row
+from orderledger.ledger.model_ports import Column, Generation, Kind, LogTable, Row, Table
 from orderledger.ledger.ports import StoredEvent
+from orderledger.ledger.read_ports import POSTINGS
+from orderledger.ledger.stores.journals import journal_of
 from orderledger.ledger.stores.models_memory import MemoryModels
+from orderledger.projections.balances import Balances, Postings
 from orderledger.projections.compare import summed
 from orderledger.projections.follow import Follower
 from orderledger.projections.models import ReadModel, Recorded, Rows, fingerprint
@@ -183,31 +186,65 @@ def test_an_event_whose_row_cannot_be_derived_is_parked() -> None:
     assert shown == [("e1", False), ("e2", False), ("e3", False)]
 
 
-class UnknownTopic:
-    """An event store in which one event has a topic that nobody registered."""
+class OtherRow:
+    """An event store in which one event reads otherwise than it was written."""
 
-    def __init__(self, store: Any, position: int) -> None:
+    def __init__(self, store: Any, position: int, changes: dict[str, Any] | None = None) -> None:
         self._store = store
         self._position = position
+        self._changes = changes or {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
     def read(self, after: int, **bounds: Any) -> Sequence[StoredEvent]:
         return [
-            replace(row, topic="order.teleported.v9") if row.position == self._position else row
+            replace(row, **self._changes) if row.position == self._position else row
             for row in self._store.read(after, **bounds)
         ]
+
+
+def with_unknown_topic(store: Any, position: int) -> Any:
+    """Return the store with a topic at a position that nobody registered."""
+    return OtherRow(store, position, {"topic": "order.teleported.v9"})
 
 
 def test_an_unknown_topic_is_parked() -> None:
     """Catches a model that stops at, or passes over unseen, what a newer version wrote."""
     book = a_book()
-    models = ReadModels(UnknownTopic(book.store, 9), MemoryModels(), [Totals()])
+    models = ReadModels(with_unknown_topic(book.store, 9), MemoryModels(), [Totals()])
     models.catch_up("totals")
     (parked,) = models.parked("totals")
     assert (parked.position, parked.topic) == (9, "order.teleported.v9")
     assert parked.error.startswith("UnknownTopic: ")
+
+
+def test_balances_need_no_topic() -> None:
+    """Catches money that is left out because a newer version named what moved it."""
+    book = a_book()
+    models = ReadModels(with_unknown_topic(book.store, 9), MemoryModels(), [Postings()])
+    expected = models_over(book, Postings())
+    assert models.catch_up("balances") == expected.catch_up("balances")
+    assert list(models.parked("balances")) == []
+    assert models.live("balances") == expected.live("balances")
+
+
+@pytest.mark.parametrize("postings", ["all my money", "posted a:b EUR 1\nposted c:d EUR 1", "x"])
+def test_an_entry_that_cannot_be_read_parks_its_stream(postings: str) -> None:
+    """Catches balances that stop for ever, or that count an entry that cannot be read whole."""
+    book = a_book()
+    damaged = OtherRow(book.store, 9, {"postings": postings})
+    models = ReadModels(damaged, MemoryModels(), [Postings()])
+    head = models.catch_up("balances")
+    (parked,) = models.parked("balances")
+    assert parked.position == 9
+    rows = list(models.rows("balances", POSTINGS))
+    assert {row[0] for row in rows} == set(range(1, head + 1)) - {9}
+    balances = Balances(models, journal_of(models.store))
+    with pytest.raises(IntegrityViolation, match="from position 9 on"):
+        balances.trial_balance()
+    before = book.store.read(7, limit=1)[0].recorded_at
+    assert balances.trial_balance(recorded_to=before).is_balanced
 
 
 def test_an_old_version_of_a_topic_is_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +253,7 @@ def test_an_old_version_of_a_topic_is_lifted(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(
         _upcasters, "order.teleported.v9", ("journal.entry_posted.v1", lambda raw: raw)
     )
-    models = ReadModels(UnknownTopic(book.store, 9), MemoryModels(), [Totals()])
+    models = ReadModels(with_unknown_topic(book.store, 9), MemoryModels(), [Totals()])
     models.catch_up("totals")
     assert list(models.parked("totals")) == []
     plain = models_over(book)
@@ -285,7 +322,7 @@ def test_a_cleared_checkpoint_is_noticed() -> None:
 def test_a_log_with_a_hole_is_not_projected() -> None:
     """Catches an event that a reader skips."""
 
-    class Hole(UnknownTopic):
+    class Hole(OtherRow):
         def read(self, after: int, **bounds: Any) -> Sequence[StoredEvent]:
             return [row for row in self._store.read(after, **bounds) if row.position != 9]
 
@@ -394,3 +431,80 @@ def test_a_row_that_was_only_not_fetched_yet_parks_nothing() -> None:
     # A new follower has no row in memory.
     models.catch_up("exacting")
     assert list(models.parked("exacting")) == []
+
+
+LOG = LogTable("log", (Column("position", Kind.INTEGER), Column("stream", Kind.TEXT)))
+
+
+PLACES = Table("places", LOG.columns)
+WAYS = {
+    "twice": "ValueError: a row appended to log needs a new key",
+    "elsewhere": "ValueError: a row appended to log needs a new key",
+    "short": "ValueError: a row of log has 2 values, not 1",
+    "put": "LookupError: rows of log are only appended",
+    "get": "LookupError: rows of log are only appended",
+    "appended to another": "LookupError: table totals is none",
+    "appended to a table": "LookupError: rows of places are put, not appended",
+}
+
+
+class Log(ReadModel):
+    """Appends a row an event, and does one thing wrong at the fifth."""
+
+    name = "log"
+    tables = (LOG, PLACES)
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def project(self, recorded: Recorded, rows: Rows) -> None:
+        row = (recorded.position, recorded.stream)
+        if recorded.position != 5:
+            rows.append(LOG, row)
+        elif self.how == "twice":
+            rows.append(LOG, row)
+            rows.append(LOG, row)
+        elif self.how == "elsewhere":
+            rows.append(LOG, (4, "of an earlier event"))
+        elif self.how == "put":
+            rows.put(LOG, row)
+        elif self.how == "get":
+            rows.get(LOG, (4,))
+        elif self.how == "appended to another":
+            rows.append(TOTALS, (*row, "EUR", 1, 1))  # type: ignore[arg-type]  # on purpose
+        elif self.how == "appended to a table":
+            rows.append(PLACES, row)  # type: ignore[arg-type]  # on purpose
+        elif self.how == "short":
+            rows.append(LOG, row[:1])
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_a_row_is_appended_once_and_under_its_position(how: str) -> None:
+    """Catches a projector whose rows could meet others that nobody looked up."""
+    models = models_over(a_book(), Log(how))
+    head = models.catch_up("log", batch_events=4)
+    (parked,) = models.parked("log")
+    assert parked.position == 5
+    assert parked.error.startswith(WAYS[how])
+    assert {row[0] for row in models.rows("log", LOG)} == set(range(1, head + 1)) - {5}
+    assert summed(models.store, live_of(models, "log"), Log.tables).digest == (
+        live_of(models, "log").digest
+    )
+
+
+def live_of(models: ReadModels, name: str) -> Generation:
+    live = models.live(name)
+    assert live is not None
+    return live
+
+
+def test_an_appended_row_that_is_there_already_stops_the_model() -> None:
+    """Catches an event applied twice after somebody moved the checkpoint back."""
+    book = a_book()
+    models = models_over(book, Postings())
+    models.catch_up("balances")
+    live = live_of(models, "balances")
+    back = replace(live, position=8, leaf_hash=book.store.leaf_hashes(7, 1)[0])
+    assert models.store.advance(live, back, (POSTINGS,), {}, ())
+    with pytest.raises(IntegrityViolation, match="other rows than at its checkpoint"):
+        models.catch_up("balances")

@@ -12,9 +12,8 @@ from orderledger.ledger.accounts import Side
 from orderledger.ledger.journal import Layer, decode_entry, entry
 from orderledger.ledger.journal import Posting as Leg
 from orderledger.ledger.ports import EventStore
-from orderledger.ledger.stores.journals import journal_of
-from orderledger.projections.balances import Balances, JournalFilter, StatementRequest
-from tests.seeding import START, Fact, Seeder, memory_store, posted, sqlite_store
+from orderledger.projections.balances import JournalFilter, StatementRequest
+from tests.seeding import START, Fact, Seeder, balances_of, memory_store, posted, sqlite_store
 
 ACCOUNTS = ("assets:bank:a", "assets:bank:a:sub", "assets:bank:a-b", "income:x", "equity:opening")
 CURRENCIES = ("USD", "JPY", "KWD")
@@ -62,8 +61,7 @@ def _folded(
 
 def _check(store: EventStore, made: list[Fact], ask: st.DataObject) -> None:
     seeder = Seeder(store)
-    journal = journal_of(store)
-    balances = Balances(store, journal)
+    balances = balances_of(store)
     for fact in made:
         seeder.append(fact)
         if ask.draw(st.booleans()):
@@ -112,7 +110,6 @@ def _check(store: EventStore, made: list[Fact], ask: st.DataObject) -> None:
         (ACCOUNTS[0], "USD"), 0
     )
     assert all(one.side in (Side.DEBIT, Side.CREDIT) for one in balances.accounts())
-    journal.close()
 
 
 @given(made=facts(), ask=st.data())

@@ -11,17 +11,20 @@ import pytest
 
 from orderledger.ledger.journal import Layer
 from orderledger.ledger.ports import EventStore
-from orderledger.ledger.stores.journals import journal_of
-from orderledger.projections.balances import Balances
+from orderledger.ledger.stores.models import models_of
+from orderledger.projections.balances import Postings
+from orderledger.projections.models import fingerprint
+from orderledger.projections.read_models import ReadModels
 from orderledger.replay.findings import Check, Finding
 from orderledger.replay.verify import verify
 from orderledger.replay.verify_journal import verify_journal
-from tests.seeding import START, Seeder, memory_store, sqlite_store, transfer
+from tests.seeding import START, Seeder, balances_of, memory_store, sqlite_store, transfer
 
 EVENTS = 600
 """More than two tiles of 256."""
-_TABLES = re.compile(r"\b(events|log|tiles|books|journal_lines|projection_checkpoints)\b")
+_TABLES = re.compile(r"\b(events|log|tiles|books|generations)\b")
 """The scripts below name our tables without their prefix."""
+_POSTINGS = f"orderledger_rm_1_1_{fingerprint(Postings())}_postings"
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +33,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sound") / "book.db"
     store = sqlite_store(path)
     _fill(store)
-    journal = journal_of(store)
-    assert Balances(store, journal).catch_up() == EVENTS
-    journal.close()
+    assert balances_of(store).catch_up() == EVENTS
     store.close()
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -57,12 +58,14 @@ def _fill(store: EventStore) -> None:
 
 def _findings(path: Path) -> list[Finding]:
     store = sqlite_store(path)
-    journal = journal_of(store)
     try:
-        return [*verify(store), *verify_journal(store, Balances(store, journal))]
+        return [*verify(store), *verify_journal(_models(store))]
     finally:
-        journal.close()
         store.close()
+
+
+def _models(store: EventStore) -> ReadModels:
+    return ReadModels(store, models_of(store), (Postings(),))
 
 
 @pytest.fixture
@@ -77,7 +80,8 @@ def damaged(sound: Path, tmp_path: Path) -> Callable[[str], list[Finding]]:
             names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
             for (name,) in names.fetchall():
                 connection.execute(f"DROP TRIGGER {name}")
-            connection.executescript(_TABLES.sub(r"orderledger_\1", script))
+            named = _TABLES.sub(r"orderledger_\1", script).replace("lines_table", _POSTINGS)
+            connection.executescript(named)
         connection.close()
         return _findings(path)
 
@@ -93,10 +97,10 @@ def test_a_sound_book_in_memory_has_no_findings() -> None:
     """Catches a check that holds on one engine only."""
     store = memory_store()
     _fill(store)
-    balances = Balances(store, journal_of(store))
-    assert list(verify_journal(store, balances)) == []
-    balances.catch_up(batch_events=7)
-    assert [*verify(store), *verify_journal(store, balances)] == []
+    models = _models(store)
+    assert list(verify_journal(models)) == []
+    models.catch_up("balances", batch_events=7)
+    assert [*verify(store), *verify_journal(models)] == []
 
 
 def test_verification_reports_progress(sound: Path) -> None:
@@ -216,8 +220,8 @@ FAULTS = {
     "end of the log cut off below a tile": (
         (
             "DELETE FROM events WHERE row_id IN (SELECT row_id FROM log WHERE position > 500);"
-            "DELETE FROM log WHERE position > 500; DELETE FROM journal_lines WHERE position > 500;"
-            "DELETE FROM projection_checkpoints"
+            "DELETE FROM log WHERE position > 500; DELETE FROM lines_table WHERE position > 500;"
+            "UPDATE generations SET position = 0"
         ),
         {Check.TILE_COUNT_WRONG},
     ),
@@ -290,40 +294,40 @@ FAULTS = {
         {Check.EVENT_OUTSIDE_LOG},
     ),
     "journal line changed": (
-        "UPDATE journal_lines SET minor_low = minor_low + 1 WHERE position = 300 AND line_no = 1",
+        "UPDATE lines_table SET minor_low = minor_low + 1 WHERE position = 300 AND line_no = 1",
         {Check.JOURNAL_LINES_WRONG},
     ),
     "journal line deleted": (
-        "DELETE FROM journal_lines WHERE position = 300 AND line_no = 2",
+        "DELETE FROM lines_table WHERE position = 300 AND line_no = 2",
         {Check.JOURNAL_LINES_WRONG},
     ),
     "journal line on another account": (
-        "UPDATE journal_lines SET account = 'assets:bank:m' WHERE position = 300 AND line_no = 1",
+        "UPDATE lines_table SET account = 'assets:bank:m' WHERE position = 300 AND line_no = 1",
         {Check.JOURNAL_LINES_WRONG},
     ),
     "journal line in another layer": (
-        "UPDATE journal_lines SET layer = 'held' WHERE position = 300",
+        "UPDATE lines_table SET layer = 'held' WHERE position = 300",
         {Check.JOURNAL_LINES_WRONG},
     ),
     "journal line invented": (
         (
-            "INSERT INTO journal_lines SELECT book_id, 9999, line_no, account, currency, layer, "
-            "minor_high, minor_mid, minor_low, effective_at, recorded_at FROM journal_lines "
+            "INSERT INTO lines_table SELECT 9999, line_no, account, currency, layer, "
+            "minor_high, minor_mid, minor_low, effective_at, recorded_at FROM lines_table "
             "WHERE position = 300"
         ),
         {Check.JOURNAL_LINES_WRONG},
     ),
     "checkpoint beyond the head": (
-        "UPDATE projection_checkpoints SET position = 601",
+        "UPDATE generations SET position = 601",
         {Check.CHECKPOINT_DIVERGED},
     ),
     "checkpoint of another history": (
-        "UPDATE projection_checkpoints SET leaf_hash = zeroblob(32)",
+        "UPDATE generations SET leaf_hash = zeroblob(32)",
         {Check.CHECKPOINT_DIVERGED},
     ),
     "checkpoint moved back": (
         (
-            "UPDATE projection_checkpoints SET position = 599, "
+            "UPDATE generations SET position = 599, "
             "leaf_hash = (SELECT leaf_hash FROM log WHERE position = 599)"
         ),
         {Check.JOURNAL_LINES_WRONG},

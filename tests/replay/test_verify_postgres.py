@@ -8,6 +8,8 @@ import pytest
 from orderledger.ledger.ports import Batch, EventStore
 from orderledger.ledger.stores.postgres import PostgresStore
 from orderledger.ledger.stores.postgres_schema import migrate
+from orderledger.projections.balances import Postings
+from orderledger.projections.models import fingerprint
 from orderledger.reading import Reading
 from orderledger.replay.findings import Check
 from tests.cli.seeded_book import seed
@@ -57,6 +59,7 @@ def test_events_that_wait_are_no_fault(store: PostgresStore) -> None:
     reading.close()
 
 
+POSTINGS_TABLE = f"rm_1_1_{fingerprint(Postings())}_postings"
 FAULTS = {
     "payload": (
         (
@@ -85,7 +88,7 @@ FAULTS = {
         {Check.LEAF_HASH_WRONG, Check.RECORDED_NOT_INCREASING},
     ),
     "line": (
-        "UPDATE orderledger.journal_lines SET minor = minor + 1 WHERE position = 300",
+        f"UPDATE orderledger_read.{POSTINGS_TABLE} SET minor = minor + 1 WHERE position = 300",
         {Check.JOURNAL_LINES_WRONG},
     ),
 }

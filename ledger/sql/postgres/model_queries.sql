@@ -44,7 +44,7 @@ SET LOCAL lock_timeout = '30s';
 
 -- name: promote
 SELECT orderledger.promote_generation(
-    %(book_id)s, %(model)s, %(number)s, %(position)s, %(digest)s);
+    %(book_id)s, %(model)s, %(number)s, %(position)s, %(digest)s, %(over_diverged)s);
 
 -- name: set_state
 UPDATE orderledger.generations SET state = %(state)s
