@@ -28,7 +28,8 @@ def validated(command: C) -> C:
     Return the command with every field of its declared type.
 
     Raises InvalidCommand naming the first field that is not: a float or bool where an integer is
-    due, a naive time or one that UTC cannot express, an unknown choice, a float or bytes anywhere.
+    due, a naive time or one that UTC cannot express, an unknown choice, a NUL character, a float or
+    bytes anywhere.
     """
     kind = type(command)
     decoder = _decoders.get(kind)
@@ -49,6 +50,11 @@ def validated(command: C) -> C:
         for path, found in _found(checked, "$", (datetime,)):
             if not EARLIEST <= found <= LATEST:
                 raise _invalid(kind, f"{found} is beyond the years 1 to 9999 in UTC - at `{path}`")
+    if b"\\u0000" in text:
+        for path, found in _found(checked, "$", (str,)):
+            if "\x00" in found:
+                # PostgreSQL's text cannot hold it, and every read model is the same on each engine.
+                raise _invalid(kind, f"the text has a NUL character - at `{path}`")
     assert isinstance(checked, kind)
     return checked
 

@@ -19,6 +19,7 @@ from orderledger.ledger.streams import kind_of
 
 from .digests import moved, row_hash
 from .models import NOT_DECODED, ReadModel, Recorded
+from .shapes import Shape
 
 Place = tuple[str, Key]
 """A table's name and a key."""
@@ -97,6 +98,7 @@ class Batch:
         self._known: Final = known
         self._tables: Final = tuple(tables)
         self._logs: Final = tuple([table for table in tables if isinstance(table, LogTable)])
+        self._shapes: Final[dict[str, Shape]] = {}
         self._source: Final = source
         self._changed: Final[dict[Place, Row | None]] = {}
         self._touched: Final[dict[Place, tuple[Table, StoredEvent]]] = {}
@@ -125,21 +127,29 @@ class Batch:
         return self._known[place]
 
     def put(self, table: Table, row: Row) -> None:
-        key = _key(table, row)
+        self._shape(table).check(row)
+        key = table.key_of(row)
         # Also to write a row it must be known what was there before: the digest moves by both.
         self.get(table, key)
         self._now_changed[(table.name, key)] = row
 
     def append(self, table: LogTable, row: Row) -> None:
-        place = (table.name, _key(table, row))
+        if table not in self._logs:
+            raise _misused(table, self._tables)
+        self._shape(table).check(row)
+        place = (table.name, table.key_of(row))
         if row[0] != self.position or place in self._now_appended:
             raise ValueError(
                 f"a row appended to {table.name} needs a new key that begins with the position "
                 f"{self.position}, not {place[1]}"
             )
-        if table not in self._logs:
-            raise _misused(table, self._tables)
         self._now_appended[place] = row
+
+    def _shape(self, table: Table) -> Shape:
+        found = self._shapes.get(table.name)
+        if found is None:
+            found = self._shapes[table.name] = Shape(table)
+        return found
 
     def delete(self, table: Table, key: Key) -> None:
         self.get(table, key)
@@ -172,10 +182,18 @@ class Batch:
         """Make the touched rows; a failure counts for the last event that touched the row."""
         for (name, key), (table, row) in self._touched.items():
             try:
-                self._changed[(name, key)] = model.derive(table, key, self)
+                derived = model.derive(table, key, self)
+                if derived is not None:
+                    self._derived(table, key, derived)
+                self._changed[(name, key)] = derived
             except Exception as error:  # noqa: BLE001  # a model may raise anything: parked
                 return Failure(row, error)
         return None
+
+    def _derived(self, table: Table, key: Key, row: Row) -> None:
+        self._shape(table).check(row)
+        if table.key_of(row) != key:
+            raise ValueError(f"the row derived for {key} of {table.name} has another key: {row}")
 
     def outcome(self, failures: Sequence[Failure]) -> Outcome:
         """Return what differs from the rows that were known."""
@@ -187,12 +205,6 @@ class Batch:
                 before[place] = old
                 after[place] = row
         return Outcome(before, after, self._appended, failures)
-
-
-def _key(table: Table, row: Row) -> Key:
-    if len(row) != len(table.columns):
-        raise ValueError(f"a row of {table.name} has {len(table.columns)} values, not {len(row)}")
-    return table.key_of(row)
 
 
 def _misused(table: Table, tables: Sequence[Table]) -> LookupError:
@@ -217,6 +229,7 @@ def run(
     a batch ends. Other streams go on.
     """
     settled: dict[str, Failure] = {}
+    wanted = _Wanted(model)
     while True:
         failures = dict(settled)
         batch = Batch(known, source, model.tables)
@@ -224,7 +237,7 @@ def run(
         for row in events:
             if row.stream in parked or _is_after(failures.get(row.stream), row):
                 continue
-            if failure := _apply(model, row, batch, source):
+            if failure := _apply(model, row, batch, source, wanted):
                 failures[row.stream] = failure
                 batch.drop()
         failure = batch.derive(model)
@@ -241,17 +254,32 @@ def _is_after(failure: Failure | None, row: StoredEvent) -> bool:
     return failure is not None and row.version >= failure.row.version
 
 
+class _Wanted:
+    """What of the log a model looks at: told once per topic and kind of stream."""
+
+    def __init__(self, model: ReadModel) -> None:
+        self._model: Final = model
+        self._topics: Final[dict[str, tuple[str, bool]]] = {}
+
+    def topic(self, stored: str) -> tuple[str, bool]:
+        """Return the current version of a topic, and whether the model is given its events."""
+        found = self._topics.get(stored)
+        if found is None:
+            topic, asked = current(stored), self._model.topics
+            # One that this code does not know may matter to any model: it is decoded, and fails.
+            found = self._topics[stored] = (
+                topic,
+                asked is None or topic in asked or not is_known(topic),
+            )
+        return found
+
+
 def _apply(
-    model: ReadModel,
-    row: StoredEvent,
-    batch: Batch,
-    source: Source,
+    model: ReadModel, row: StoredEvent, batch: Batch, source: Source, wanted: _Wanted
 ) -> Failure | None:
     if model.entries_only:
         return _apply_entry(model, row, batch) if row.postings else None
-    topic = current(row.topic)
-    # A topic that this code does not know may matter to any model: it is decoded, and fails.
-    is_wanted = model.topics is None or topic in model.topics or not is_known(topic)
+    topic, is_wanted = wanted.topic(row.topic)
     is_folded = kind_of(row.stream) in model.folds
     if not is_wanted and not is_folded:
         return None

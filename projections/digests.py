@@ -8,36 +8,26 @@ the gate is SHA-256 over all rows in key order; see ``checksum``.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
 import msgspec
 
-from orderledger.ledger.codec import microseconds
-from orderledger.ledger.model_ports import Row, Value
+from orderledger.ledger.model_ports import Row
 
-_encode: Final = msgspec.json.Encoder().encode
 _MODULUS: Final = 1 << 256
 _BYTES: Final = 32
 ZERO: Final = bytes(_BYTES)
 """The digest of no rows."""
 
 
-def canonical(row: Row) -> bytes:
-    """
-    Return a row as bytes that are the same on every engine: a JSON array of its values.
+canonical: Final = msgspec.json.Encoder().encode
+"""
+A row as bytes that are the same on every engine: a JSON array of its values.
 
-    Integers as decimal text, instants as microseconds since 1970, text, true, false and null as
-    they are. The table's columns say which is which, so no two rows have the same bytes.
-    """
-    return _encode([_plain(value) for value in row])
-
-
-def _plain(value: Value) -> str | bool | int | None:
-    if isinstance(value, str | bool) or value is None:
-        return value
-    return microseconds(value) if isinstance(value, datetime) else str(value)
+Integers are numbers of any size, instants RFC 3339 in UTC, text, true, false and null as they are.
+The table's columns say which is which, so no two rows have the same bytes.
+"""
 
 
 def row_hash(table: str, row: Row) -> int:

@@ -3,6 +3,7 @@ A generation of a read model following the log: batch by batch, rows and checkpo
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from orderledger.ledger.model_ports import Generation, Key, ModelStore, Parked, 
 from orderledger.ledger.ports import EventStore, StoredEvent
 from orderledger.ledger.streams import kind_of
 
+from .ahead import LogReader, Threads
 from .base import read_gapless, require_same_log
 from .batch import Known, Outcome, run
 from .models import ReadModel
@@ -35,6 +37,10 @@ class Follower:
 
     Each batch is conditional on the checkpoint it started from: of several followers one writes
     it and the others begin again from what is there. Not to be shared between threads.
+
+    With threads beside it a batch is written in one while the next is projected on the assumption
+    that it will be: ``generation`` is what is known to be written, and a batch that was projected
+    on one that was not is thrown away.
     """
 
     def __init__(
@@ -47,14 +53,23 @@ class Follower:
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._events: Final = events
+        self._reader = LogReader(events)
+        self._writer: Executor | None = None
         self._store: Final = store
         self._model: Final = model
         self._clock: Final = clock
         self._known: Known = {}
         self.generation = generation
+        self._assumed = generation
+        self._writing: Future[bool] | None = None
+        self._is_stale = False
         self._parked: Final[dict[str, int]] = {}
         self._states: Final = _States(events, self._parked)
         self._read_parked()
+
+    def use(self, threads: Threads) -> None:
+        """Have threads read ahead and write behind from now on."""
+        self._reader, self._writer = threads.reader, threads.writer
 
     def catch_up(
         self,
@@ -72,12 +87,62 @@ class Follower:
         target = self._events.head().size if until is None else until
         self.verify()
         while self.generation.position < target:
-            position = self.generation.position
-            batch = read_gapless(self._events, position, target, batch_events)
-            if not self._advance(batch):
-                self._reload()
+            self.step(target, batch_events)
+            if self._assumed.position >= target:
+                self.settle()
             progress(self.generation.position)
         return self.generation.position
+
+    def step(self, until: int, batch_events: int) -> None:
+        """
+        Project the next batch, up to a position at most, and have it written.
+
+        With threads beside it, it may not be written yet when this returns: ``settle`` waits for it.
+        """
+        if self._is_stale:
+            self._reload()
+        before = self._assumed
+        batch = self._reader.read(before.position, until, batch_events)
+        try:
+            after, outcome = self._project(before, batch)
+        except _Overtaken:
+            return
+        if not self.settle():
+            return
+        parked = self._newly_parked(outcome)
+        tables, changes = tuple(self._model.tables), outcome.changes()
+        self._assumed = after
+        self._parked.update({one.stream: one.position for one in parked})
+        self._remember(outcome)
+
+        def write() -> bool:
+            return self._store.advance(before, after, tables, changes, parked)
+
+        if self._writer is None:
+            self._conclude(write)
+        else:
+            self._writing = self._writer.submit(write)
+
+    def settle(self) -> bool:
+        """
+        Wait until the last batch is written.
+
+        Returns False where another follower was faster: this one goes on from what that one wrote.
+        """
+        writing, self._writing = self._writing, None
+        return True if writing is None else self._conclude(writing.result)
+
+    def _conclude(self, written: Callable[[], bool]) -> bool:
+        try:
+            is_done = written()
+        except BaseException:
+            self._is_stale = True
+            raise
+        if is_done:
+            self.generation = self._assumed
+        else:
+            self._reload()
+        return is_done
 
     def park_next(self, error: str) -> None:
         """
@@ -85,6 +150,8 @@ class Follower:
 
         The event itself is passed over like any event of a parked stream.
         """
+        if self._is_stale:
+            self._reload()
         position = self.generation.position
         (row,) = read_gapless(self._events, position, position + 1, 1)
         after = msgspec.structs.replace(
@@ -103,7 +170,7 @@ class Follower:
         )
         tables = tuple(self._model.tables)
         if self._store.advance(self.generation, after, tables, {}, (parked,)):
-            self.generation = after
+            self.generation = self._assumed = after
             self._parked[row.stream] = position + 1
             self._states.forget()
         else:
@@ -118,11 +185,12 @@ class Follower:
         name = self.generation.model
         require_same_log(self._events, f"read model {name}", name, self.generation)
 
-    def _advance(self, batch: Sequence[StoredEvent]) -> bool:
-        before = self.generation
+    def _project(
+        self, before: Generation, batch: Sequence[StoredEvent]
+    ) -> tuple[Generation, Outcome]:
         reached = before.position + len(batch)
         self._states.prepare(batch, self._model.folds)
-        source = _Source(self._store, before, self._states, reached)
+        source = _Source(self._store, before, self._states, self._require_written)
         outcome = run(self._model, batch, self._known, source, self._parked)
         after = msgspec.structs.replace(
             before,
@@ -130,14 +198,12 @@ class Follower:
             leaf_hash=self._events.leaf_hashes(reached - 1, 1)[0],
             digest=outcome.digest(before.digest),
         )
-        parked = self._newly_parked(outcome)
-        tables = tuple(self._model.tables)
-        if not self._store.advance(before, after, tables, outcome.changes(), parked):
-            return False
-        self.generation = after
-        self._parked.update({one.stream: one.position for one in parked})
-        self._remember(outcome)
-        return True
+        return after, outcome
+
+    def _require_written(self) -> None:
+        """Before rows are read: they must be those of the batch before."""
+        if not self.settle():
+            raise _Overtaken
 
     def _newly_parked(self, outcome: Outcome) -> list[Parked]:
         return [
@@ -164,6 +230,11 @@ class Follower:
         self._states.keep()
 
     @property
+    def assumed(self) -> int:
+        """The position up to which batches are projected, written or not yet."""
+        return self._assumed.position
+
+    @property
     def parked(self) -> Mapping[str, int]:
         """The streams that the generation leaves out, each from a position on."""
         return self._parked
@@ -174,12 +245,13 @@ class Follower:
             self._parked[one.stream] = one.position
 
     def _reload(self) -> None:
-        """Another follower was faster: begin again from what it wrote."""
+        """Begin again from what is written."""
         self._known = {}
         self._states.forget()
         for found in self._store.generations(self.generation.model):
             if found.number == self.generation.number:
-                self.generation = found
+                self.generation = self._assumed = found
+                self._is_stale = False
                 self._read_parked()
                 self.verify()
                 return
@@ -189,6 +261,10 @@ class Follower:
             projection=self.generation.model,
             generation=self.generation.number,
         )
+
+
+class _Overtaken(Exception):  # no error: the batch is projected again
+    """Another follower wrote the batch before."""
 
 
 class _States:
@@ -277,17 +353,22 @@ class _Source:
     """What a batch reads beside its events."""
 
     def __init__(
-        self, store: ModelStore, generation: Generation, states: _States, reached: int
+        self,
+        store: ModelStore,
+        generation: Generation,
+        states: _States,
+        require_written: Callable[[], None],
     ) -> None:
         self._store: Final = store
         self._generation: Final = generation
         self._states: Final = states
-        self._reached: Final = reached
+        self._require_written: Final = require_written
         self.rewind: Final = states.rewind
         self.step: Final = states.step
         self.undo: Final = states.undo
 
     def fetch(self, table: Table, keys: Sequence[Key]) -> "dict[Key, Row]":
+        self._require_written()
         return dict(self._store.fetch(self._generation, table, keys))
 
     def state(self, stream: str) -> Any:

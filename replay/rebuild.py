@@ -7,7 +7,7 @@ in one short transaction and keeps the old one for a rollback. A rebuild that wa
 on where it stopped.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -27,14 +27,11 @@ from orderledger.projections.follow import Follower
 from orderledger.projections.models import ReadModel, fingerprint
 from orderledger.projections.read_models import ReadModels
 
-BUILD_BATCH_EVENTS: Final = 20_000
-"""Events per transaction while building: nobody reads these rows yet."""
+from .filling import BUILD_BATCH_EVENTS, Filling, Progress
+
 SWAP_ATTEMPTS: Final = 50
 """Races with the followers of the live generation before a swap is given up."""
 DIFFERENCES_SHOWN: Final = 100
-
-Progress = Callable[[int, int], None]
-"""Called with the position reached and the head."""
 
 
 def _silent(position: int, head: int) -> None:
@@ -66,18 +63,15 @@ def rebuild(models: ReadModels, name: str, progress: Progress = _silent) -> Rebu
     generation is kept, marked refused, for ``diff``; the old one goes on serving.
     """
     model = models.model(name)
-    building = Follower(
-        models.events, models.store, model, _building(models, model), clock=models.clock
-    )
+    generation = _building(models, model)
     while models.events.sequence():
         pass
-    head = models.events.head().size
-    building.catch_up(
-        batch_events=BUILD_BATCH_EVENTS, progress=lambda position: progress(position, head)
-    )
-    compared_at = _compare(models, model, building)
-    stored = _stored(models, model, building.generation)
-    live = _swap(models, model, building)
+    with Filling(models) as filling:
+        building = filling.follower(model, generation)
+        filling.fill((building,), progress)
+        compared_at = _compare(models, model, building)
+        stored = _stored(models, model, building.generation)
+        live = _swap(models, model, building)
     return Rebuilt(
         model=name,
         generation=live.number,

@@ -6,16 +6,14 @@ table's new rows, one updates those that were there, one deletes.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from struct import Struct
-from typing import Any, Final, cast
+from typing import Any, Final, LiteralString, cast
 
 import psycopg
 from psycopg import sql
 
-from ..codec import encode_json, microseconds
+from ..codec import encode_json
 from ..errors import InvalidInput, NotFound, Unavailable
 from ..model_ports import (
     Changes,
@@ -33,43 +31,50 @@ from ..model_ports import (
 from ..ports import LockTimeout
 from .model_tables import check_tables, columns_of, physical, rows_differ
 from .named_sql import statements
-from .postgres_arrays import BigintArray, BooleanArray, TextArray, TimestampArray, nullable_array
+from .postgres_arrays import BIGINT, BOOLEAN, TEXT, TIMESTAMP, Element
 from .postgres_connections import Connections, Session
 
 SCHEMA: Final = "orderledger_read"
-_POSTGRES_EPOCH_US: Final = 946_684_800_000_000
-_bigint: Final = Struct("!q").pack
 PROMOTE_TRIES: Final = 100
 """Tries to replace a view that statements are reading, a tenth of a second each."""
 PROMOTE_PAUSE_S: Final = 0.05
 
 
-def _text(value: Value) -> bytes:
-    return str(value).encode()
-
-
-def _integer(value: Value) -> bytes:
-    return _bigint(cast(int, value))
-
-
-def _instant(value: Value) -> bytes:
-    return _bigint(microseconds(cast(datetime, value)) - _POSTGRES_EPOCH_US)
-
-
-def _boolean(value: Value) -> bytes:
-    return b"\x01" if value else b"\x00"
-
-
-_Encoding = tuple[int, type[bytes], Callable[[Value], bytes], str]
-_ENCODINGS: Final[Mapping[Kind, _Encoding]] = {
-    Kind.TEXT: (25, TextArray, _text, "text[]"),
-    # As decimal text, which the server reads into a numeric: exact, and no format of our own.
-    Kind.AMOUNT: (25, TextArray, _text, "text[]::numeric[]"),
-    Kind.INTEGER: (20, BigintArray, _integer, "bigint[]"),
-    Kind.INSTANT: (1184, TimestampArray, _instant, "timestamptz[]"),
-    Kind.BOOLEAN: (16, BooleanArray, _boolean, "boolean[]"),
+_INT64: Final = range(-(2**63), 2**63)
+_CASTS: Final[Mapping[Kind, LiteralString]] = {
+    Kind.TEXT: "text[]",
+    Kind.AMOUNT: "numeric[]",
+    Kind.INTEGER: "bigint[]",
+    Kind.INSTANT: "timestamptz[]",
+    Kind.BOOLEAN: "boolean[]",
 }
-"""Per kind: the element's oid, the array's class, a value's bytes, and the cast."""
+
+_ELEMENTS: Final[Mapping[Kind, Element]] = {
+    Kind.TEXT: TEXT,
+    Kind.INTEGER: BIGINT,
+    Kind.INSTANT: TIMESTAMP,
+    Kind.BOOLEAN: BOOLEAN,
+}
+
+
+def _array(kind: Kind, values: Sequence[Any]) -> bytes:
+    """
+    Return a column's values as one array.
+
+    Amounts are bigints where all of them are, else decimal text: the server reads either into a
+    numeric, exactly.
+    """
+    if kind is Kind.AMOUNT:
+        if all(value is None or value in _INT64 for value in values):
+            kind = Kind.INTEGER
+        else:
+            kind = Kind.TEXT
+            values = [None if value is None else str(value) for value in values]
+    element = _ELEMENTS[kind]
+    if None not in values:
+        return element.array(values)
+    encode = element.encode
+    return element.of_bytes([None if value is None else encode(value) for value in values])
 
 
 class PostgresModels:
@@ -354,9 +359,7 @@ def _listed(columns: Sequence[Column]) -> sql.Composed:
 
 
 def _unnested(columns: Sequence[Column]) -> sql.Composed:
-    return sql.SQL(", ").join(
-        [sql.SQL(f"unnest(%s::{_ENCODINGS[column.kind][3]})") for column in columns]
-    )
+    return sql.SQL(", ").join([sql.SQL(f"unnest(%s::{_CASTS[column.kind]})") for column in columns])
 
 
 def _same(keys: Sequence[Column]) -> sql.Composed:
@@ -366,12 +369,12 @@ def _same(keys: Sequence[Column]) -> sql.Composed:
 
 
 def _arrays(columns: Sequence[Column], rows: Sequence[Row]) -> list[bytes]:
-    arrays: list[bytes] = []
-    for at, column in enumerate(columns):
-        oid, kind, encode, _ = _ENCODINGS[column.kind]
-        values = [None if row[at] is None else encode(row[at]) for row in rows]
-        arrays.append(kind(nullable_array(oid, values)))
-    return arrays
+    if not rows:
+        return [_array(column.kind, ()) for column in columns]
+    return [
+        _array(column.kind, values)
+        for column, values in zip(columns, zip(*rows, strict=True), strict=False)
+    ]
 
 
 def _row(table: Table, stored: Sequence[Any]) -> Row:

@@ -97,6 +97,7 @@ class PostgresStore:
         self._url: Final = url
         self._clock: Final = clock
         self._connections: Final = Connections(url, max_size=connections_max)
+        self._read: Final = BinaryStatement("read", self._sql["read"])
         self._append_many: Final = BinaryStatement("append", self._sql["append"])
         self._append_one: Final = BinaryStatement("append_one", self._sql["append_one"])
         self._place_waiting: Final = BinaryStatement("sequence", self._sql["sequence"])
@@ -333,7 +334,9 @@ class PostgresStore:
         self, after: int, *, until: int | None = None, limit: int = 1000
     ) -> Sequence[StoredEvent]:
         last = _BIGINT_MAX if until is None else until
-        rows = self._query("read", (self._book_id, after, last, limit))
+        parameters = [integer(self._book_id), bigint(after), bigint(last), bigint(limit)]
+        with self._connections.session() as session:
+            rows = session.rows(self._read, parameters)
         return [StoredEvent(*row) for row in cast("list[_EventRow]", rows)]
 
     def streams(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[str]:

@@ -6,10 +6,10 @@ column takes a fifth. Format: src/backend/utils/adt/arrayfuncs.c, array_recv; of
 function of each type.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from struct import Struct
-from typing import Final, cast
+from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
 from psycopg.adapt import AdaptersMap, Buffer, Dumper
@@ -114,13 +114,14 @@ def bigint_array(values: Sequence[int]) -> BigintArray:
 
 
 def timestamp_array(values: Sequence[datetime]) -> TimestampArray:
-    return TimestampArray(
-        _array(
-            1184,
-            len(values),
-            [_bigint(8, microseconds(value) - _POSTGRES_EPOCH_US) for value in values],
-        )
-    )
+    # Neighbours often share an instant, and to subtract takes longer than to look.
+    last, item = _POSTGRES_EPOCH, _bigint(8, 0)
+    parts: list[bytes] = []
+    for value in values:
+        if value is not last:
+            last, item = value, _bigint(8, microseconds(value) - _POSTGRES_EPOCH_US)
+        parts.append(item)
+    return TimestampArray(_array(1184, len(values), parts))
 
 
 def boolean_array(values: Sequence[bool]) -> BooleanArray:
@@ -131,12 +132,25 @@ def boolean_array(values: Sequence[bool]) -> BooleanArray:
     )
 
 
-def nullable_array(element: int, values: Sequence[bytes | None]) -> bytes:
-    """Return an array of an element type (its oid) from the values' bytes; None is NULL."""
-    if not values:
-        return _EMPTY(0, 0, element)
-    parts = [_NULL if value is None else _int(len(value)) + value for value in values]
-    return _header(1, int(None in values), element, len(values), 1) + b"".join(parts)
+class Element(NamedTuple):
+    """A type as the element of arrays: how to write many values, one, and some that are NULL."""
+
+    oid: int
+    kind: type[bytes]
+    array: Callable[[Sequence[Any]], bytes]
+    encode: Callable[[Any], bytes]
+
+    def of_bytes(self, values: Sequence[bytes | None]) -> bytes:
+        """Return an array from the values' bytes; None is NULL."""
+        parts = [_NULL if value is None else _int(len(value)) + value for value in values]
+        head = _header(1, int(None in values), self.oid, len(values), 1)
+        return self.kind(head + b"".join(parts))
+
+
+TEXT: Final = Element(25, TextArray, text_array, str.encode)
+BIGINT: Final = Element(20, BigintArray, bigint_array, bigint)
+TIMESTAMP: Final = Element(1184, TimestampArray, timestamp_array, timestamp)
+BOOLEAN: Final = Element(16, BooleanArray, boolean_array, boolean)
 
 
 class _ReadyDumper(Dumper):

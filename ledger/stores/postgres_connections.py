@@ -15,6 +15,7 @@ from typing import Final, cast
 
 import psycopg
 import psycopg.conninfo
+from psycopg.adapt import Transformer
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 from psycopg.rows import tuple_row
@@ -95,6 +96,18 @@ class Session:
             if result.status == ExecStatus.TUPLES_OK:
                 return result
         raise error_of(result)
+
+    def rows(self, statement: BinaryStatement, parameters: Sequence[bytes | None]) -> Sequence[Row]:
+        """
+        Return the rows of a statement, as ``call`` runs it.
+
+        A cursor takes a large answer in pieces and asks for the interpreter's lock for each: beside
+        a thread that computes it would wait for every one.
+        """
+        result = self.call(statement, parameters)
+        loader = Transformer(self.connection)
+        loader.set_pgresult(result, format=Format.BINARY)
+        return loader.load_rows(0, result.ntuples, tuple)
 
     def _prepare(self, statement: BinaryStatement) -> None:
         result = self.connection.pgconn.prepare(statement.name, statement.sql)

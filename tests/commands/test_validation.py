@@ -51,13 +51,15 @@ def initiate(**changed: Any) -> InitiatePayment:
         ({"occurred_at": datetime(9999, 12, 31, 23, tzinfo=WEST)}, "occurred_at"),
         ({"occurred_at": datetime(1, 1, 1, 1, tzinfo=EAST)}, "occurred_at"),
         ({"occurred_at": "9999-12-31T23:00:00-10:00"}, "occurred_at"),
+        ({"method": "card\x00"}, "method"),
     ],
 )
 def test_a_field_of_the_wrong_type_is_named(changed: dict[str, Any], field: str) -> None:
     """
     Catches a float, a bool or a naive time that reaches a decider; bytes that are stored as base64;
     and an instant beyond UTC's years, which PostgreSQL keeps and nothing can read again: one such
-    row, and no balance of the book could be read any more.
+    row, and no balance of the book could be read any more. A NUL, which PostgreSQL's text cannot
+    hold: the event would be stored and no read model there could show it.
     """
     with pytest.raises(InvalidCommand) as error:
         validated(initiate(**changed))
