@@ -6,39 +6,43 @@ from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
 from orderledger.ledger.events import topics
-from orderledger.ledger.model_ports import Column, Kind, Table
 
 from .models import ReadModel, Recorded, Rows
+from .tables import TableRow, table
 
-STEPS: Final = Table(
-    "order_steps",
-    (
-        Column("order_id", Kind.TEXT),
-        Column("position", Kind.INTEGER),
-        Column("stream", Kind.TEXT),
-        Column("topic", Kind.TEXT),
-        Column("occurred_at", Kind.INSTANT),
-        Column("recorded_at", Kind.INSTANT),
-        Column("since_previous_us", Kind.INTEGER),
-        Column("since_first_us", Kind.INTEGER),
-    ),
-    key_count=2,
-)
-"""
-One row per event of an order and of its payments, fulfilments and returns, in log order.
 
-Durations are microseconds on the world's clock; a step that is reported late has happened before
-the one recorded before it, and a negative duration.
-"""
+@table("order_steps", key_count=2)
+class OrderStepRow(TableRow, frozen=True):
+    """
+    One row per event of an order and of its payments, fulfilments and returns, in log order.
 
-_CLOCKS: Final = Table(
-    "order_clocks",
-    (
-        Column("order_id", Kind.TEXT),
-        Column("first_at", Kind.INSTANT),
-        Column("last_at", Kind.INSTANT),
-    ),
-)
+    Durations are microseconds on the world's clock; a step that is reported late has happened
+    before the one recorded before it, and a negative duration.
+    """
+
+    order_id: str
+    position: int
+    stream: str
+    topic: str
+    occurred_at: datetime
+    recorded_at: datetime
+    since_previous_us: int
+    since_first_us: int
+
+
+STEPS: Final = OrderStepRow.table
+
+
+@table("order_clocks")
+class OrderClockRow(TableRow, frozen=True):
+    """Working rows: the first and the latest instant of each order, on the world's clock."""
+
+    order_id: str
+    first_at: datetime
+    last_at: datetime
+
+
+_CLOCKS: Final = OrderClockRow.table
 
 _OF_ORDERS: Final = frozenset({"payment", "fulfilment", "return"})
 _MICROSECOND: Final = timedelta(microseconds=1)

@@ -4,7 +4,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from orderledger.config import locate
 from orderledger.databases import prepare
 from orderledger.importers.online_retail_import import CACHE_STREAMS, check, import_file
 from orderledger.importers.online_retail_summary import Summary
-from orderledger.projections.orders import ORDERS
-from orderledger.projections.refunds import REFUNDS
+from orderledger.projections.orders import OrderRow
+from orderledger.projections.refunds import RefundRow
 from orderledger.replay.rebuild import verify
 from tests.imported_book import balances, sqlite_url, topics
 from tests.online_retail_oracle import Expected, data_file, expected
@@ -133,19 +132,17 @@ def test_the_read_models_agree_with_the_file(
         assert models.catch_up(name) == book.store.head().size
         assert list(models.parked(name)) == []
         assert verify(models, name).problem is None
-    at = {column.name: number for number, column in enumerate(ORDERS.columns)}
     by_month: Counter[str] = Counter()
-    for row in models.rows("orders", ORDERS):
-        placed_at = row[at["placed_at"]]
-        assert isinstance(placed_at, datetime)
-        by_month[f"{placed_at:%Y-%m}"] += int(str(row[at["total"]]))
+    for row in models.select(OrderRow):
+        assert row.placed_at is not None
+        by_month[f"{row.placed_at:%Y-%m}"] += row.total
         by_month["orders"] += 1
     expected_by_month: Counter[str] = Counter({"orders": len(facts.orders)})
     for number, pence in facts.sold_by_order.items():
         expected_by_month[min(facts.times[number])[:7]] += pence
     assert by_month == expected_by_month
     assert len(by_month) == 1 + 13
-    settled = sum([int(str(row[7])) for row in models.rows("refunds", REFUNDS)])
+    settled = sum([row.settled for row in models.select(RefundRow)])
     assert settled == facts.balances["refunds"] - summary.credited_minor
 
 
