@@ -5,6 +5,7 @@ The read models that come with the library.
 from typing import Final
 
 from .anomalies import Anomalies
+from .customers import Customers
 from .indicators import Indicators
 from .models import ReadModel
 from .orders import Orders
@@ -15,6 +16,7 @@ from .timeline import Timeline
 
 SHIPPED: Final[tuple[ReadModel, ...]] = (
     Anomalies(),
+    Customers(),
     Indicators(),
     Orders(),
     Payments(),

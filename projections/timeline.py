@@ -44,7 +44,8 @@ class OrderClockRow(TableRow, frozen=True):
 
 _CLOCKS: Final = OrderClockRow.table
 
-_OF_ORDERS: Final = frozenset({"payment", "fulfilment", "return"})
+OF_ORDERS: Final = frozenset({"payment", "fulfilment", "return"})
+"""Kinds of stream that belong to an order and say so in their state."""
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -59,11 +60,11 @@ class Timeline(ReadModel):
         for topic in topics()
         if topic.startswith(("order.", "payment.", "fulfilment.", "return.", "anomaly."))
     )
-    folds = _OF_ORDERS
+    folds = OF_ORDERS
 
     def project(self, recorded: Recorded, rows: Rows) -> None:
         """Add the event as a step of its order."""
-        order_id = _order_of(recorded, rows)
+        order_id = order_of(recorded, rows)
         if not order_id:
             return
         at = recorded.occurred_at
@@ -86,10 +87,11 @@ class Timeline(ReadModel):
         )
 
 
-def _order_of(recorded: Recorded, rows: Rows) -> str:
+def order_of(recorded: Recorded, rows: Rows) -> str:
+    """Return the order that an event is about, or ""; for a model that folds ``OF_ORDERS``."""
     if recorded.kind == "order":
         return recorded.entity_id
-    if recorded.kind in _OF_ORDERS:
+    if recorded.kind in OF_ORDERS:
         state: Any = rows.state(recorded.stream)
         return str(state.order_id)
     return ""

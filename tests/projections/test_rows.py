@@ -22,6 +22,7 @@ from tests.projections.toy_models import Entries, EntryRow, Totals
 
 FINGERPRINTS = {
     "anomalies": "0acca184fdde",
+    "customers": "f24611755ef4",
     "indicators": "bd2d17a8d35b",
     "orders": "f96c24aca5ec",
     "payments": "64929359baf4",
