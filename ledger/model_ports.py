@@ -54,6 +54,11 @@ class Table(msgspec.Struct, frozen=True):
     key_count: int = 1
     indexes: tuple[tuple[str, ...], ...] = ()
 
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """The names of the key columns, in their order."""
+        return tuple([column.name for column in self.columns[: self.key_count]])
+
     def key_of(self, row: Row) -> Key:
         """Return the key of a row."""
         return row[: self.key_count]

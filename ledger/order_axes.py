@@ -12,7 +12,7 @@ import msgspec
 
 from .order_refunds import GrantStatus
 from .orders import OrderState
-from .tenders import Tender, charged_by
+from .tenders import Tender, charged_by, refunded_by
 
 
 class AuthoriseStatus(StrEnum):
@@ -88,7 +88,7 @@ class OrderAxes(msgspec.Struct, frozen=True, kw_only=True):
 def axes_of(order: OrderState, tenders: tuple[Tender, ...]) -> OrderAxes:
     """Return an order's axes from its own state and its tenders."""
     charged = charged_by(tenders)
-    refunded = sum([one.refunded for one in tenders]) + order.settled_externally
+    refunded = refunded_by(order, tenders)
     authorised = sum([one.capturable + one.capture_in_flight for one in tenders])
     kept = charged - refunded - sum([one.lost for one in tenders])
     # A grant that gives back what a change already took off the total does not lower it twice.

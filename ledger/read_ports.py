@@ -12,25 +12,10 @@ from typing import Final, Protocol
 import msgspec
 
 from .journal import Layer
-from .model_ports import Column, Generation, Kind, LogTable
+from .model_ports import Generation
 
-POSTINGS: Final = LogTable(
-    "postings",
-    (
-        Column("position", Kind.INTEGER),
-        Column("line_no", Kind.INTEGER),
-        Column("account", Kind.TEXT),
-        Column("currency", Kind.TEXT),
-        Column("layer", Kind.TEXT),
-        Column("minor", Kind.AMOUNT),
-        Column("effective_at", Kind.INSTANT),
-        Column("recorded_at", Kind.INSTANT),
-    ),
-    key_count=2,
-    # Covers every question about accounts: the sums never touch the table.
-    indexes=(("account", "currency", "layer", "effective_at", "position", "line_no", "minor"),),
-)
-"""One row per posting of the log: signed minor units, debit positive, and both clocks."""
+POSTINGS: Final = "postings"
+"""The table of the read model ``balances``: a row per posting, in the order of ``JournalLine``."""
 
 
 class JournalLine(msgspec.Struct, frozen=True, gc=False):

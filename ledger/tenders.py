@@ -119,3 +119,8 @@ def _of_redemption(redemption_id: str, amount: int, order: OrderState) -> Tender
 def charged_by(tenders: tuple[Tender, ...]) -> int:
     """Return Σ captured and redeemed and not undone, refunds not subtracted."""
     return sum([tender.captured for tender in tenders])
+
+
+def refunded_by(order: OrderState, tenders: tuple[Tender, ...]) -> int:
+    """Return Σ that reached the buyer again: through the tenders, and in another way."""
+    return sum([tender.refunded for tender in tenders]) + order.settled_externally

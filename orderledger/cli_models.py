@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from .cli_output import Session, common
+from .cli_rows import rows as show_rows
 from .cli_tables import Columns
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ def projection() -> None:
     A read model is made from the events and can be made again at any time. Readers see the live
     generation; a rebuild makes another beside it and swaps when both agree.
     """
+
+
+projection.add_command(show_rows)
 
 
 @projection.command("list")

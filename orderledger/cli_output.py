@@ -10,7 +10,7 @@ import functools
 import io
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Final, NoReturn, TextIO, TypeVar, cast
 
@@ -110,11 +110,12 @@ class Session:
             return
         print_fields(fields)
 
-    def rows(self, rows: Iterable[Row], columns: Columns) -> None:
+    def rows(self, rows: Iterable[Row], columns: Columns) -> Sequence[str]:
         """
         Print many things: a JSON array with one object a line, or a table of these columns.
 
-        The array is written while ``rows`` is read, so that it may be longer than memory.
+        The array is written while ``rows`` is read, so that it may be longer than memory. Returns
+        the columns that a table left out because the terminal is too narrow for them.
         """
         if self._is_json:
             # Nothing is printed before the first row is there: an error must leave no half answer.
@@ -123,8 +124,8 @@ class Session:
                 click.echo(opening + encoded(row).decode(), nl=False)
                 opening = ",\n"
             click.echo("[]" if opening == "[\n" else "\n]")
-            return
-        print_rows(rows, columns)
+            return ()
+        return print_rows(rows, columns)
 
 
 def say(text: str) -> None:
@@ -163,13 +164,18 @@ class InstantType(_InstantBase):
         """Read an instant; a value that is none is a usage error."""
         text = str(value)
         try:
-            if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-                at = _END_OF_DAY if self._is_upper_bound else time(tzinfo=UTC)
-                return datetime.combine(date.fromisoformat(text), at)
-            instant = datetime.fromisoformat(text)
+            return instant_of(text, is_upper_bound=self._is_upper_bound)
         except ValueError:
             self.fail(f"{text!r} is no instant like 2026-01-31 or 2026-01-31T12:00:00Z", param, ctx)
-        return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+
+
+def instant_of(text: str, *, is_upper_bound: bool) -> datetime:
+    """Read an instant, in UTC if it has no zone; raises ValueError. See ``InstantType``."""
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        at = _END_OF_DAY if is_upper_bound else time(tzinfo=UTC)
+        return datetime.combine(date.fromisoformat(text), at)
+    instant = datetime.fromisoformat(text)
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
 
 
 LOWER: Final = InstantType(is_upper_bound=False)

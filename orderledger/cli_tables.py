@@ -59,13 +59,22 @@ def print_fields(fields: Row) -> None:
     _print(_console(), table)
 
 
-def print_rows(rows: Iterable[Row], columns: Columns) -> None:
-    """Print many things, a line each unless free text is folded."""
+def print_rows(rows: Iterable[Row], columns: Columns) -> Sequence[str]:
+    """
+    Print many things, a line each unless free text is folded.
+
+    Returns the columns that have values and were left out because the terminal is too narrow.
+    """
     listed = list(rows)
     console = _console()
     shown = _fitting(listed, columns, console.width)
     console.width = max(console.width, _width_needed(listed, shown))
     _print(console, _table(listed, shown, columns.numeric))
+    return [
+        name
+        for name in columns.shown
+        if name not in shown and any(row.get(name) is not None for row in listed)
+    ]
 
 
 def print_story(chapters: Iterable[Chapter], columns: Columns, below: Columns) -> None:

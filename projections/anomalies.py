@@ -2,33 +2,38 @@
 Every contradiction that was recorded, open or resolved. SQL view: ``anomalies``.
 """
 
+from datetime import datetime
 from typing import Final
 
-from orderledger.ledger.model_ports import Column, Kind, Table
 from orderledger.ledger.order_events import AnomalyRaised, AnomalyResolved
 
 from .models import ReadModel, Recorded, Rows
+from .tables import TableRow, table
 
-ANOMALIES: Final = Table(
-    "anomalies",
-    (
-        Column("stream", Kind.TEXT),
-        Column("anomaly_id", Kind.TEXT),
-        Column("kind", Kind.TEXT),
-        Column("severity", Kind.TEXT),
-        Column("detail", Kind.TEXT),
-        Column("is_open", Kind.BOOLEAN),
-        Column("raised_count", Kind.INTEGER),
-        Column("first_position", Kind.INTEGER),
-        Column("raised_at", Kind.INSTANT),
-        Column("resolved_at", Kind.INSTANT, is_optional=True),
-        Column("resolved_by", Kind.TEXT),
-        Column("resolution", Kind.TEXT),
-    ),
-    key_count=2,
-    indexes=(("is_open", "severity", "raised_at"), ("kind",)),
-)
-"""One row per anomaly of a stream; ``raised_at`` and ``resolved_at`` are the engine's clock."""
+
+@table("anomalies", key_count=2, indexes=(("is_open", "severity", "raised_at"), ("kind",)))
+class AnomalyRow(TableRow, frozen=True):
+    """
+    One row per anomaly of a stream; ``raised_at`` and ``resolved_at`` are the engine's clock.
+
+    ``raised_count`` counts how often it was raised, ``first_position`` is where it first was.
+    """
+
+    stream: str
+    anomaly_id: str
+    kind: str
+    severity: str
+    detail: str
+    is_open: bool
+    raised_count: int
+    first_position: int
+    raised_at: datetime
+    resolved_at: datetime | None
+    resolved_by: str
+    resolution: str
+
+
+ANOMALIES: Final = AnomalyRow.table
 
 
 class Anomalies(ReadModel):

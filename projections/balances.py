@@ -8,7 +8,7 @@ catches up with the head first, and later events do not leak into the answer.
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 import msgspec
 
@@ -22,10 +22,9 @@ from orderledger.ledger.errors import (
 )
 from orderledger.ledger.instants import EARLIEST, in_utc
 from orderledger.ledger.journal import Layer, decode_entry
-from orderledger.ledger.model_ports import Generation, Row
+from orderledger.ledger.model_ports import Generation, LogTable, Row
 from orderledger.ledger.ports import StoredEvent
 from orderledger.ledger.read_ports import (
-    POSTINGS,
     AccountTotal,
     Journal,
     JournalLine,
@@ -49,12 +48,41 @@ from .base import position_at
 from .follow import BATCH_EVENTS
 from .models import ReadModel, Recorded, Rows
 from .read_models import ReadModels
+from .tables import Amount, TableRow, table
 
 NAME: Final = "balances"
 PAGE_LINES: Final = 1_000
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 Answer = TypeVar("Answer")
+
+
+@table(
+    "postings",
+    key_count=2,
+    # Covers every question about accounts: the sums never touch the table.
+    indexes=(("account", "currency", "layer", "effective_at", "position", "line_no", "minor"),),
+    is_log=True,
+)
+class PostingRow(TableRow, frozen=True):
+    """
+    One row per posting of the log, ``line_no`` counting the legs of an entry from 1.
+
+    ``minor`` is in signed minor units of ``currency``, debit positive; ``effective_at`` is the
+    world's clock, ``recorded_at`` the engine's.
+    """
+
+    position: int
+    line_no: int
+    account: str
+    currency: str
+    layer: str
+    minor: Amount
+    effective_at: datetime
+    recorded_at: datetime
+
+
+POSTINGS: Final = cast(LogTable, PostingRow.table)
 
 
 class Postings(ReadModel):
@@ -454,6 +482,7 @@ __all__ = [
     "EntryLine",
     "JournalEntry",
     "JournalFilter",
+    "PostingRow",
     "Postings",
     "Statement",
     "StatementLine",

@@ -97,7 +97,7 @@ class Follower:
         """
         Project the next batch, up to a position at most, and have it written.
 
-        With threads beside it, it may not be written yet when this returns: ``settle`` waits for it.
+        With threads beside it, it may not be written when this returns: ``settle`` waits for it.
         """
         if self._is_stale:
             self._reload()

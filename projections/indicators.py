@@ -12,61 +12,74 @@ from orderledger.ledger import payment_events as p
 from orderledger.ledger.codec import microseconds
 from orderledger.ledger.events import Event, topics
 from orderledger.ledger.fulfilment_events import Delivered, ShipmentDispatched
-from orderledger.ledger.model_ports import Column, Key, Kind, Table
+from orderledger.ledger.model_ports import Key, Table
 from orderledger.ledger.payment_operations import OperationKind
 
 from .models import ReadModel, Recorded, Rows
+from .tables import TableRow, table
 
-OUTCOMES: Final = Table(
-    "order_outcomes",
-    (
-        Column("day", Kind.TEXT),
-        Column("outcome", Kind.TEXT),
-        Column("cause", Kind.TEXT),
-        Column("orders", Kind.INTEGER),
-    ),
-    key_count=3,
-)
-"""
-Orders by the day on which they were placed (UTC, ``2026-11-25``), by what they have come to.
 
-``outcome`` is placed (nothing yet), confirmed, completed, cancelled, expired or rejected; ``cause``
-is the reason of the last three. An order counts once, under its latest outcome.
-"""
+@table("order_outcomes", key_count=3)
+class OrderOutcomeRow(TableRow, frozen=True):
+    """
+    Orders by the day on which they were placed (UTC, ``2026-11-25``), by what they have come to.
 
-LATENCIES: Final = Table(
-    "step_latencies",
-    (
-        Column("day", Kind.TEXT),
-        Column("step", Kind.TEXT),
-        Column("up_to_us", Kind.INTEGER),
-        Column("count", Kind.INTEGER),
-    ),
-    key_count=3,
-)
-"""
-How often a step took up to so many microseconds and more than half of that, by day of its end.
+    ``outcome`` is placed (nothing yet), confirmed, completed, cancelled, expired or rejected;
+    ``cause`` is the reason of the last three. An order counts once, under its latest outcome.
+    """
 
-``step`` is confirm (placed to confirmed), deliver (dispatched to delivered), repay (refund granted
-to settled), or the kind of a provider operation (requested to succeeded).
-``up_to_us`` are powers of two: a percentile read from them is right within a factor of two.
-"""
+    day: str
+    outcome: str
+    cause: str
+    orders: int
 
-_ORDERS: Final = Table(
-    "order_indicators",
-    (
-        Column("order_id", Kind.TEXT),
-        Column("day", Kind.TEXT),
-        Column("outcome", Kind.TEXT),
-        Column("cause", Kind.TEXT),
-        Column("placed_at", Kind.INSTANT),
-    ),
-)
-_STARTS: Final = Table(
-    "step_starts",
-    (Column("step", Kind.TEXT), Column("subject", Kind.TEXT), Column("at", Kind.INSTANT)),
-    key_count=2,
-)
+
+OUTCOMES: Final = OrderOutcomeRow.table
+
+
+@table("step_latencies", key_count=3)
+class StepLatencyRow(TableRow, frozen=True):
+    """
+    How often a step took up to so many microseconds and more than half of that, by day of its end.
+
+    ``step`` is confirm (placed to confirmed), deliver (dispatched to delivered), repay (refund
+    granted to settled), or the kind of a provider operation (requested to succeeded).
+    ``up_to_us`` are powers of two: a percentile read from them is right within a factor of two.
+    """
+
+    day: str
+    step: str
+    up_to_us: int
+    count: int
+
+
+LATENCIES: Final = StepLatencyRow.table
+
+
+@table("order_indicators")
+class OrderIndicatorRow(TableRow, frozen=True):
+    """Working rows: under which outcome each order is counted."""
+
+    order_id: str
+    day: str
+    outcome: str
+    cause: str
+    placed_at: datetime
+
+
+_ORDERS: Final = OrderIndicatorRow.table
+
+
+@table("step_starts", key_count=2)
+class StepStartRow(TableRow, frozen=True):
+    """Working rows: steps that have begun and not ended; ``subject`` says of what."""
+
+    step: str
+    subject: str
+    at: datetime
+
+
+_STARTS: Final = StepStartRow.table
 
 SUCCESSES: Final = frozenset({"confirmed", "completed"})
 FAILURES: Final = frozenset({"cancelled", "expired", "rejected"})

@@ -11,86 +11,91 @@ from typing import Final, cast
 from orderledger.ledger import order_events as e
 from orderledger.ledger import streams
 from orderledger.ledger.events import Event, topics
-from orderledger.ledger.model_ports import Column, Key, Kind, Row, Table
+from orderledger.ledger.model_ports import Key, Row, Table
 from orderledger.ledger.order_axes import axes_of
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payments import PaymentState
 from orderledger.ledger.tenders import tenders_of
 
 from .models import ReadModel, Recorded, Rows
+from .tables import Amount, TableRow, table
 
-ORDERS: Final = Table(
-    "orders",
-    (
-        Column("order_id", Kind.TEXT),
-        Column("buyer_ref", Kind.TEXT),
-        Column("channel", Kind.TEXT),
-        Column("currency", Kind.TEXT),
-        Column("lifecycle", Kind.TEXT),
-        Column("authorise_status", Kind.TEXT),
-        Column("charge_status", Kind.TEXT),
-        Column("refund_status", Kind.TEXT),
-        Column("fulfilment_status", Kind.TEXT),
-        Column("dispute_status", Kind.TEXT),
-        Column("is_held", Kind.BOOLEAN),
-        Column("total", Kind.AMOUNT),
-        Column("due", Kind.AMOUNT),
-        Column("authorised", Kind.AMOUNT),
-        Column("charged", Kind.AMOUNT),
-        Column("refunded", Kind.AMOUNT),
-        Column("granted", Kind.AMOUNT),
-        Column("balance", Kind.AMOUNT),
-        Column("escrow_held", Kind.AMOUNT),
-        Column("released", Kind.AMOUNT),
-        Column("line_count", Kind.INTEGER),
-        Column("content_version", Kind.INTEGER),
-        Column("anomaly_count", Kind.INTEGER),
-        Column("placed_at", Kind.INSTANT, is_optional=True),
-        Column("ended_at", Kind.INSTANT, is_optional=True),
-        Column("reason", Kind.TEXT),
-    ),
-    indexes=(("buyer_ref", "placed_at"), ("lifecycle", "placed_at")),
-)
-"""One row per order. Amounts in minor units of ``currency``; the axes as in ``OrderAxes``.
 
-``placed_at`` and ``ended_at`` are the world's clock; the latter is set for cancelled, expired,
-rejected and completed orders, and empty again when one is reopened.
-"""
+@table("orders", indexes=(("buyer_ref", "placed_at"), ("lifecycle", "placed_at")))
+class OrderRow(TableRow, frozen=True):
+    """
+    One row per order. Amounts in minor units of ``currency``; the axes as in ``OrderAxes``.
 
-LINES: Final = Table(
-    "order_lines",
-    (
-        Column("order_id", Kind.TEXT),
-        Column("line_id", Kind.TEXT),
-        Column("sku", Kind.TEXT),
-        Column("seller", Kind.TEXT),
-        Column("quantity", Kind.INTEGER),
-        Column("cancelled", Kind.INTEGER),
-        Column("allocated", Kind.INTEGER),
-        Column("shipped", Kind.INTEGER),
-        Column("delivered", Kind.INTEGER),
-        Column("return_requested", Kind.INTEGER),
-        Column("returned_ok", Kind.INTEGER),
-        Column("returned_damaged", Kind.INTEGER),
-        Column("lost", Kind.INTEGER),
-        Column("written_off", Kind.INTEGER),
-        Column("charged", Kind.AMOUNT),
-        Column("granted", Kind.AMOUNT),
-    ),
-    key_count=2,
-    indexes=(("sku",), ("seller",)),
-)
-"""One row per line of an order: quantities, and minor units of the order's currency."""
+    ``placed_at`` and ``ended_at`` are the world's clock; the latter is set for cancelled, expired,
+    rejected and completed orders, and empty again when one is reopened.
+    """
 
-_TIMES: Final = Table(
-    "order_times",
-    (
-        Column("order_id", Kind.TEXT),
-        Column("placed_at", Kind.INSTANT, is_optional=True),
-        Column("ended_at", Kind.INSTANT, is_optional=True),
-    ),
-)
-"""The instants that a folded order does not keep."""
+    order_id: str
+    buyer_ref: str
+    channel: str
+    currency: str
+    lifecycle: str
+    authorise_status: str
+    charge_status: str
+    refund_status: str
+    fulfilment_status: str
+    dispute_status: str
+    is_held: bool
+    total: Amount
+    due: Amount
+    authorised: Amount
+    charged: Amount
+    refunded: Amount
+    granted: Amount
+    balance: Amount
+    escrow_held: Amount
+    released: Amount
+    line_count: int
+    content_version: int
+    anomaly_count: int
+    placed_at: datetime | None
+    ended_at: datetime | None
+    reason: str
+
+
+ORDERS: Final = OrderRow.table
+
+
+@table("order_lines", key_count=2, indexes=(("sku",), ("seller",)))
+class OrderLineRow(TableRow, frozen=True):
+    """One row per line of an order: quantities, and minor units of the order's currency."""
+
+    order_id: str
+    line_id: str
+    sku: str
+    seller: str
+    quantity: int
+    cancelled: int
+    allocated: int
+    shipped: int
+    delivered: int
+    return_requested: int
+    returned_ok: int
+    returned_damaged: int
+    lost: int
+    written_off: int
+    charged: Amount
+    granted: Amount
+
+
+LINES: Final = OrderLineRow.table
+
+
+@table("order_times")
+class OrderTimesRow(TableRow, frozen=True):
+    """Working rows: instants that a folded order does not keep."""
+
+    order_id: str
+    placed_at: datetime | None
+    ended_at: datetime | None
+
+
+_TIMES: Final = OrderTimesRow.table
 
 _ENDS: Final = (e.OrderCancelled, e.OrderExpired, e.OrderRejected, e.OrderCompleted)
 _REVIVES: Final = (e.OrderReopened, e.OrderReinstated)

@@ -4,83 +4,93 @@ Payments with their amounts, and the provider operations of each.
 SQL views: ``payments``, ``payment_operations``.
 """
 
+from datetime import datetime
 from typing import Final, cast
 
 from orderledger.ledger import streams
 from orderledger.ledger.events import topics
-from orderledger.ledger.model_ports import Column, Key, Kind, Row, Table
+from orderledger.ledger.model_ports import Key, Row, Table
 from orderledger.ledger.payment_events import OperationRequested, OutcomeEvent, PaymentInitiated
 from orderledger.ledger.payments import PaymentState
 
 from .models import ReadModel, Recorded, Rows
+from .tables import Amount, TableRow, table
 
-PAYMENTS: Final = Table(
-    "payments",
-    (
-        Column("payment_id", Kind.TEXT),
-        Column("order_id", Kind.TEXT),
-        Column("provider", Kind.TEXT),
-        Column("method", Kind.TEXT),
-        Column("currency", Kind.TEXT),
-        Column("lifecycle", Kind.TEXT),
-        Column("amount", Kind.AMOUNT),
-        Column("authorised", Kind.AMOUNT),
-        Column("authorised_adjustment", Kind.AMOUNT),
-        Column("voided", Kind.AMOUNT),
-        Column("authorisation_expired", Kind.AMOUNT),
-        Column("captured", Kind.AMOUNT),
-        Column("capture_in_flight", Kind.AMOUNT),
-        Column("capturable", Kind.AMOUNT),
-        Column("refunded", Kind.AMOUNT),
-        Column("refund_in_flight", Kind.AMOUNT),
-        Column("refundable", Kind.AMOUNT),
-        Column("credited", Kind.AMOUNT),
-        Column("exposure", Kind.AMOUNT),
-        Column("in_flight_count", Kind.INTEGER),
-        Column("unknown_count", Kind.INTEGER),
-        Column("anomaly_count", Kind.INTEGER),
-        Column("expires_at", Kind.INSTANT, is_optional=True),
-        Column("initiated_at", Kind.INSTANT, is_optional=True),
-    ),
-    indexes=(("order_id",), ("provider", "lifecycle")),
-)
-"""One row per payment, amounts in minor units of ``currency``; see ``PaymentState``."""
 
-OPERATIONS: Final = Table(
+@table("payments", indexes=(("order_id",), ("provider", "lifecycle")))
+class PaymentRow(TableRow, frozen=True):
+    """One row per payment, amounts in minor units of ``currency``; see ``PaymentState``."""
+
+    payment_id: str
+    order_id: str
+    provider: str
+    method: str
+    currency: str
+    lifecycle: str
+    amount: Amount
+    authorised: Amount
+    authorised_adjustment: Amount
+    voided: Amount
+    authorisation_expired: Amount
+    captured: Amount
+    capture_in_flight: Amount
+    capturable: Amount
+    refunded: Amount
+    refund_in_flight: Amount
+    refundable: Amount
+    credited: Amount
+    exposure: Amount
+    in_flight_count: int
+    unknown_count: int
+    anomaly_count: int
+    expires_at: datetime | None
+    initiated_at: datetime | None
+
+
+PAYMENTS: Final = PaymentRow.table
+
+
+@table(
     "payment_operations",
-    (
-        Column("payment_id", Kind.TEXT),
-        Column("op_id", Kind.TEXT),
-        Column("kind", Kind.TEXT),
-        Column("status", Kind.TEXT),
-        Column("amount", Kind.AMOUNT),
-        Column("done", Kind.AMOUNT),
-        Column("reserved", Kind.AMOUNT),
-        Column("refund_id", Kind.TEXT),
-        Column("provider_ref", Kind.TEXT),
-        Column("requested_at", Kind.INSTANT, is_optional=True),
-        Column("settled_at", Kind.INSTANT, is_optional=True),
-    ),
     key_count=2,
     indexes=(("provider_ref",), ("refund_id",), ("status", "requested_at")),
 )
-"""
-One row per provider operation: what was asked, what came of it, what it still reserves.
+class PaymentOperationRow(TableRow, frozen=True):
+    """
+    One row per provider operation: what was asked, what came of it, what it still reserves.
 
-``settled_at`` is when its latest outcome was recorded, in flight or not: unknown ones too.
-"""
+    Amounts in minor units of the payment's currency.
 
-_TIMES: Final = Table(
-    "payment_times",
-    (
-        Column("payment_id", Kind.TEXT),
-        Column("op_id", Kind.TEXT),
-        Column("requested_at", Kind.INSTANT, is_optional=True),
-        Column("settled_at", Kind.INSTANT, is_optional=True),
-    ),
-    key_count=2,
-)
-"""The instants that a folded payment does not keep; ``op_id`` empty: of the payment itself."""
+    ``settled_at`` is when its latest outcome was recorded, in flight or not: unknown ones too.
+    """
+
+    payment_id: str
+    op_id: str
+    kind: str
+    status: str
+    amount: Amount
+    done: Amount
+    reserved: Amount
+    refund_id: str
+    provider_ref: str
+    requested_at: datetime | None
+    settled_at: datetime | None
+
+
+OPERATIONS: Final = PaymentOperationRow.table
+
+
+@table("payment_times", key_count=2)
+class PaymentTimesRow(TableRow, frozen=True):
+    """Working rows: instants that a folded payment does not keep; ``op_id`` empty: its own."""
+
+    payment_id: str
+    op_id: str
+    requested_at: datetime | None
+    settled_at: datetime | None
+
+
+_TIMES: Final = PaymentTimesRow.table
 
 
 class Payments(ReadModel):

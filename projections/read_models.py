@@ -2,6 +2,7 @@
 The read models of one book: which there are, which generation serves, and how far it is.
 """
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -31,6 +32,7 @@ from orderledger.ledger.ports import EventStore
 
 from .follow import BATCH_EVENTS, Follower
 from .models import ReadModel, fingerprint
+from .tables import R, check_key, check_values
 
 PAGE_ROWS: Final = 1_000
 WAIT_POLL_S: Final = 0.02
@@ -77,16 +79,16 @@ class ReadModels:
         self.store: Final = store
         self.clock: Final = clock
         self._models: Final[dict[str, ReadModel]] = {}
-        owners: dict[str, str] = {}
+        self._owners: Final[dict[str, ReadModel]] = {}
         for model in models:
             if model.name in self._models:
                 raise InvalidInput(f"two read models are named {model.name}", model=model.name)
             for table in model.tables:
-                owner = owners.setdefault(table.name, model.name)
-                if owner != model.name:
+                owner = self._owners.setdefault(table.name, model)
+                if owner is not model:
                     raise InvalidInput(
-                        f"read models {owner} and {model.name} both have a table {table.name}; the "
-                        "views are named by the tables",
+                        f"read models {owner.name} and {model.name} both have a table "
+                        f"{table.name}; the views are named by the tables",
                         model=model.name,
                         table=table.name,
                     )
@@ -105,6 +107,25 @@ class ReadModels:
             raise NotFound(
                 f"there is no read model {name}; there are {', '.join(self.names)}", model=name
             ) from None
+
+    def table(self, name: str) -> Table:
+        """Return a table of one of the models by its name, that of its view; raises NotFound."""
+        if name not in self._owners:
+            raise NotFound(
+                f"there is no table {name}; there are {', '.join(sorted(self._owners))}", table=name
+            )
+        (found,) = [one for one in self._owners[name].tables if one.name == name]
+        return found
+
+    def owner(self, table: Table) -> ReadModel:
+        """Return the model that has a table; raises NotFound."""
+        if self.table(table.name) != table:
+            raise NotFound(
+                f"read model {self._owners[table.name].name} has a table {table.name} of other "
+                "columns",
+                table=table.name,
+            )
+        return self._owners[table.name]
 
     def live(self, name: str) -> Generation | None:
         """Return the generation that serves readers, or None before the first was built."""
@@ -189,38 +210,62 @@ class ReadModels:
                 )
             time.sleep(WAIT_POLL_S)
 
-    def rows(self, name: str, table: Table, *, after: Key | None = None) -> Iterator[Row]:
+    def position(self, name: str) -> int:
         """
-        Iterate over the live rows of a table in key order, a page at a time.
+        Return the position up to which the live rows are complete; 0 before the first were made.
 
-        A swap in between is not noticed: both generations hold the same.
+        Asked before rows are read: they show every event up to it, and perhaps later ones.
         """
-        return self.find(name, table, {}, after=after)
+        self.model(name)
+        live = self.live(name)
+        return live.position if live is not None else 0
+
+    def select(
+        self, row_type: type[R], /, *, after: Key | None = None, **where: Value
+    ) -> Iterator[R]:
+        """
+        Iterate over the live rows of a table in key order, those whose columns have given values.
+
+        Read a page at a time, after the key ``after`` (the values of the key columns). Quick where
+        an index of the table starts with the columns in ``where``. Raises InvalidInput, naming the
+        column and what it holds, for a value that the column cannot have.
+        """
+        return itertools.starmap(row_type, self.find(row_type.table, where, after=after))
+
+    def get(self, row_type: type[R], /, *key: Value) -> R | None:
+        """Return the live row with a key, or None; raises InvalidInput for what is no key."""
+        table = row_type.table
+        where = dict(zip(table.key_names, check_key(table, key), strict=True))
+        found = next(self.find(table, where), None)
+        return None if found is None else row_type(*found)
 
     def find(
-        self, name: str, table: Table, where: Mapping[str, Value], *, after: Key | None = None
+        self, table: Table, where: Mapping[str, Value], *, after: Key | None = None
     ) -> Iterator[Row]:
-        """Iterate over the live rows whose columns have given values, in key order."""
+        """Iterate over live rows like ``select``, as tuples in the order of the columns."""
+        model = self.owner(table)
+        checked = check_values(table, where)
+        start = None if after is None else check_key(table, after)
+        return self._pages(model, table, checked, start)
+
+    def _pages(
+        self, model: ReadModel, table: Table, where: Mapping[str, Value], after: Key | None
+    ) -> Iterator[Row]:
         while True:
-            live = self.live(name)
+            live = self.live(model.name)
             if live is None:
                 return
             try:
                 page = self.store.find(live, table, where, after, PAGE_ROWS)
-            except SchemaMismatch:
-                if self.live(name) == live:
-                    raise
+            except SchemaMismatch as error:
+                if self.live(model.name) == live:
+                    raise _other_columns(model, live, error) from error
                 # Swapped out and dropped since we looked: what serves now has the same rows.
                 continue
             yield from page
             if len(page) < PAGE_ROWS:
                 return
             after = table.key_of(page[-1])
-
-    def row(self, name: str, table: Table, key: Key) -> Row | None:
-        """Return one live row, or None."""
-        columns = [column.name for column in table.columns[: table.key_count]]
-        return next(self.find(name, table, dict(zip(columns, key, strict=True))), None)
 
     def parked(self, name: str) -> Sequence[Parked]:
         """Return the streams that the live generation leaves out."""
@@ -252,3 +297,16 @@ class ReadModels:
             building=building.position if building is not None else None,
             problem=problem,
         )
+
+
+def _other_columns(model: ReadModel, live: Generation, error: SchemaMismatch) -> SchemaMismatch:
+    """Return what to say of a table that lacks columns: its model may be of another version."""
+    if live.fingerprint == fingerprint(model):
+        return error
+    return SchemaMismatch(
+        f"the rows of read model {model.name} were made by version {live.version} "
+        f"({live.fingerprint}), this code has version {model.version} ({fingerprint(model)}) with "
+        f"other columns; run `orderledger projection rebuild {model.name}`",
+        model=model.name,
+        version=live.version,
+    )

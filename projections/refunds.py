@@ -2,53 +2,57 @@
 Granted refunds and where each stands. SQL view: ``refunds``.
 """
 
+from datetime import datetime
 from typing import Final, cast
 
 from orderledger.ledger import order_events as e
 from orderledger.ledger import streams
 from orderledger.ledger.events import Event
-from orderledger.ledger.model_ports import Column, Key, Kind, Row, Table
+from orderledger.ledger.model_ports import Key, Row, Table
 from orderledger.ledger.orders import OrderState
 
 from .models import ReadModel, Recorded, Rows
+from .tables import Amount, TableRow, table
 
-REFUNDS: Final = Table(
-    "refunds",
-    (
-        Column("order_id", Kind.TEXT),
-        Column("refund_id", Kind.TEXT),
-        Column("currency", Kind.TEXT),
-        Column("status", Kind.TEXT),
-        Column("source", Kind.TEXT),
-        Column("reason", Kind.TEXT),
-        Column("total", Kind.AMOUNT),
-        Column("settled", Kind.AMOUNT),
-        Column("settled_externally", Kind.AMOUNT),
-        Column("outstanding", Kind.AMOUNT),
-        Column("owed_again", Kind.AMOUNT),
-        Column("attempts", Kind.INTEGER),
-        Column("granted_at", Kind.INSTANT),
-        Column("last_at", Kind.INSTANT),
-    ),
-    key_count=2,
-    indexes=(("status", "granted_at"),),
-)
-"""
-One row per granted refund, amounts in minor units of the order's currency; see ``Grant``.
 
-``last_at`` is when something last happened to it, in the world.
-"""
+@table("refunds", key_count=2, indexes=(("status", "granted_at"),))
+class RefundRow(TableRow, frozen=True):
+    """
+    One row per granted refund, amounts in minor units of the order's currency; see ``Grant``.
 
-_TIMES: Final = Table(
-    "refund_times",
-    (
-        Column("order_id", Kind.TEXT),
-        Column("refund_id", Kind.TEXT),
-        Column("granted_at", Kind.INSTANT),
-        Column("last_at", Kind.INSTANT),
-    ),
-    key_count=2,
-)
+    ``last_at`` is when something last happened to it, in the world.
+    """
+
+    order_id: str
+    refund_id: str
+    currency: str
+    status: str
+    source: str
+    reason: str
+    total: Amount
+    settled: Amount
+    settled_externally: Amount
+    outstanding: Amount
+    owed_again: Amount
+    attempts: int
+    granted_at: datetime
+    last_at: datetime
+
+
+REFUNDS: Final = RefundRow.table
+
+
+@table("refund_times", key_count=2)
+class RefundTimesRow(TableRow, frozen=True):
+    """Working rows: instants that a folded refund does not keep."""
+
+    order_id: str
+    refund_id: str
+    granted_at: datetime
+    last_at: datetime
+
+
+_TIMES: Final = RefundTimesRow.table
 
 _OF_A_REFUND: Final[tuple[type[Event], ...]] = (
     e.RefundGranted,

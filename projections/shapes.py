@@ -12,6 +12,7 @@ from typing import Final
 from orderledger.ledger.model_ports import Kind, Row, Table
 
 from .digests import canonical
+from .tables import RANGES
 
 _TYPES: Final = {
     Kind.TEXT: str,
@@ -20,7 +21,6 @@ _TYPES: Final = {
     Kind.INSTANT: datetime,
     Kind.BOOLEAN: bool,
 }
-_BOUNDS: Final = {Kind.INTEGER: (-(2**63), 2**63 - 1), Kind.AMOUNT: (1 - 10**30, 10**30 - 1)}
 _LONG: Final = re.compile(rb"[0-9]{19}")
 _NUL: Final = b"\\u0000"
 _NO_OFFSET: Final = timedelta()
@@ -83,8 +83,7 @@ class Shape:
                     f"column {column.name} of {self._table.name} has a NUL character, which "
                     "PostgreSQL cannot store"
                 )
-            low, high = _BOUNDS.get(column.kind, (0, 0))
-            if type(value) is int and not low <= value <= high:
+            if type(value) is int and value not in RANGES[column.kind]:
                 raise ValueError(
                     f"column {column.name} of {self._table.name} has {value}, beyond what a column "
                     f"of kind {column.kind.value} holds"

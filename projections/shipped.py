@@ -6,6 +6,7 @@ from typing import Final
 
 from .anomalies import Anomalies
 from .balances import Postings
+from .customers import Customers
 from .indicators import Indicators
 from .models import ReadModel
 from .orders import Orders
@@ -16,6 +17,7 @@ from .timeline import Timeline
 
 SHIPPED: Final[tuple[ReadModel, ...]] = (
     Anomalies(),
+    Customers(),
     Indicators(),
     Orders(),
     Payments(),

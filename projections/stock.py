@@ -2,41 +2,49 @@
 Units of order lines that are set aside in stock. SQL view: ``stock_reservations``.
 """
 
+from datetime import datetime
 from typing import Final, cast
 
 from orderledger.ledger import streams
 from orderledger.ledger.events import topics
-from orderledger.ledger.model_ports import Column, Key, Kind, Row, Table
+from orderledger.ledger.model_ports import Key, Row, Table
 from orderledger.ledger.order_events import StockReserved
 from orderledger.ledger.orders import OrderState
 
 from .models import ReadModel, Recorded, Rows
+from .tables import TableRow, table
 
-RESERVATIONS: Final = Table(
-    "stock_reservations",
-    (
-        Column("order_id", Kind.TEXT),
-        Column("reservation_id", Kind.TEXT),
-        Column("line_id", Kind.TEXT),
-        Column("sku", Kind.TEXT),
-        Column("quantity", Kind.INTEGER),
-        Column("until", Kind.INSTANT, is_optional=True),
-        Column("reserved_at", Kind.INSTANT),
-    ),
-    key_count=2,
-    indexes=(("sku",), ("until",)),
-)
-"""One row per reservation that is in force; released ones are gone. ``until`` empty: for good."""
 
-_SEEN: Final = Table(
-    "stock_seen",
-    (
-        Column("order_id", Kind.TEXT),
-        Column("reservation_id", Kind.TEXT),
-        Column("reserved_at", Kind.INSTANT),
-    ),
-    key_count=2,
-)
+@table("stock_reservations", key_count=2, indexes=(("sku",), ("until",)))
+class StockReservationRow(TableRow, frozen=True):
+    """
+    One row per reservation that is in force; released ones are gone.
+
+    ``quantity`` in units of the line; ``until`` empty: for good.
+    """
+
+    order_id: str
+    reservation_id: str
+    line_id: str
+    sku: str
+    quantity: int
+    until: datetime | None
+    reserved_at: datetime
+
+
+RESERVATIONS: Final = StockReservationRow.table
+
+
+@table("stock_seen", key_count=2)
+class StockSeenRow(TableRow, frozen=True):
+    """Working rows: since when units are set aside."""
+
+    order_id: str
+    reservation_id: str
+    reserved_at: datetime
+
+
+_SEEN: Final = StockSeenRow.table
 
 
 class Stock(ReadModel):

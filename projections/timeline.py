@@ -6,41 +6,46 @@ from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
 from orderledger.ledger.events import topics
-from orderledger.ledger.model_ports import Column, Kind, Table
 
 from .models import ReadModel, Recorded, Rows
+from .tables import TableRow, table
 
-STEPS: Final = Table(
-    "order_steps",
-    (
-        Column("order_id", Kind.TEXT),
-        Column("position", Kind.INTEGER),
-        Column("stream", Kind.TEXT),
-        Column("topic", Kind.TEXT),
-        Column("occurred_at", Kind.INSTANT),
-        Column("recorded_at", Kind.INSTANT),
-        Column("since_previous_us", Kind.INTEGER),
-        Column("since_first_us", Kind.INTEGER),
-    ),
-    key_count=2,
-)
-"""
-One row per event of an order and of its payments, fulfilments and returns, in log order.
 
-Durations are microseconds on the world's clock; a step that is reported late has happened before
-the one recorded before it, and a negative duration.
-"""
+@table("order_steps", key_count=2)
+class OrderStepRow(TableRow, frozen=True):
+    """
+    One row per event of an order and of its payments, fulfilments and returns, in log order.
 
-_CLOCKS: Final = Table(
-    "order_clocks",
-    (
-        Column("order_id", Kind.TEXT),
-        Column("first_at", Kind.INSTANT),
-        Column("last_at", Kind.INSTANT),
-    ),
-)
+    Durations are microseconds on the world's clock; a step that is reported late has happened
+    before the one recorded before it, and a negative duration.
+    """
 
-_OF_ORDERS: Final = frozenset({"payment", "fulfilment", "return"})
+    order_id: str
+    position: int
+    stream: str
+    topic: str
+    occurred_at: datetime
+    recorded_at: datetime
+    since_previous_us: int
+    since_first_us: int
+
+
+STEPS: Final = OrderStepRow.table
+
+
+@table("order_clocks")
+class OrderClockRow(TableRow, frozen=True):
+    """Working rows: the first and the latest instant of each order, on the world's clock."""
+
+    order_id: str
+    first_at: datetime
+    last_at: datetime
+
+
+_CLOCKS: Final = OrderClockRow.table
+
+OF_ORDERS: Final = frozenset({"payment", "fulfilment", "return"})
+"""Kinds of stream that belong to an order and say so in their state."""
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -55,11 +60,11 @@ class Timeline(ReadModel):
         for topic in topics()
         if topic.startswith(("order.", "payment.", "fulfilment.", "return.", "anomaly."))
     )
-    folds = _OF_ORDERS
+    folds = OF_ORDERS
 
     def project(self, recorded: Recorded, rows: Rows) -> None:
         """Add the event as a step of its order."""
-        order_id = _order_of(recorded, rows)
+        order_id = order_of(recorded, rows)
         if not order_id:
             return
         at = recorded.occurred_at
@@ -82,10 +87,11 @@ class Timeline(ReadModel):
         )
 
 
-def _order_of(recorded: Recorded, rows: Rows) -> str:
+def order_of(recorded: Recorded, rows: Rows) -> str:
+    """Return the order that an event is about, or ""; for a model that folds ``OF_ORDERS``."""
     if recorded.kind == "order":
         return recorded.entity_id
-    if recorded.kind in _OF_ORDERS:
+    if recorded.kind in OF_ORDERS:
         state: Any = rows.state(recorded.stream)
         return str(state.order_id)
     return ""

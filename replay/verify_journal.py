@@ -7,8 +7,7 @@ from typing import Final, cast
 from orderledger.ledger.errors import CheckpointDiverged, OrderLedgerError, Unavailable
 from orderledger.ledger.model_ports import Row
 from orderledger.ledger.ports import EventStore, StoredEvent
-from orderledger.ledger.read_ports import POSTINGS
-from orderledger.projections.balances import NAME, entry_rows
+from orderledger.projections.balances import NAME, POSTINGS, entry_rows
 from orderledger.projections.compare import rows_of
 from orderledger.projections.read_models import ReadModels
 

@@ -2,7 +2,6 @@
 Questions about postings in memory: the executable description of what the databases must answer.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final, cast
@@ -78,7 +77,7 @@ class MemoryJournal:
         return [line for line in found if after is None or _effect(line) > after][:limit]
 
     def _selected(self, generation: Generation, selection: LineSelection) -> Iterator[JournalLine]:
-        for row in self._models.page(generation, POSTINGS, None, sys.maxsize):
+        for row in self._models.stored(generation, POSTINGS):
             line = _line(row)
             if (
                 line.position <= selection.until

@@ -90,7 +90,7 @@ class PostgresJournal:
         self, name: str, generation: Generation, parameters: Mapping[str, object]
     ) -> list[Row]:
         # The name is checked where it is made: lower case letters, digits and underlines.
-        table = f"{SCHEMA}.{physical(self._book_id, generation, POSTINGS.name)}"
+        table = f"{SCHEMA}.{physical(self._book_id, generation, POSTINGS)}"
         statement = _SQL[name].format(postings=table)
         with self._connections.session() as session:
             session.cursor.execute(statement.encode(), parameters)

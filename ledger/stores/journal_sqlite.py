@@ -96,7 +96,7 @@ class SqliteJournal:
         return [_line(row) for row in rows]
 
     def _rows(self, name: str, generation: Generation, parameters: dict[str, object]) -> list[Any]:
-        table = table_of(self._book_id, generation, POSTINGS.name)
+        table = table_of(self._book_id, generation, POSTINGS)
         statement = _SQL[name].format(postings=table)
         with self._file.reading() as connection:
             return connection.execute(statement, parameters).fetchall()

@@ -115,14 +115,21 @@ class MemoryModels:
 
     def fetch(self, generation: Generation, table: Table, keys: Sequence[Key]) -> Mapping[Key, Row]:
         with self._lock:
-            stored = self._table(generation, table)
+            stored = self._table(generation, table.name)
             return {key: stored[key] for key in keys if key in stored}
+
+    def stored(self, generation: Generation, table: str) -> Sequence[Row]:
+        """Return all rows of a table in key order."""
+        with self._lock:
+            stored = self._table(generation, table)
+            keys: list[Any] = sorted(stored)
+            return [stored[key] for key in keys]
 
     def page(
         self, generation: Generation, table: Table, after: Key | None, limit: int
     ) -> Sequence[Row]:
         with self._lock:
-            stored = self._table(generation, table)
+            stored = self._table(generation, table.name)
             keys: list[Any] = sorted(stored)
             start = 0 if after is None else bisect.bisect_right(keys, after)
             return [stored[key] for key in keys[start : start + limit]]
@@ -188,7 +195,7 @@ class MemoryModels:
     def close(self) -> None:
         """Nothing to release."""
 
-    def _table(self, generation: Generation, table: Table) -> dict[Key, Row]:
+    def _table(self, generation: Generation, table: str) -> dict[Key, Row]:
         tables = self._rows.get((generation.model, generation.number))
         if tables is None:
             raise SchemaMismatch(
@@ -196,10 +203,10 @@ class MemoryModels:
                 model=generation.model,
                 generation=generation.number,
             )
-        return tables[table.name]
+        return tables[table]
 
     def _write(self, generation: Generation, table: Table, changes: TableChanges) -> None:
-        stored = self._table(generation, table)
+        stored = self._table(generation, table.name)
         if any(table.key_of(row) in stored for row in changes.inserted) or any(
             key not in stored for key in (*map(table.key_of, changes.updated), *changes.deleted)
         ):

@@ -64,6 +64,7 @@ COMMANDS = {
     "projection-catch-up": "projection catch-up",
     "projection-verify": "projection verify orders payments",
     "projection-parked": "projection parked orders",
+    "projection-rows": "projection rows orders",
     "projection-rebuild": "projection rebuild balances orders",
     "projection-rebuild-yes": "projection rebuild balances orders refunds --yes",
     "projection-rollback": "projection rollback orders",

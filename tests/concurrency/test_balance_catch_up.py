@@ -14,7 +14,7 @@ import pytest
 from orderledger.config import Location, locate
 from orderledger.databases import open_store, prepare
 from orderledger.ledger.ports import EventStore
-from orderledger.ledger.read_ports import POSTINGS
+from orderledger.projections.balances import POSTINGS
 from orderledger.reading import Reading
 from orderledger.replay.rebuild import verify
 from orderledger.replay.verify_journal import verify_journal
@@ -66,7 +66,7 @@ def _check(location: Location) -> None:
     store: EventStore = open_store(location)
     reading = Reading(store)
     assert reading.balance(CASH) == {"USD": EVENTS}
-    assert [row[0] for row in reading.models.rows("balances", POSTINGS)] == [
+    assert [row[0] for row in reading.models.find(POSTINGS, {})] == [
         position for position in range(1, EVENTS + 1) for _ in range(2)
     ]
     assert list(reading.verify()) == []
@@ -129,7 +129,7 @@ def _check_whole_batches(location: Location) -> None:
     store = open_store(location)
     reading = Reading(store)
     reached = reading.models.status("balances").position
-    lines = [row[0] for row in reading.models.rows("balances", POSTINGS)]
+    lines = [row[0] for row in reading.models.find(POSTINGS, {})]
     assert lines == [position for position in range(1, reached + 1) for _ in range(2)]
     assert list(verify_journal(reading.models)) == []
     assert verify(reading.models, "balances").problem is None

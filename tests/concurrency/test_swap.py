@@ -14,7 +14,7 @@ from orderledger import Book
 from orderledger.ledger.errors import OrderLedgerError
 from orderledger.replay.rebuild import rebuild, verify
 from tests.projections.books import fill, post
-from tests.projections.toy_models import ENTRIES, Entries
+from tests.projections.toy_models import Entries, EntryRow
 
 SWAPS = 8
 ENTRIES_BEFORE = 60
@@ -74,7 +74,7 @@ class Reader(threading.Thread):
 
 
 def _in_python(book: Book) -> Any:
-    return lambda: len(list(book.read.models.rows("entries", ENTRIES)))
+    return lambda: len(list(book.read.models.select(EntryRow)))
 
 
 def test_readers_notice_nothing_of_a_swap(url: str) -> None:
@@ -130,6 +130,6 @@ def test_two_rebuilds_of_one_model_end_in_one(url: str) -> None:
         assert [one for one in ended if isinstance(one, int)].count(ENTRIES_BEFORE) >= 4
         assert all(isinstance(one, OrderLedgerError) or one == ENTRIES_BEFORE for one in ended)
         assert verify(models, "entries").problem is None
-        assert len(list(models.rows("entries", ENTRIES))) == ENTRIES_BEFORE
+        assert len(list(models.select(EntryRow))) == ENTRIES_BEFORE
         rebuild(models, "entries")
         assert len(models.store.generations("entries")) == 2

@@ -22,11 +22,17 @@ from orderledger.ledger.journal import Layer, entry
 from orderledger.ledger.journal import Posting as Leg
 from orderledger.ledger.model_ports import Generation, Parked
 from orderledger.ledger.ports import EventStore, StoredEvent
-from orderledger.ledger.read_ports import POSTINGS, LineSelection
+from orderledger.ledger.read_ports import LineSelection
 from orderledger.ledger.stores.journals import journal_of
 from orderledger.ledger.stores.models import models_of
 from orderledger.ledger.stores.models_memory import MemoryModels
-from orderledger.projections.balances import Balances, JournalFilter, Postings, StatementRequest
+from orderledger.projections.balances import (
+    POSTINGS,
+    Balances,
+    JournalFilter,
+    Postings,
+    StatementRequest,
+)
 from orderledger.projections.base import position_at
 from orderledger.projections.models import fingerprint
 from orderledger.projections.read_models import ReadModels
@@ -356,14 +362,14 @@ def test_catching_up_in_small_batches_gives_the_same(
     assert balances.catch_up() == 0
     _seed_matrix(store)
     assert balances.catch_up(batch_events=2) == 5
-    rows = list(models.rows("balances", POSTINGS))
+    rows = list(models.find(POSTINGS, {}))
     assert [row[0] for row in rows] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     live = _live(models)
     assert live.leaf_hash == store.leaf_hashes(4, 1)[0]
     assert balances.catch_up() == 5
     made = rebuild(models, "balances")
     assert (made.compared_at, made.rows) == (5, 10)
-    assert list(models.rows("balances", POSTINGS)) == rows
+    assert list(models.find(POSTINGS, {})) == rows
     assert balances.balance(CASH) == {"USD": 130}
 
 

@@ -2,9 +2,8 @@
 
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,11 +14,12 @@ from orderledger.config import locate
 from orderledger.databases import prepare
 from orderledger.importers.online_retail_import import CACHE_STREAMS, check, import_file
 from orderledger.importers.online_retail_summary import Summary
-from orderledger.projections.orders import ORDERS
-from orderledger.projections.refunds import REFUNDS
+from orderledger.projections.customers import CustomerEventRow, CustomerRow
+from orderledger.projections.orders import OrderRow
+from orderledger.projections.refunds import RefundRow
 from orderledger.replay.rebuild import verify
 from tests.imported_book import balances, sqlite_url, topics
-from tests.online_retail_oracle import Expected, data_file, expected
+from tests.online_retail_oracle import Expected, data_file, expected, rows
 
 pytestmark = pytest.mark.skipif(data_file() is None, reason="the Online Retail file is not here")
 UNITS = ("expenses:stock_written_off", "assets:stock:")
@@ -133,20 +133,49 @@ def test_the_read_models_agree_with_the_file(
         assert models.catch_up(name) == book.store.head().size
         assert list(models.parked(name)) == []
         assert verify(models, name).problem is None
-    at = {column.name: number for number, column in enumerate(ORDERS.columns)}
     by_month: Counter[str] = Counter()
-    for row in models.rows("orders", ORDERS):
-        placed_at = row[at["placed_at"]]
-        assert isinstance(placed_at, datetime)
-        by_month[f"{placed_at:%Y-%m}"] += int(str(row[at["total"]]))
+    for row in models.select(OrderRow):
+        assert row.placed_at is not None
+        by_month[f"{row.placed_at:%Y-%m}"] += row.total
         by_month["orders"] += 1
     expected_by_month: Counter[str] = Counter({"orders": len(facts.orders)})
     for number, pence in facts.sold_by_order.items():
         expected_by_month[min(facts.times[number])[:7]] += pence
     assert by_month == expected_by_month
     assert len(by_month) == 1 + 13
-    settled = sum([int(str(row[7])) for row in models.rows("refunds", REFUNDS)])
+    settled = sum([row.settled for row in models.select(RefundRow)])
     assert settled == facts.balances["refunds"] - summary.credited_minor
+
+
+def test_the_customers_agree_with_the_file(
+    imported: tuple[orderledger.Book, Summary], facts: Expected, path: Path
+) -> None:
+    """Catches a customer's orders, spending, refunds or dates that the file does not have."""
+    book, summary = imported
+    models = book.read.models
+    models.catch_up("customers")
+    assert list(models.parked("customers")) == []
+    orders: dict[str, set[str]] = defaultdict(set)
+    for number, *_, customer, _ in rows(path):
+        if number in facts.orders:
+            orders[customer.removesuffix(".0")].add(number)
+    shown = {row.buyer_ref: row for row in models.select(CustomerRow) if row.order_count}
+    assert set(shown) == set(orders)
+    for customer, numbers in orders.items():
+        row = shown[customer]
+        times = sorted([min(facts.times[number]) for number in numbers])
+        assert row.order_count == len(numbers)
+        assert row.charged == sum([facts.sold_by_order[number] for number in numbers])
+        assert f"{row.first_placed_at:%Y-%m-%d %H:%M:%S}" == times[0]
+        assert f"{row.last_placed_at:%Y-%m-%d %H:%M:%S}" == times[-1]
+        assert row.last_order_id in numbers
+    refunded = sum([row.refunded for row in models.select(CustomerRow)])
+    assert refunded == facts.balances["refunds"] - summary.credited_minor
+    told: Counter[str] = Counter()
+    for event in models.select(CustomerEventRow):
+        told[event.buyer_ref] += event.charged - event.refunded
+    for row in shown.values():
+        assert told[row.buyer_ref] == row.charged - row.refunded
 
 
 def test_the_trial_balance_is_zero(imported: tuple[orderledger.Book, Summary]) -> None:

@@ -18,20 +18,26 @@ from orderledger.ledger.errors import (
 from orderledger.ledger.events import _upcasters
 from orderledger.ledger.model_ports import Column, Generation, Kind, LogTable, Row, Table
 from orderledger.ledger.ports import StoredEvent
-from orderledger.ledger.read_ports import POSTINGS
 from orderledger.ledger.stores.journals import journal_of
 from orderledger.ledger.stores.models_memory import MemoryModels
-from orderledger.projections.balances import Balances, Postings
+from orderledger.projections.balances import POSTINGS, Balances, Postings
 from orderledger.projections.compare import summed
 from orderledger.projections.follow import Follower
 from orderledger.projections.models import ReadModel, Recorded, Rows, fingerprint
-from orderledger.projections.orders import LINES, ORDERS
-from orderledger.projections.payments import PAYMENTS
+from orderledger.projections.orders import OrderLineRow, OrderRow
+from orderledger.projections.payments import PaymentRow
 from orderledger.projections.read_models import ReadModels
 from orderledger.projections.shipped import SHIPPED
 from orderledger.testing import memory_book
 from tests.projections.books import day_in_memory, fill, post, reverse
-from tests.projections.toy_models import ENTRIES, TOTALS, Entries, Totals
+from tests.projections.toy_models import (
+    ENTRIES,
+    TOTALS,
+    Entries,
+    EntryRow,
+    TotalRow,
+    Totals,
+)
 
 NAMES = [model.name for model in SHIPPED]
 
@@ -90,31 +96,30 @@ def test_orders_and_payments_are_those_of_their_states() -> None:
     models = models_over(book, *SHIPPED)
     for name in ("orders", "payments"):
         models.catch_up(name, batch_events=31)
-    at = {column.name: number for number, column in enumerate(ORDERS.columns)}
     lifecycles: set[Any] = set()
-    for row in models.rows("orders", ORDERS):
-        order = book.order(str(row[0]))
-        lifecycles.add(row[at["lifecycle"]])
-        assert row[at["lifecycle"]] == order.lifecycle.value
-        assert row[at["total"]] == order.total
-        assert row[at["due"]] == order.due
-        assert row[at["granted"]] == order.granted
-        assert row[at["escrow_held"]] == order.escrow_held
-        assert row[at["released"]] == order.released
-        assert row[at["buyer_ref"]] == order.buyer_ref
-        lines = {line[1]: line for line in models.find("orders", LINES, {"order_id": row[0]})}
+    for row in models.select(OrderRow):
+        order = book.order(row.order_id)
+        lifecycles.add(row.lifecycle)
+        assert row.lifecycle == order.lifecycle.value
+        assert row.total == order.total
+        assert row.due == order.due
+        assert row.granted == order.granted
+        assert row.escrow_held == order.escrow_held
+        assert row.released == order.released
+        assert row.buyer_ref == order.buyer_ref
+        lines = {line.line_id: line for line in models.select(OrderLineRow, order_id=row.order_id)}
         assert set(lines) == set(order.lines)
         for line_id, line in order.lines.items():
-            assert lines[line_id][7:9] == (line.shipped, line.delivered)
+            shown = lines[line_id]
+            assert (shown.shipped, shown.delivered) == (line.shipped, line.delivered)
     assert len(lifecycles) > 2
-    at = {column.name: number for number, column in enumerate(PAYMENTS.columns)}
-    for row in models.rows("payments", PAYMENTS):
-        payment = book.payment(str(row[0]))
-        assert row[at["lifecycle"]] == payment.lifecycle.value
-        assert row[at["captured"]] == payment.captured
-        assert row[at["refunded"]] == payment.refunded
-        assert row[at["capturable"]] == payment.capturable
-        assert row[at["refundable"]] == payment.refundable
+    for paid in models.select(PaymentRow):
+        payment = book.payment(paid.payment_id)
+        assert paid.lifecycle == payment.lifecycle.value
+        assert paid.captured == payment.captured
+        assert paid.refunded == payment.refunded
+        assert paid.capturable == payment.capturable
+        assert paid.refundable == payment.refundable
 
 
 def test_a_poisonous_event_parks_its_stream_only() -> None:
@@ -129,13 +134,13 @@ def test_a_poisonous_event_parks_its_stream_only() -> None:
     (parked,) = models.parked("entries")
     assert (parked.stream, parked.topic) == ("journal-e900", "journal.entry_posted.v1")
     assert parked.error == "ValueError: cannot read 'poison'"
-    assert models.row("entries", ENTRIES, ("e900",)) is None
-    assert models.row("entries", ENTRIES, ("e901",)) == ("e901", "fine", 2, False)
+    assert models.get(EntryRow, "e900") is None
+    assert models.get(EntryRow, "e901") == EntryRow("e901", "fine", 2, False)
     assert models.status("entries").parked == 1
     book.execute(post(902, "later"))
     models.catch_up("entries")
     assert len(models.parked("entries")) == 1
-    assert models.row("entries", ENTRIES, ("e902",)) is not None
+    assert models.get(EntryRow, "e902") is not None
     assert list(models.parked("totals")) == [], "another model can read it"
 
 
@@ -155,11 +160,11 @@ def test_what_a_failing_projector_did_before_is_undone() -> None:
     book = a_book()
     models = models_over(book, HalfWay())
     models.catch_up("half_way")
-    accounts = [row[0] for row in models.rows("half_way", TOTALS)]
+    accounts = [row.account for row in models.select(TotalRow)]
     assert "liabilities:seller:s3" not in accounts
-    (bank,) = models.find("half_way", TOTALS, {"account": "assets:bank:a"})
-    sellers = [row for row in models.rows("half_way", TOTALS) if row[0] != "assets:bank:a"]
-    assert bank[2] == -sum([int(str(row[2])) for row in sellers])
+    (bank,) = models.select(TotalRow, account="assets:bank:a")
+    sellers = [row for row in models.select(TotalRow) if row.account != "assets:bank:a"]
+    assert bank.minor == -sum([row.minor for row in sellers])
 
 
 class CannotDerive(Entries):
@@ -182,7 +187,7 @@ def test_an_event_whose_row_cannot_be_derived_is_parked() -> None:
     models = models_over(book, CannotDerive())
     models.catch_up("cannot_derive")
     assert [parked.position for parked in models.parked("cannot_derive")] == [3]
-    shown = [(row[0], row[3]) for row in models.rows("cannot_derive", ENTRIES)]
+    shown = [(row.entry_id, row.is_reversed) for row in models.select(EntryRow)]
     assert shown == [("e1", False), ("e2", False), ("e3", False)]
 
 
@@ -238,7 +243,7 @@ def test_an_entry_that_cannot_be_read_parks_its_stream(postings: str) -> None:
     head = models.catch_up("balances")
     (parked,) = models.parked("balances")
     assert parked.position == 9
-    rows = list(models.rows("balances", POSTINGS))
+    rows = list(models.find(POSTINGS, {}))
     assert {row[0] for row in rows} == set(range(1, head + 1)) - {9}
     balances = Balances(models, journal_of(models.store))
     with pytest.raises(IntegrityViolation, match="from position 9 on"):
@@ -258,7 +263,7 @@ def test_an_old_version_of_a_topic_is_lifted(monkeypatch: pytest.MonkeyPatch) ->
     assert list(models.parked("totals")) == []
     plain = models_over(book)
     plain.catch_up("totals")
-    assert list(models.rows("totals", TOTALS)) == list(plain.rows("totals", TOTALS))
+    assert list(models.select(TotalRow)) == list(plain.select(TotalRow))
 
 
 def test_two_followers_never_apply_an_event_twice() -> None:
@@ -347,7 +352,7 @@ def test_rows_of_another_version_are_not_continued() -> None:
     with pytest.raises(CheckpointDiverged, match="made by version 1"):
         new.catch_up("totals")
     assert not new.status("totals").is_current
-    assert list(new.rows("totals", TOTALS)) == list(old.rows("totals", TOTALS))
+    assert list(new.select(TotalRow)) == list(old.select(TotalRow))
 
 
 def test_wait_returns_once_the_model_shows_the_command() -> None:
@@ -383,7 +388,7 @@ def test_the_state_of_a_parked_stream_stands_still(
     models.catch_up("neighbours", batch_events=3)
     (parked,) = models.parked("neighbours")
     assert parked.stream == "journal-e7"
-    assert list(models.rows("neighbours", ENTRIES)) == [("e7", "entry", 2, False)]
+    assert list(models.select(EntryRow)) == [EntryRow("e7", "entry", 2, False)]
 
 
 def test_models_do_not_share_a_table() -> None:
@@ -486,7 +491,7 @@ def test_a_row_is_appended_once_and_under_its_position(how: str) -> None:
     (parked,) = models.parked("log")
     assert parked.position == 5
     assert parked.error.startswith(WAYS[how])
-    assert {row[0] for row in models.rows("log", LOG)} == set(range(1, head + 1)) - {5}
+    assert {row[0] for row in models.find(LOG, {})} == set(range(1, head + 1)) - {5}
     assert summed(models.store, live_of(models, "log"), Log.tables).digest == (
         live_of(models, "log").digest
     )

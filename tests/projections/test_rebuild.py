@@ -12,14 +12,14 @@ from orderledger.ledger.stores.models_memory import MemoryModels
 from orderledger.projections.compare import RowDifference
 from orderledger.projections.follow import Follower
 from orderledger.projections.models import Recorded, Rows, fingerprint
-from orderledger.projections.orders import ORDERS
+from orderledger.projections.orders import OrderRow
 from orderledger.projections.read_models import ReadModels
 from orderledger.projections.shipped import SHIPPED
 from orderledger.replay import filling
 from orderledger.replay.rebuild import diff, rebuild, rollback, verify
 from orderledger.testing import memory_book
 from tests.projections.books import day_in_memory, fill, post
-from tests.projections.toy_models import TOTALS, Totals
+from tests.projections.toy_models import TOTALS, TotalRow, Totals
 
 
 @pytest.fixture
@@ -54,13 +54,13 @@ def test_every_shipped_model_comes_to_the_same_rows_twice(name: str) -> None:
 
 def test_a_rebuild_serves_what_came_meanwhile(book: Book, models: ReadModels) -> None:
     """Catches a swap to rows that lack what was appended while they were made."""
-    before = list(models.rows("totals", TOTALS))
+    before = list(models.select(TotalRow))
     seen: list[int] = []
 
     def progress(position: int, head: int) -> None:
         seen.append(position)
         book.execute(post(1_000 + len(seen)))
-        assert list(models.rows("totals", TOTALS)) == before, "the old rows go on serving"
+        assert list(models.select(TotalRow)) == before, "the old rows go on serving"
 
     made = rebuild(models, "totals", progress)
     assert seen
@@ -92,7 +92,7 @@ def test_a_fault_of_the_live_rows_is_refused(book: Book, planted: Totals) -> Non
     store = MemoryModels()
     ReadModels(book.store, store, [planted]).catch_up("totals")
     models = ReadModels(book.store, store, [Totals()])
-    before = list(models.rows("totals", TOTALS))
+    before = list(models.select(TotalRow))
     with pytest.raises(RebuildRefused, match="differs from the live one at position 69") as caught:
         rebuild(models, "totals")
     (event,) = book.store.read(29, until=30)
@@ -101,7 +101,7 @@ def test_a_fault_of_the_live_rows_is_refused(book: Book, planted: Totals) -> Non
     assert [one["key"][0] for one in differences] == accounts
     assert [one.key[0] for one in diff(models, "totals")] == accounts
     assert states(models) == [GenerationState.LIVE, GenerationState.REFUSED]
-    assert list(models.rows("totals", TOTALS)) == before, "the old rows go on serving"
+    assert list(models.select(TotalRow)) == before, "the old rows go on serving"
 
 
 def test_a_refused_rebuild_can_be_made_again(book: Book) -> None:
@@ -186,11 +186,11 @@ def test_the_previous_generation_can_be_brought_back(book: Book, models: ReadMod
     rebuild(models, "totals")
     book.execute(post(500))
     models.catch_up("totals")
-    after = list(models.rows("totals", TOTALS))
+    after = list(models.select(TotalRow))
     back = rollback(models, "totals")
     assert back.number == 1
     assert back.position == book.store.head().size
-    assert list(models.rows("totals", TOTALS)) == after
+    assert list(models.select(TotalRow)) == after
     assert rollback(models, "totals").number == 2
 
 
@@ -233,7 +233,7 @@ def test_orders_of_a_day_are_there_after_a_rebuild() -> None:
     models = ReadModels(day_in_memory().store, MemoryModels(), SHIPPED)
     made = rebuild(models, "orders")
     assert made.compared_at is None, "there was nothing to compare with"
-    assert len(list(models.rows("orders", ORDERS))) == 60
+    assert len(list(models.select(OrderRow))) == 60
     follower = models.follower("orders")
     assert isinstance(follower, Follower)
     assert follower.catch_up() == made.position
@@ -265,7 +265,7 @@ def test_streams_that_can_be_read_now_come_back(book: Book) -> None:
     assert list(models.parked("mended")) == []
     plain = ReadModels(book.store, MemoryModels(), [Totals()])
     plain.catch_up("totals")
-    assert list(models.rows("mended", TOTALS)) == list(plain.rows("totals", TOTALS))
+    assert list(models.select(TotalRow)) == list(plain.select(TotalRow))
     assert states(models, "mended") == [GenerationState.PREVIOUS, GenerationState.LIVE]
 
 

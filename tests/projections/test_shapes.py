@@ -124,5 +124,5 @@ def test_a_projector_that_makes_such_a_row_parks_one_stream(name: str, how: str)
     assert parked.position == 7
     stream = book.store.read(6, limit=1)[0].stream
     left_out = {event.position for event in book.store.stream(stream)}
-    shown = {row[1] for row in models.find("samples", SAMPLES, {})}
+    shown = {row[1] for row in models.find(SAMPLES, {})}
     assert shown == set(range(1, head + 1)) - left_out

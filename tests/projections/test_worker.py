@@ -19,7 +19,7 @@ from orderledger.projections.worker import CLAIM_REST_S, PROBLEM_REST_S, Worker
 from orderledger.replay.rebuild import rebuild
 from orderledger.testing import memory_book
 from tests.projections.books import fill, post
-from tests.projections.toy_models import ENTRIES, TOTALS, Entries, Totals
+from tests.projections.toy_models import Entries, EntryRow, TotalRow, Totals
 
 
 @pytest.fixture
@@ -42,12 +42,12 @@ def test_a_worker_follows_live_until_it_is_stopped(book: Book, models: ReadModel
     receipt = book.execute(post(300))
     assert receipt.positions is not None
     models.wait("entries", receipt.positions[-1], timeout_s=30)
-    assert models.row("entries", ENTRIES, ("e300",)) is not None
+    assert models.get(EntryRow, "e300") is not None
     rebuild(models, "entries")
     receipt = book.execute(post(301))
     assert receipt.positions is not None
     models.wait("entries", receipt.positions[-1], timeout_s=30)
-    assert models.row("entries", ENTRIES, ("e301",)) is not None
+    assert models.get(EntryRow, "e301") is not None
     worker.stop()
     thread.join(30)
     assert not thread.is_alive()
@@ -95,7 +95,7 @@ def test_a_database_that_is_away_is_waited_for(models: ReadModels) -> None:
         assert worker.problems["totals"].error.message == "the server is restarting"
     worker.problems.clear()
     assert worker.look()
-    assert list(models.rows("totals", TOTALS))
+    assert list(models.select(TotalRow))
 
 
 def test_parked_streams_are_said(
@@ -172,7 +172,7 @@ def test_an_event_that_kills_its_worker_is_parked_in_the_end(tmp_path: Path) -> 
         assert (parked.stream, parked.topic) == ("journal-e30", "journal.entry_posted.v1")
         assert parked.error == "ended 4 workers by force"
         models.catch_up("killer")
-        entries = {row[0]: row[3] for row in models.rows("killer", TOTALS)}
+        entries = {row.account: row.entries for row in models.select(TotalRow)}
         # Twelve entries and two reversals (of e0 and e35) but for the entry that kills.
         assert entries["liabilities:seller:s0"] == 12 + 2 - 1
 

@@ -1,34 +1,34 @@
 """Small read models for the tests of the framework: one by rows, one by states."""
 
+from datetime import datetime
 from typing import Any
 
 from orderledger.ledger.account_events import JournalEntryPosted
 from orderledger.ledger.journal import decode_entry
-from orderledger.ledger.model_ports import Column, Key, Kind, Row, Table
+from orderledger.ledger.model_ports import Key, Row, Table
 from orderledger.ledger.streams import journal
 from orderledger.projections.models import ReadModel, Recorded, Rows
+from orderledger.projections.tables import Amount, TableRow, table
 
-TOTALS = Table(
-    "totals",
-    (
-        Column("account", Kind.TEXT),
-        Column("currency", Kind.TEXT),
-        Column("minor", Kind.AMOUNT),
-        Column("entries", Kind.INTEGER),
-        Column("last_at", Kind.INSTANT),
-    ),
-    key_count=2,
-)
-ENTRIES = Table(
-    "entries",
-    (
-        Column("entry_id", Kind.TEXT),
-        Column("description", Kind.TEXT),
-        Column("legs", Kind.INTEGER),
-        Column("is_reversed", Kind.BOOLEAN),
-    ),
-    indexes=(("description",),),
-)
+
+@table("totals", key_count=2)
+class TotalRow(TableRow, frozen=True):
+    account: str
+    currency: str
+    minor: Amount
+    entries: int
+    last_at: datetime
+
+
+@table("entries", indexes=(("description",),))
+class EntryRow(TableRow, frozen=True):
+    entry_id: str
+    description: str
+    legs: int
+    is_reversed: bool
+
+
+TOTALS, ENTRIES = TotalRow.table, EntryRow.table
 
 
 class Totals(ReadModel):
