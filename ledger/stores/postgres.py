@@ -70,6 +70,8 @@ _HEAD_PATIENCE_S: Final = 10.0
 _HEAD_REST_S: Final = (0.004, 0.032)
 """First and longest wait before looking again at a head that was taken."""
 
+_CHANGE_TRIES: Final = 20
+_CHANGE_REST_S: Final = 0.25
 _STREAM_BATCH: Final = 1000
 _BIGINT_MAX: Final = 2**63 - 1
 
@@ -306,6 +308,21 @@ class PostgresStore:
             pass
         with self._connections.session() as session:
             cut = self._extended(session.cursor, "net_before", request, LedgerCut(0, {}))
+        for _ in range(_CHANGE_TRIES - 1):
+            try:
+                return self._change_periods(request, cut, build)
+            except LockTimeout:
+                # A host's transaction that has appended is open. Other appends queue behind the lock
+                # that is asked for, so they get their turn between two tries.
+                sleep(_CHANGE_REST_S)
+        return self._change_periods(request, cut, build)
+
+    def _change_periods(
+        self,
+        request: CutRequest,
+        cut: LedgerCut,
+        build: Callable[[LedgerCut], tuple[Batch, datetime | None]],
+    ) -> Appended:
         with self._connections.session() as session, session.connection.transaction():
             cursor = session.cursor
             self._rows(cursor, "begin_constrain", (self._book_id,))
