@@ -312,8 +312,8 @@ class PostgresStore:
             try:
                 return self._change_periods(request, cut, build)
             except LockTimeout:
-                # A host's transaction that has appended is open. Other appends queue behind the lock
-                # that is asked for, so they get their turn between two tries.
+                # A host's transaction that has appended is open. Other appends queue behind the
+                # lock that is asked for, so they get their turn between two tries.
                 sleep(_CHANGE_REST_S)
         return self._change_periods(request, cut, build)
 
