@@ -12,7 +12,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
-from .accounts import classify
+from .accounts import CHART, classify
 from .errors import IntegrityViolation
 from .journal import Layer, Posting
 from .period_events import ClassTotal
@@ -21,7 +21,8 @@ AccountKey = tuple[str, str, str]
 """Account, currency, layer."""
 Sums = Mapping[AccountKey, int]
 """Signed minor units, debit positive, per account, currency and layer; zero ones are left out."""
-_CLASSES: Final = 4096
+_SEGMENTS: Final = max(row.prefix.count(":") for row in CHART) + 1
+"""Segments of an account's name that decide its class."""
 
 
 def add(sums: dict[AccountKey, int], legs: Iterable[Posting]) -> None:
@@ -57,7 +58,8 @@ def class_totals(sums: Sums) -> tuple[ClassTotal, ...]:
     """Return debit, credit and number of accounts per (class, currency, layer), in that order."""
     found: dict[tuple[str, str, str], tuple[int, int, int]] = {}
     for (account, currency, layer), minor in sums.items():
-        key = (_class_of(account), currency, layer)
+        head = ":".join(account.split(":", _SEGMENTS)[:_SEGMENTS])
+        key = (_class_of(head), currency, layer)
         debit, credit, count = found.get(key, (0, 0, 0))
         found[key] = (debit + max(minor, 0), credit + max(-minor, 0), count + 1)
     return tuple(
@@ -68,9 +70,10 @@ def class_totals(sums: Sums) -> tuple[ClassTotal, ...]:
     )
 
 
-@lru_cache(maxsize=_CLASSES)
-def _class_of(account: str) -> str:
-    return classify(account).prefix
+# Asked for every account while nobody can append: most differ only behind what decides.
+@lru_cache(maxsize=1024)
+def _class_of(head: str) -> str:
+    return classify(head).prefix
 
 
 def check_balanced(totals: Iterable[ClassTotal]) -> None:
