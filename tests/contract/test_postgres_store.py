@@ -144,6 +144,8 @@ def test_every_read_uses_an_index(pg_url: str, store: PostgresStore) -> None:
             "positions": (ids, 1),
             "head": (1,),
             "leaf_hashes": (1, 100, 100),
+            "net_before_since": (1, 100, 200, datetime.now(UTC)),
+            "first_entry_before": (1, 100, 200, datetime.now(UTC)),
         }
         for name, parameters in reads.items():
             query = sql.SQL("EXPLAIN ") + sql.SQL(statements("postgres")[name])
