@@ -18,6 +18,7 @@ import orderledger
 from orderledger.book import Book
 from orderledger.commands import model as m
 from orderledger.commands.decision import Command
+from orderledger.commands.requests import Receipt
 from orderledger.ledger.codec import decode_event
 from orderledger.ledger.errors import Reason, Rejected, Unavailable
 from orderledger.ledger.period_events import PeriodClosed, PeriodReopened
@@ -210,3 +211,33 @@ def _check(book: Book, outcomes: Outcomes) -> None:
     accepted = {f"journal-{one}" for one in (*outcomes.posted, *outcomes.observed)}
     assert streams == accepted
     assert list(book.read.verify()) == []
+
+
+@pytest.mark.parametrize("is_one_key", [True, False])
+def test_a_period_is_closed_once(url: str, is_one_key: bool) -> None:
+    """Catches two closings of one period, or a duplicate that is refused by its own first try."""
+    orderledger.migrate(url)
+    books = list(_books(url, 4))
+    books[0].execute(_entry("e"))
+    barrier = threading.Barrier(len(books))
+
+    def close(number: int) -> object:
+        barrier.wait()
+        try:
+            return books[number].execute(
+                m.ClosePeriod(period="2026-10", end=END),
+                key="close" if is_one_key else f"close {number}",
+            )
+        except Rejected as refused:
+            return refused.reason
+
+    with ThreadPoolExecutor(len(books)) as pool:
+        results = list(pool.map(close, range(len(books))))
+    receipts = [one for one in results if isinstance(one, Receipt)]
+    assert len(receipts) == (len(books) if is_one_key else 1)
+    assert len({one.event_ids for one in receipts}) == 1
+    assert sum(not one.replayed for one in receipts) == 1
+    assert all(one is Reason.PERIOD_CLOSED for one in results if one not in receipts)
+    assert len(books[0].read.periods()) == 1
+    for book in books:
+        book.close()
