@@ -63,7 +63,7 @@ def close(session: Session, name: str, actor_id: str | None, yes: bool, **bounds
     Close a period and record its trial balance.
 
     A PERIOD like 2026-10 or 2026 is that month or year in UTC; any other needs --end, and starts
-    where the last closed period ends unless --start says so too. Writers wait for a moment.
+    where the last closed period ends. Writers wait for a moment.
     """
     from orderledger.commands.period_commands import ClosePeriod
 
