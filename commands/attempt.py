@@ -44,7 +44,7 @@ class Attempt:
         else:
             loaded = around.cache.get(streams, new if presume_new else ())
         self._loaded: Final[dict[str, Versioned]] = loaded
-        self._deciding: Final = Deciding(loaded, around.constraints.accounts, around.new_id)
+        self._deciding: Final = Deciding(loaded, around.constraints, around.new_id)
 
     def extend(self, prepared: Sequence[Prepared]) -> None:
         """Load what further commands announce and is not loaded yet, in one query."""

@@ -26,10 +26,11 @@ from orderledger.ledger.folds import FOLDS, fold_of
 from orderledger.ledger.journal import Layer, encode_entry
 from orderledger.ledger.limits import EVENTS_PER_APPEND_MAX, PAYLOAD_BYTES_MAX
 from orderledger.ledger.order_events import AnomalyRaised
-from orderledger.ledger.ports import NewAppend, NewEvent
+from orderledger.ledger.ports import ConstraintSet, NewAppend, NewEvent
 from orderledger.ledger.streams import kind_of
 
-from .decision import Change, Changes, Command, MissingState, States, decide
+from .decide_periods import dated, needs_dating
+from .decision import Change, Changes, Command, MissingState, Reported, States, decide
 from .idempotency import encode_refusal, encode_reply, fingerprint
 from .requests import Context, Envelope
 from .validation import validated
@@ -119,7 +120,7 @@ def prepare(book: str, envelope: Envelope, command_id: UUID) -> Prepared:
     )
 
 
-def _context_of(envelope: Envelope, key: str) -> Context:
+def _context_of(envelope: Envelope, key: str, reported: Reported | None = None) -> Context:
     return Context(
         actor=envelope.actor,
         key=key,
@@ -127,6 +128,8 @@ def _context_of(envelope: Envelope, key: str) -> Context:
         correlation_id=envelope.correlation_id,
         causation_id=envelope.causation_id,
         provider_event_id=envelope.provider_event_id,
+        reported_at=None if reported is None else reported.at,
+        adjusts=None if reported is None else reported.period,
     )
 
 
@@ -141,11 +144,12 @@ class Deciding:
     def __init__(
         self,
         loaded: Mapping[str, Versioned],
-        constrained: frozenset[str],
+        constraints: ConstraintSet,
         new_id: Callable[[], UUID],
     ) -> None:
         self._loaded: Final = loaded
-        self._constrained: Final = constrained
+        self._constrained: Final = constraints.accounts
+        self._closed_until: Final = constraints.closed_until
         self._new_id: Final = new_id
         self.changed: Final[dict[str, Versioned]] = {}
         self._states: Final = Layered(loaded, self.changed)
@@ -162,6 +166,11 @@ class Deciding:
             if prepared.envelope.expected:
                 self._check_expected(prepared.envelope.expected, states)
             changes = decider(prepared.command, states, now)
+            closed_until = self._closed_until
+            if closed_until and needs_dating(prepared.command, changes, closed_until, now):
+                # The instant only tells that it is worth a look. The periods' own stream says
+                # which, and as it is read, a refusal too holds only if it has not moved.
+                changes = dated(prepared.command, changes, states.periods(), now)
             if self._constrained:
                 changes = self._with_constraints(prepared.command, changes, states)
         except (Rejected, NotFound) as refusal:
@@ -236,7 +245,7 @@ class Deciding:
             version = before.version + 1
             written[stream] = Versioned(version, fold_of(stream).apply(before.state, change.event))
             has_postings = has_postings or bool(change.entry.postings)
-            events.append(self._encode(change, version, command, now))
+            events.append(self._encode(prepared, change, version, now))
         reply = encode_reply(
             {stream: state.version for stream, state in written.items()},
             tuple([event.event_id for event in events]),
@@ -255,7 +264,7 @@ class Deciding:
             raise MissingState(stream)
         return found
 
-    def _encode(self, change: Change, version: int, command: Command, now: datetime) -> NewEvent:
+    def _encode(self, prepared: Prepared, change: Change, version: int, now: datetime) -> NewEvent:
         topic, payload = encode_event(change.event)
         # A character has at most four bytes: most payloads need not be counted.
         if len(payload) * 4 > PAYLOAD_BYTES_MAX < (size := len(payload.encode())):
@@ -266,14 +275,18 @@ class Deciding:
                 size=size,
                 limit=PAYLOAD_BYTES_MAX,
             )
+        context = ""
+        if change.reported is not None:
+            context = encode_json(_context_of(prepared.envelope, prepared.key, change.reported))
         return NewEvent(
             self._new_id(),
             change.stream,
             version,
             topic,
-            change.occurred_at or command.occurred_at or now,
+            change.occurred_at or prepared.command.occurred_at or now,
             payload,
             encode_entry(change.entry),
+            context,
         )
 
     @staticmethod
@@ -298,7 +311,12 @@ def _movements(
 ) -> Iterator[Change]:
     for (layer, currency), minor in net.items():
         event = AccountMoved.of(account, layer, currency, minor, change.stream)
-        yield Change(names.account(account), event, occurred_at=change.occurred_at)
+        yield Change(
+            names.account(account),
+            event,
+            occurred_at=change.occurred_at,
+            reported=change.reported,
+        )
 
 
 def _breached(change: Change, account: str, breach: Rejected) -> Change:
@@ -308,7 +326,7 @@ def _breached(change: Change, account: str, breach: Rejected) -> Change:
         severity="critical",
         detail=breach.message,
     )
-    return Change(change.stream, anomaly, occurred_at=change.occurred_at)
+    return Change(change.stream, anomaly, occurred_at=change.occurred_at, reported=change.reported)
 
 
 def _net_of(change: Change, constrained: frozenset[str]) -> dict[str, dict[tuple[Layer, str], int]]:

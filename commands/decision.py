@@ -23,6 +23,7 @@ from orderledger.ledger.instants import Instant
 from orderledger.ledger.journal import EMPTY, Entry
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payments import PaymentState
+from orderledger.ledger.periods import PeriodsState
 from orderledger.ledger.returns import ReturnState
 from orderledger.ledger.stored_value import StoredValueState
 
@@ -53,17 +54,26 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return ()
 
 
+class Reported(msgspec.Struct, frozen=True, gc=False):
+    """When a report said its entry was effective, and the closed period that instant lies in."""
+
+    at: Instant
+    period: str
+
+
 class Change(msgspec.Struct, frozen=True, gc=False):
     """
     One event to append to a stream, with its postings and when it occurred.
 
-    ``occurred_at`` None means the command's own, or else now.
+    ``occurred_at`` None means the command's own, or else now. ``reported`` is what was said where
+    the entry could not take effect then; deciders leave it to ``decide_periods.dated``.
     """
 
     stream: str
     event: Event
     entry: Entry = EMPTY
     occurred_at: Instant | None = None
+    reported: Reported | None = None
 
 
 Changes = tuple[Change, ...]
@@ -128,6 +138,10 @@ class States:
         state: JournalState = self._get(streams.journal(entry_id))
         return state
 
+    def periods(self) -> PeriodsState:
+        state: PeriodsState = self._get(streams.PERIODS)
+        return state
+
     def inbox(self, provider: str, notification_id: str) -> InboxState:
         state: InboxState = self._get(streams.inbox(provider, notification_id))
         return state
@@ -165,6 +179,7 @@ __all__ = [
     "Changes",
     "Command",
     "MissingState",
+    "Reported",
     "States",
     "decide",
     "deciders",

@@ -9,7 +9,7 @@ was read but not written is a check of the append, so that concurrent commands h
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import datetime
@@ -18,30 +18,28 @@ from typing import Final
 from orderledger.ledger import ids
 from orderledger.ledger.errors import (
     ConcurrencyConflict,
-    InvalidCommand,
     NotFound,
     OrderLedgerError,
     Rejected,
     Unavailable,
 )
 from orderledger.ledger.forks import in_child
-from orderledger.ledger.journal import Layer
 from orderledger.ledger.ports import (
     AppendConflict,
     Appended,
-    Batch,
     ConstraintSet,
     EventStore,
     LockTimeout,
 )
+from orderledger.ledger.streams import PERIODS
 
-from .account_commands import Constraining
 from .attempt import Attempt, Surroundings
-from .decide_accounts import constrain
 from .deciding import Decided, Prepared, Versioned, prepare
+from .exclusive import ExclusiveCommands, shareable
 from .failures import at_index, exhausted, failure
 from .group_commit import Awaited, GroupCommit, Lead, Promised, Request, Result, deliver
 from .observe import Handled, background_failed, command_handled, is_logged
+from .period_commands import Exclusive
 from .receipts import Receipts
 from .requests import Envelope, Receipt
 from .states import CACHE_STREAMS, StateCache
@@ -83,6 +81,9 @@ class Executor:
         self._cache: Final = StateCache(store, new_id.observe, cache_streams)
         self._group: Final = GroupCommit(self._process, MAX_BATCH)
         self._constraints: ConstraintSet | None = None
+        self._exclusive: Final = ExclusiveCommands(
+            store, self._cache, self._receipts, self._fresh_surroundings
+        )
         self._unarchived = 0
         self._failures = 0
         self._reset()
@@ -104,8 +105,8 @@ class Executor:
         replayed), Unavailable or another StorageError. After Unavailable the caller learns the
         truth by executing again with the same key.
         """
-        if isinstance(envelope.command, Constraining):
-            return self._constrain(self._prepare(envelope))
+        if isinstance(envelope.command, Exclusive):
+            return self._alone(self._prepare(envelope))
         request = Request(self._prepare(envelope))
         self._group.run((request,))
         return _receipt(request)
@@ -119,7 +120,7 @@ class Executor:
         future: Future[Receipt] = Future()
         # From here on it cannot be cancelled: the command may be under way already.
         future.set_running_or_notify_cancel()
-        self._group.queue(Promised(self._prepare(_shareable(envelope)), future))
+        self._group.queue(Promised(self._prepare(shareable(envelope)), future))
         return future
 
     async def execute_async(self, envelope: Envelope) -> Receipt:
@@ -130,7 +131,7 @@ class Executor:
         """
         from asyncio import get_running_loop
 
-        request = Awaited(self._prepare(_shareable(envelope)), get_running_loop())
+        request = Awaited(self._prepare(shareable(envelope)), get_running_loop())
         self._group.queue(request)
         return await request
 
@@ -184,6 +185,9 @@ class Executor:
     def rehearse(self, envelopes: Iterable[Envelope]) -> list[Result]:
         """Return what ``execute_many`` would return now, and write nothing (a dry run)."""
         given = [self._prepared_or_error(envelope) for envelope in envelopes]
+        # No append will find out that these are old.
+        self._constraints = None
+        self._cache.forget((PERIODS,))
         prepared = [one for one in given if isinstance(one, Prepared)]
         known = self._receipts.known(prepared)
         attempt = Attempt(self._surroundings(), prepared, presume_new=False)
@@ -209,7 +213,7 @@ class Executor:
         It commits or rolls back with the host, and its receipt has no positions yet. A refusal
         leaves the host's transaction usable; it is not recorded, since the host may roll back.
         """
-        prepared = self._prepare(_shareable(envelope))
+        prepared = self._prepare(shareable(envelope))
         for _ in range(MAX_ATTEMPTS):
             receipt = self._receipts.replayed(
                 prepared, self._receipts.known((prepared,), connection)
@@ -264,7 +268,7 @@ class Executor:
     def _prepared_or_error(self, envelope: Envelope) -> Prepared | OrderLedgerError:
         """Prepare one of many commands; what is malformed is that one's error alone."""
         try:
-            return self._prepare(_shareable(envelope))
+            return self._prepare(shareable(envelope))
         except OrderLedgerError as error:
             return error
 
@@ -451,42 +455,15 @@ class Executor:
 
     # -- shared state ------------------------------------------------------------------------
 
-    def _constrain(self, prepared: Prepared) -> Receipt:
-        """
-        Execute a command that needs an account's balance while no append is in flight.
-
-        Rare and exclusive, so it goes past the group commit: the store calls back under its lock.
-        """
-        command = prepared.command
-        assert isinstance(command, Constraining)
-        receipt = self._receipts.replayed(prepared, self._receipts.known((prepared,)))
-        if receipt is not None:
-            return receipt
-        made: list[tuple[Decided, Attempt]] = []
-
-        def build(opening: Mapping[tuple[str, str], int], generation: int) -> Batch:
-            net = {(Layer(layer), currency): minor for (layer, currency), minor in opening.items()}
-            self._cache.forget(prepared.streams)
-            self._constraints = None
-            attempt = Attempt(self._surroundings(), (prepared,))
-            decided = attempt.decide(
-                prepared,
-                lambda _, states, __: constrain(command, states.account(command.account), net),
-            )
-            made.append((decided, attempt))
-            return attempt.batch((decided,))
-
+    def _alone(self, prepared: Prepared) -> Receipt:
         try:
-            appended = self._store.constrain(command.account, build)
-        except AppendConflict:
-            self._resolve_known([request := Request(prepared)], otherwise=exhausted(prepared, {}))
-            return _receipt(request)
+            return self._exclusive.execute(prepared)
+        finally:
+            self._constraints = None
+
+    def _fresh_surroundings(self) -> Surroundings:
         self._constraints = None
-        decided, attempt = made[-1]
-        self._cache.remember(attempt.changed)
-        if decided.refusal is not None:
-            raise decided.refusal
-        return self._receipts.receipt(prepared, decided, appended, 0)
+        return self._surroundings()
 
     def _forget(self, conflict: AppendConflict) -> None:
         self._cache.forget(conflict.moved)
@@ -541,16 +518,6 @@ class _Plan:
         self.errors: Final[list[tuple[Request, OrderLedgerError]]] = []
         self.later: Final[list[Request]] = []
         self.taken: Final[set[bytes]] = set()
-
-
-def _shareable(envelope: Envelope) -> Envelope:
-    """Refuse the commands that cannot share a transaction with others."""
-    if isinstance(envelope.command, Constraining):
-        name = type(envelope.command).__name__
-        raise InvalidCommand(
-            f"{name} runs alone: give it to execute, without a connection", command=name
-        )
-    return envelope
 
 
 def _result(request: Request) -> Result:

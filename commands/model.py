@@ -148,6 +148,10 @@ from .payment_commands import (
     RouteRefundAsVoid,
     Void,
 )
+from .period_commands import (
+    ClosePeriod,
+    ReopenPeriod,
+)
 from .value_commands import (
     ExpireValue,
     IssueValue,
@@ -171,6 +175,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     CancelReturn,
     Capture,
     CloseAccount,
+    ClosePeriod,
     CloseReturn,
     CompleteOrder,
     ConfirmDelivery,
@@ -238,6 +243,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     ReleaseHold,
     RemitTax,
     ReopenOrder,
+    ReopenPeriod,
     RequestRefund,
     RequestReturn,
     RequireAction,
@@ -278,6 +284,7 @@ __all__ = [
     "Capture",
     "CaptureMode",
     "CloseAccount",
+    "ClosePeriod",
     "CloseReturn",
     "CompleteOrder",
     "ConfirmDelivery",
@@ -358,6 +365,7 @@ __all__ = [
     "ReleaseHold",
     "RemitTax",
     "ReopenOrder",
+    "ReopenPeriod",
     "RequestRefund",
     "RequestReturn",
     "RequireAction",

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from orderledger.ledger.errors import InvalidCommand, LimitExceeded
+from orderledger.ledger.instants import Instant
 
 from .decision import Command
 
@@ -143,7 +144,13 @@ def _check_expected(expected: object) -> None:
 
 
 class Context(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
-    """The envelope fields that are stored with every event of a command, as JSON."""
+    """
+    The envelope fields that are stored with every event of a command, as JSON.
+
+    An event whose entry was reported for a closed period has two more: ``reported_at``, when it was
+    said to be effective, and ``adjusts``, the id of that period. Its own ``occurred_at`` is then
+    the first instant of the period that was open.
+    """
 
     actor: Actor
     key: str
@@ -151,6 +158,8 @@ class Context(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=
     correlation_id: str | None = None
     causation_id: str | None = None
     provider_event_id: str | None = None
+    reported_at: Instant | None = None
+    adjusts: str | None = None
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -124,6 +124,7 @@ class Reason(StrEnum):
     ACCOUNT_LIMIT = "account_limit"
     ALREADY_REVERSED = "already_reversed"
     PERIOD_CLOSED = "period_closed"
+    PERIOD_ORDER = "period_order"
 
 
 class Rejected(OrderLedgerError):

@@ -12,10 +12,15 @@ from uuid import UUID
 import msgspec
 
 from .errors import OrderLedgerError, Unavailable
+from .trial_balance import Sums
 
 
 class NewEvent(msgspec.Struct, frozen=True, gc=False):
-    """One event row to append. ``version`` continues the stream without a gap, from 1."""
+    """
+    One event row to append. ``version`` continues the stream without a gap, from 1.
+
+    ``context`` is empty unless the event has another than its append's.
+    """
 
     event_id: UUID
     stream: str
@@ -24,6 +29,7 @@ class NewEvent(msgspec.Struct, frozen=True, gc=False):
     occurred_at: datetime
     payload: str
     postings: str
+    context: str = ""
 
 
 class NewAppend(msgspec.Struct, frozen=True, gc=False):
@@ -31,7 +37,8 @@ class NewAppend(msgspec.Struct, frozen=True, gc=False):
     What one command writes, atomically: its idempotency record and its events, possibly none.
 
     ``fingerprint`` identifies the command's content; ``reply`` is the JSON of its result or
-    refusal; ``context`` the JSON of the envelope fields that its events share.
+    refusal; ``context`` the JSON of the envelope fields that its events share, those aside that
+    have one of their own.
     """
 
     command_id: UUID
@@ -50,8 +57,8 @@ class Batch(msgspec.Struct, frozen=True):
     Appends that share one transaction: all are written or none.
 
     ``checks`` maps streams that were read but not written to the version they must still have
-    (0: must not exist). ``constraint_generation`` is the generation of the set of constrained
-    accounts under which the postings were decided; None skips that check.
+    (0: must not exist). ``constraint_generation`` is the generation of the ``ConstraintSet`` under
+    which the postings were decided; None skips that check.
     """
 
     appends: tuple[NewAppend, ...]
@@ -137,10 +144,49 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class ConstraintSet(msgspec.Struct, frozen=True):
-    """The accounts that carry constraints, and the generation of that set."""
+    """
+    What every entry of a book must keep to, and the generation of that set.
+
+    ``accounts`` are those that carry constraints; ``closed_until`` is the end of the last closed
+    period, before which no entry may be effective (None: no period is closed).
+    """
 
     generation: int
     accounts: frozenset[str]
+    closed_until: datetime | None = None
+
+
+class CutRequest(msgspec.Struct, frozen=True):
+    """
+    What a change of the periods must know of the entries.
+
+    ``before`` asks for the sums of those effective before it (None: no sums), ``none_before`` for
+    the first of those effective before it (None: not asked).
+    """
+
+    before: datetime | None = None
+    none_before: datetime | None = None
+
+
+class EarlyEntry(msgspec.Struct, frozen=True):
+    """An entry that is effective before an instant, and where it stands."""
+
+    position: int
+    stream: str
+    occurred_at: datetime
+
+
+class LedgerCut(msgspec.Struct, frozen=True):
+    """
+    The entries of a book while no append is in flight.
+
+    Every committed event has a position, the last of which is ``position``. ``sums`` and ``early``
+    answer the ``CutRequest``.
+    """
+
+    position: int
+    sums: Sums
+    early: EarlyEntry | None = None
 
 
 class EventStore(Protocol):
@@ -177,8 +223,24 @@ class EventStore(Protocol):
         """
         ...
 
+    def change_periods(
+        self,
+        request: CutRequest,
+        build: Callable[[LedgerCut], tuple[Batch, datetime | None]],
+    ) -> Appended:
+        """
+        Change the instant until which the books are closed, while no append is in flight.
+
+        Gives every waiting event its position; then, under the lock that excludes writers, calls
+        ``build`` with the entries as asked, and appends the batch that it returns. If that has
+        events, the generation rises by one and ``closed_until`` becomes the instant returned beside
+        it: a refusal, which has none, changes nothing. The sums are taken from the events, exact at
+        any size: all but those appended meanwhile before the lock. Cost: one pass over the entries.
+        """
+        ...
+
     def constraints(self) -> ConstraintSet:
-        """Return the current set of constrained accounts."""
+        """Return what every entry must keep to now."""
         ...
 
     def commands(

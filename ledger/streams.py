@@ -68,6 +68,15 @@ def inbox(provider: str, notification_id: str) -> str:
     return _named("inbox", f"{provider}/{notification_id}")
 
 
+PERIODS: Final = "periods-main"
+"""The stream of the book's accounting periods: one per book, for they close in order."""
+
+
+def check_period(period: str) -> None:
+    """Raise InvalidCommand unless the id of an accounting period is within the grammar."""
+    _named("period", period)
+
+
 def kind_of(stream: str) -> str:
     """Return the kind of a stream: ``payment`` of ``payment-p1``."""
     return stream.partition("-")[0]

@@ -15,10 +15,18 @@ if TYPE_CHECKING:
     from orderledger.replay.history import RecordedEvent
 
 _HISTORY: Final = Columns(
-    ("position", "recorded_at", "occurred_at", "event", "stream", "version", "actor"),
+    (
+        *("position", "recorded_at", "occurred_at", "reported_at", "adjusts"),
+        *("event", "stream", "version", "actor"),
+    ),
     numeric=("position", "version"),
-    giving_way=("version", "occurred_at", "actor"),
-    words={"occurred_at": "occurred", "actor": "by"},
+    giving_way=("version", "occurred_at", "adjusts", "reported_at", "actor"),
+    words={
+        "occurred_at": "occurred",
+        "reported_at": "reported for",
+        "adjusts": "adjusts",
+        "actor": "by",
+    },
 )
 _POSTINGS: Final = Columns(("layer", "account", "amount"), numeric=("amount",))
 _OURSELVES: Final = ("system", "orderledger")
@@ -115,6 +123,8 @@ def _event_chapter(one: "RecordedEvent") -> Chapter:
         "position": one.position,
         "recorded_at": recorded_at,
         "occurred_at": one.occurred_at if is_late else None,
+        "reported_at": one.context.reported_at,
+        "adjusts": one.context.adjusts,
         "event": short_topic(one.topic),
         "stream": one.stream,
         "version": one.version,

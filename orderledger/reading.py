@@ -38,8 +38,10 @@ from orderledger.projections.shipped import SHIPPED
 from orderledger.replay import history as _history
 from orderledger.replay.findings import Finding
 from orderledger.replay.history import RecordedEvent
+from orderledger.replay.period_list import PeriodRecord, periods
 from orderledger.replay.verify import Progress, silent, verify
 from orderledger.replay.verify_journal import verify_journal
+from orderledger.replay.verify_periods import verify_periods
 
 
 class BookStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,6 +193,10 @@ class Reading:
         """Return an account's statement: opening + lines = closing over [start, end)."""
         return self.balances.statement(wanted)
 
+    def periods(self) -> Sequence[PeriodRecord]:
+        """Return every closing of an accounting period, also those that were taken back."""
+        return periods(self._store)
+
     # -- read models -----------------------------------------------------------------------------
 
     @property
@@ -221,12 +227,19 @@ class Reading:
 
     def verify(self, progress: Progress = silent) -> Iterator[Finding]:
         """
-        Yield everything that is wrong with the stored events and with the balances.
+        Yield everything that is wrong with the stored events, the balances and the periods.
 
         Read-only and in constant memory; a sound book yields nothing.
         """
         yield from verify(self._store, progress)
         yield from verify_journal(self.models, progress)
+        yield from verify_periods(self._store, progress)
+
+    def verify_periods(
+        self, period: str | None = None, progress: Progress = silent
+    ) -> Iterator[Finding]:
+        """Yield what is wrong with the closed periods alone, or with one; see ``verify``."""
+        return verify_periods(self._store, progress, period=period)
 
     def close(self) -> None:
         """Release what this object opened; the event store belongs to its owner."""

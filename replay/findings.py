@@ -34,6 +34,11 @@ class Check(StrEnum):
     LOG_EVENT_MISMATCH = "log_event_mismatch"
     CHECKPOINT_DIVERGED = "checkpoint_diverged"
     JOURNAL_LINES_WRONG = "journal_lines_wrong"
+    PERIOD_ENTRY_INSIDE = "period_entry_inside"
+    PERIOD_MOVE_WRONG = "period_move_wrong"
+    PERIOD_TOTALS_WRONG = "period_totals_wrong"
+    PERIOD_GAP = "period_gap"
+    PERIOD_GUARD_WRONG = "period_guard_wrong"
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

@@ -111,6 +111,7 @@ def _area(module: str) -> str:
     for word, area in (
         ("money", "amounts"),
         ("account", "accounts and journal"),
+        ("period", "accounting periods"),
         ("value", "stored value"),
         ("fulfilment", "fulfilments"),
         ("return", "returns"),

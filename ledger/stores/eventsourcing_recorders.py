@@ -154,8 +154,8 @@ def _new_event(stored: StoredEvent) -> NewEvent:
     )
 
 
-def _new_batch(book: str, stored_events: Sequence[StoredEvent]) -> Batch:
-    command_id = new_id()
+def _new_batch(store: EventStore, stored_events: Sequence[StoredEvent]) -> Batch:
+    book, command_id = store.book, new_id()
     key = f"eventsourcing/{command_id}"
     append = NewAppend(
         command_id=command_id,
@@ -168,7 +168,23 @@ def _new_batch(book: str, stored_events: Sequence[StoredEvent]) -> Batch:
         context=encode_json({"actor": _ACTOR, "key": key, "source": _SOURCE}),
         events=tuple([_new_event(stored) for stored in stored_events]),
     )
-    return Batch(appends=(append,), appended_at=utc_now())
+    entries = [event for event in append.events if event.postings]
+    if not entries:
+        return Batch(appends=(append,), appended_at=utc_now())
+    constraints = store.constraints()
+    closed_until = constraints.closed_until
+    for event in entries:
+        if closed_until is not None and event.occurred_at < closed_until:
+            raise DataError(
+                f"the entry of {event.stream} is effective at {event.occurred_at.isoformat()}, in "
+                f"a closed period: post it at {closed_until.isoformat()} or later, or reopen the "
+                "period"
+            )
+    return Batch(
+        appends=(append,),
+        appended_at=utc_now(),
+        constraint_generation=constraints.generation,
+    )
 
 
 def _stored(row: LedgerRow) -> StoredEvent:
@@ -204,16 +220,12 @@ class _Events:
         self.datastore = datastore
 
     def _append(self, stored_events: Sequence[StoredEvent]) -> Sequence[int]:
-        store = self.datastore.store
-        batch = _new_batch(store.book, stored_events)
         with translated_errors():
-            return self._positions(batch, store.append(batch))
+            return self._positions(*self._written(stored_events))
 
     def _append_and_track(
         self, stored_events: Sequence[StoredEvent], tracking: Tracking
     ) -> Sequence[int]:
-        store = self.datastore.store
-        batch = _new_batch(store.book, stored_events)
         with translated_errors():
             with self.datastore.transaction() as connection:
                 if not self.datastore.track(connection, tracking):
@@ -221,9 +233,23 @@ class _Events:
                         f"notification {tracking.notification_id} of "
                         f"{tracking.application_name}, or a later one, was processed before"
                     )
-                if stored_events:
-                    store.append(batch, connection=connection)
+                if not stored_events:
+                    return []
+                batch, _ = self._written(stored_events, connection)
             return self._positions(batch, Appended(None, None))
+
+    def _written(
+        self, stored_events: Sequence[StoredEvent], connection: object | None = None
+    ) -> tuple[Batch, Appended]:
+        """Append; again where a period was closed or an account constrained in between."""
+        store = self.datastore.store
+        while True:
+            batch = _new_batch(store, stored_events)
+            try:
+                return batch, store.append(batch, connection=connection)
+            except AppendConflict as conflict:
+                if not conflict.stale_constraints or conflict.moved:
+                    raise
 
     def _positions(self, batch: Batch, appended: Appended) -> Sequence[int]:
         """Return the positions of a committed batch, after giving them where they wait."""

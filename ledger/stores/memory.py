@@ -19,12 +19,16 @@ from ..ports import (
     Appended,
     Batch,
     ConstraintSet,
+    CutRequest,
+    EarlyEntry,
     Head,
+    LedgerCut,
     NewAppend,
     NewEvent,
     StoredCommand,
     StoredEvent,
 )
+from ..trial_balance import AccountKey, add
 from .expected_versions import Expected
 
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -115,6 +119,7 @@ class MemoryStore:
         self, append: NewAppend, event: NewEvent, appended_at: datetime, recorded_at: datetime
     ) -> None:
         position = len(self._log) + 1
+        context = event.context or append.context
         stored = StoredEvent(
             position,
             recorded_at,
@@ -125,7 +130,7 @@ class MemoryStore:
             event.occurred_at,
             appended_at,
             append.command_id,
-            append.context,
+            context,
             event.postings,
             event.payload,
         )
@@ -139,7 +144,7 @@ class MemoryStore:
                 event.occurred_at,
                 appended_at,
                 append.command_id,
-                append.context,
+                context,
                 event.postings,
                 event.payload,
             ),
@@ -173,11 +178,40 @@ class MemoryStore:
             appended = self.append(batch)
             if batch.has_events:
                 accounts = before.accounts | {account}
-                self._constraints = ConstraintSet(before.generation + 1, accounts)
+                self._constraints = msgspec.structs.replace(
+                    before, generation=before.generation + 1, accounts=accounts
+                )
+            return appended
+
+    def change_periods(
+        self,
+        request: CutRequest,
+        build: Callable[[LedgerCut], tuple[Batch, datetime | None]],
+    ) -> Appended:
+        """Change until when the books are closed; see ``EventStore.change_periods``."""
+        with self._lock:
+            self._check_open()
+            sums: dict[AccountKey, int] = {}
+            early: EarlyEntry | None = None
+            for event in self._log:
+                if not event.postings:
+                    continue
+                at = event.occurred_at
+                if request.before is not None and at < request.before:
+                    add(sums, decode_entry(event.postings).postings)
+                if request.none_before is not None and at < request.none_before:
+                    early = early or EarlyEntry(event.position or 0, event.stream, at)
+            before = self._constraints
+            batch, closed_until = build(LedgerCut(len(self._log), sums, early))
+            appended = self.append(batch)
+            if batch.has_events:
+                self._constraints = msgspec.structs.replace(
+                    before, generation=before.generation + 1, closed_until=closed_until
+                )
             return appended
 
     def constraints(self) -> ConstraintSet:
-        """Return the current set of constrained accounts."""
+        """Return what every entry must keep to now."""
         self._check_open()
         return self._constraints
 

@@ -27,11 +27,15 @@ from ..ports import (
     Appended,
     Batch,
     ConstraintSet,
+    CutRequest,
+    EarlyEntry,
     Head,
+    LedgerCut,
     LockTimeout,
     StoredCommand,
     StoredEvent,
 )
+from ..trial_balance import add_minor
 from .expected_versions import Expected
 from .named_sql import statements
 from .postgres_arrays import (
@@ -66,6 +70,8 @@ _HEAD_PATIENCE_S: Final = 10.0
 _HEAD_REST_S: Final = (0.004, 0.032)
 """First and longest wait before looking again at a head that was taken."""
 
+_CHANGE_TRIES: Final = 20
+_CHANGE_REST_S: Final = 0.25
 _STREAM_BATCH: Final = 1000
 _BIGINT_MAX: Final = 2**63 - 1
 
@@ -293,9 +299,73 @@ class PostgresStore:
             key = (str(layer), str(currency))
             net[key] = net.get(key, 0) + int(str(minor))
 
+    def change_periods(
+        self,
+        request: CutRequest,
+        build: Callable[[LedgerCut], tuple[Batch, datetime | None]],
+    ) -> Appended:
+        # Much that waits, and most of the entries, are dealt with before the lock.
+        while self.sequence():
+            pass
+        with self._connections.session() as session:
+            cut = self._extended(session.cursor, "net_before", request, LedgerCut(0, {}))
+        for _ in range(_CHANGE_TRIES - 1):
+            try:
+                return self._change_periods(request, cut, build)
+            except LockTimeout:
+                # A host's transaction that has appended is open. Other appends queue behind the
+                # lock that is asked for, so they get their turn between two tries.
+                sleep(_CHANGE_REST_S)
+        return self._change_periods(request, cut, build)
+
+    def _change_periods(
+        self,
+        request: CutRequest,
+        cut: LedgerCut,
+        build: Callable[[LedgerCut], tuple[Batch, datetime | None]],
+    ) -> Appended:
+        with self._connections.session() as session, session.connection.transaction():
+            cursor = session.cursor
+            self._rows(cursor, "begin_constrain", (self._book_id,))
+            # An event of a long transaction may wait behind the window that an append looks at:
+            # left there, it would get its position after the close that has it in its sums.
+            whole = (self._book_id, self._now(), 0, SEQUENCED_APPENDS_MAX)
+            while self._rows(cursor, "sequence", whole)[0][0]:
+                pass
+            cut = self._extended(cursor, "net_before_since", request, cut)
+            batch, closed_until = build(cut)
+            appended = self._append_within(cursor, batch, may_sequence=True)
+            if batch.has_events:
+                assert appended.first_position == cut.position + 1, "an event stands between"
+                self._rows(cursor, "close_until", (self._book_id, closed_until))
+        return appended
+
+    def _extended(
+        self, cursor: psycopg.Cursor[Row], net: str, request: CutRequest, cut: LedgerCut
+    ) -> LedgerCut:
+        """Return a cut with the entries that stand behind it by now; ``net`` names the query."""
+        sums = dict(cut.sums)
+        early = cut.early
+        rows = self._rows(cursor, "head", (self._book_id,))
+        size = cast(int, rows[0][0]) if rows else cut.position
+        span = (self._book_id, cut.position, size)
+        if request.before is not None:
+            for account, currency, layer, minor in self._rows(cursor, net, (*span, request.before)):
+                add_minor(sums, (str(account), str(currency), str(layer)), int(str(minor)))
+        if request.none_before is not None and early is None:
+            before = (*span, request.none_before)
+            found = self._rows(cursor, "first_entry_before", before)
+            if found:
+                early = EarlyEntry(*cast("tuple[int, str, datetime]", found[0]))
+        return LedgerCut(size, sums, early)
+
     def constraints(self) -> ConstraintSet:
-        ((generation, accounts),) = self._query("constraints", (self._book_id,))
-        return ConstraintSet(cast(int, generation), frozenset(cast("list[str]", accounts)))
+        ((generation, closed_until, accounts),) = self._query("constraints", (self._book_id,))
+        return ConstraintSet(
+            cast(int, generation),
+            frozenset(cast("list[str]", accounts)),
+            cast("datetime | None", closed_until),
+        )
 
     def commands(
         self, key_hashes: Sequence[bytes], *, connection: object | None = None

@@ -24,12 +24,16 @@ from ..ports import (
     Appended,
     Batch,
     ConstraintSet,
+    CutRequest,
+    EarlyEntry,
     Head,
+    LedgerCut,
     StoredCommand,
     StoredEvent,
 )
+from ..trial_balance import AccountKey, add
 from .named_sql import statements
-from .sqlite_append import Appender, json_text
+from .sqlite_append import Appender, iso_text, json_text
 from .sqlite_files import SqliteFile
 
 _SQL: Final = statements("sqlite")
@@ -169,11 +173,57 @@ class SqliteStore:
                     balance[key] = balance.get(key, 0) + leg.minor
         return after
 
+    def change_periods(
+        self,
+        request: CutRequest,
+        build: Callable[[LedgerCut], tuple[Batch, datetime | None]],
+    ) -> Appended:
+        """Change until when the books are closed; see ``EventStore.change_periods``."""
+        cut = LedgerCut(0, {})
+        with self._file.reading() as reader:
+            cut = self._extended(reader, request, cut)
+        batch: Batch | None = None
+        try:
+            with self._file.writing() as writer:
+                batch, closed_until = build(self._extended(writer, request, cut))
+                appended = self._appender.write(writer, batch)
+                if batch.has_events:
+                    until = None if closed_until is None else iso_text(closed_until)
+                    writer.execute(_SQL["close_until"], (until, self._book_id))
+        except (StorageError, UnbalancedEntry) as error:
+            if batch is not None:
+                self._raise_if_taken(batch, None, error)
+            raise
+        return appended
+
+    def _extended(
+        self, connection: sqlite3.Connection, request: CutRequest, cut: LedgerCut
+    ) -> LedgerCut:
+        """Return a cut with the entries that stand behind it by now."""
+        sums: dict[AccountKey, int] = dict(cut.sums)
+        early = cut.early
+        row = connection.execute(_SQL["head"], (self._book_id,)).fetchone()
+        size = cut.position if row is None else int(row[0])
+        span = (self._book_id, cut.position, size)
+        if request.before is not None:
+            rows = connection.execute(_SQL["entries_before"], (*span, iso_text(request.before)))
+            for (postings,) in rows:
+                add(sums, decode_entry(postings).postings)
+        if request.none_before is not None and early is None:
+            before = (*span, iso_text(request.none_before))
+            found = connection.execute(_SQL["first_entry_before"], before).fetchone()
+            if found is not None:
+                early = EarlyEntry(found[0], found[1], datetime.fromisoformat(found[2]))
+        return LedgerCut(size, sums, early)
+
     def constraints(self) -> ConstraintSet:
-        """Return the current set of constrained accounts."""
+        """Return what every entry must keep to now."""
         rows = self._rows("constraints", (self._book_id,))
+        generation, _, closed_until = rows[0]
         return ConstraintSet(
-            generation=rows[0][0], accounts=frozenset(row[1] for row in rows if row[1] is not None)
+            generation,
+            frozenset(row[1] for row in rows if row[1] is not None),
+            None if closed_until is None else datetime.fromisoformat(closed_until),
         )
 
     def commands(

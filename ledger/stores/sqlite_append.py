@@ -163,7 +163,7 @@ class Appender:
             occurred_at,
             appended_at,
             append.command_id.bytes,
-            append.context,
+            event.context or append.context,
             event.postings,
             event.payload,
         )
@@ -179,7 +179,7 @@ class Appender:
             event.occurred_at,
             batch.appended_at,
             append.command_id,
-            append.context,
+            event.context or append.context,
             event.postings,
             event.payload,
         )

@@ -7,7 +7,7 @@ import threading
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -31,6 +31,7 @@ from eventsourcing.utils import get_topic
 from orderledger.commands.requests import Actor, Context, Source
 from orderledger.ledger import events
 from orderledger.ledger.journal import credit, debit, entry
+from orderledger.ledger.ports import CutRequest
 from orderledger.ledger.stores.eventsourcing_factory import LedgerFactory
 from orderledger.ledger.stores.eventsourcing_mapper import LedgerEvent, OrderLedgerMapper
 from orderledger.ledger.stores.postgres_schema import migrate
@@ -199,6 +200,42 @@ def test_our_events_keep_topic_time_and_postings(factory: LedgerFactory) -> None
     assert is_same(mapper.to_domain_event(found), sale)
     (notification,) = recorder.select_notifications(1, 10)
     assert is_same(mapper.to_domain_event(notification), sale)
+
+
+def test_an_application_cannot_post_into_a_closed_period(factory: LedgerFactory) -> None:
+    """An entry that an application of the library puts into a trial balance that was reported."""
+    mapper: OrderLedgerMapper[str] = OrderLedgerMapper(factory.transcoder())
+    recorder = factory.application_recorder()
+    store = factory.datastore.store
+
+    def sell(number: int, at: datetime) -> None:
+        postings = entry(debit("assets:bank:x", "GBP", 5), credit("income:tea", "GBP", 5))
+        sale = LedgerEvent(
+            originator_id=f"tea/{number}",
+            originator_version=1,
+            event=TeaSold(amount=5),
+            occurred_at=at,
+            postings=postings,
+        )
+        recorder.insert_events([mapper.to_stored_event(sale)])  # type: ignore[arg-type]  # a Struct
+
+    sell(1, WHEN)
+    closing = batch(command("close", new_event("periods-main", 1)))
+    store.change_periods(CutRequest(before=WHEN), lambda _: (closing, WHEN))
+    sell(2, WHEN)
+    with pytest.raises(DataError, match="closed period"):
+        sell(3, WHEN - timedelta(microseconds=1))
+    assert [row.stream for row in everything(store)] == ["tea/1", "periods-main", "tea/2"]
+    # One that was read before the close is found out by the append.
+    stale, constraints = store.constraints(), store.constraints
+    again = batch(command("again", new_event("periods-main", 2)))
+    answers = iter([msgspec.structs.replace(stale, generation=0, closed_until=None)])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(store, "constraints", lambda: next(answers, None) or constraints())
+        with pytest.raises(DataError, match="closed period"):
+            sell(4, WHEN - timedelta(microseconds=1))
+    store.change_periods(CutRequest(), lambda _: (again, None))
+    sell(5, WHEN - timedelta(microseconds=1))
 
 
 def test_an_unregistered_topic_is_not_imported(factory: LedgerFactory) -> None:

@@ -20,7 +20,7 @@ from orderledger.ledger.errors import (
     Unavailable,
 )
 from orderledger.ledger.merkle import complete_tiles
-from orderledger.ledger.ports import AppendConflict, LockTimeout
+from orderledger.ledger.ports import AppendConflict, CutRequest, LockTimeout
 from orderledger.ledger.stores import postgres
 from orderledger.ledger.stores.named_sql import statements
 from orderledger.ledger.stores.postgres import PostgresStore
@@ -55,6 +55,7 @@ FORBIDDEN = [
     "DELETE FROM orderledger.pending",
     "DELETE FROM orderledger.commands",
     "UPDATE orderledger.books SET constraint_generation = 0",
+    "UPDATE orderledger.books SET closed_until = NULL",
     "SET session_replication_role = replica",
     "SELECT orderledger.write_log(1, NULL, '{}', '{}')",
     "SELECT orderledger.grant_application(current_user)",
@@ -78,8 +79,10 @@ def test_the_application_role_appends_and_changes_nothing(
             shop.append(one("joined", event("s/2", 1)), connection=host)
         assert shop.sequence() == 1
         shop.constrain("assets:psp:adyen", lambda _, g: batch(command("c"), generation=g))
+        closing = batch(command("close", event("periods/1", 1)))
+        shop.change_periods(CutRequest(before=datetime.now(UTC)), lambda _: (closing, None))
         assert shop.archive_commands(datetime.now(UTC)) > 0
-        assert len(shop.read(0)) == 4
+        assert len(shop.read(0)) == 5
         PostgresStore(url, "another book").close()
         shop.close()
         for statement in FORBIDDEN:
@@ -141,6 +144,8 @@ def test_every_read_uses_an_index(pg_url: str, store: PostgresStore) -> None:
             "positions": (ids, 1),
             "head": (1,),
             "leaf_hashes": (1, 100, 100),
+            "net_before_since": (1, 100, 200, datetime.now(UTC)),
+            "first_entry_before": (1, 100, 200, datetime.now(UTC)),
         }
         for name, parameters in reads.items():
             query = sql.SQL("EXPLAIN ") + sql.SQL(statements("postgres")[name])

@@ -20,6 +20,8 @@ READS: dict[str, dict[str, str] | tuple[int | str | bytes, ...]] = {
     "find_command": (1, b"0" * 16),
     "generation": (1,),
     "constraints": (1,),
+    "entries_before": (1, 0, 10, "2026"),
+    "first_entry_before": (1, 0, 10, "2026"),
     "load_one": (1, "s/1", 0),
     "load_many": (1, '[["s/1",0]]'),
     "stream_page": (1, "s/1", 0, 10, 10),
@@ -31,6 +33,7 @@ SCANS_ALLOWED = {"postings_of_account"}
 WRITES = {"create_book", "insert_command", "insert_event", "insert_log", "insert_tile"} | {
     "raise_generation",
     "insert_constrained",
+    "close_until",
 }
 
 

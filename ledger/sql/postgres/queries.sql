@@ -31,11 +31,51 @@ SELECT orderledger.end_constrain(%s::integer, %s::text)
 SELECT layer, currency, minor
 FROM orderledger.account_net(%s::integer, %s::text, %s::bigint, %s::bigint)
 
+-- name: close_until
+SELECT orderledger.end_constrain(%s::integer, %s::timestamptz)
+
+-- name: net_before
+-- Net per account over the entries at positions of a span that are effective before an instant.
+SELECT split_part(leg, ' ', 2), split_part(leg, ' ', 3), split_part(leg, ' ', 1),
+    sum(split_part(leg, ' ', 4)::numeric)
+FROM orderledger.log l
+JOIN orderledger.events e ON e.event_id = l.event_id,
+    string_to_table(e.postings, E'\n') AS leg
+WHERE l.book_id = %s AND l.position > %s AND l.position <= %s
+    AND e.postings <> '' AND e.occurred_at < %s
+GROUP BY 1, 2, 3 HAVING sum(split_part(leg, ' ', 4)::numeric) <> 0
+
+-- name: net_before_since
+-- The same for the few positions that were given since: it runs while nobody can append, and must
+-- not scan the table, whatever the planner expects.
+SELECT split_part(leg, ' ', 2), split_part(leg, ' ', 3), split_part(leg, ' ', 1),
+    sum(split_part(leg, ' ', 4)::numeric)
+FROM (
+    SELECT * FROM orderledger.log l
+    WHERE l.book_id = %s AND l.position > %s AND l.position <= %s ORDER BY l.position
+) l
+CROSS JOIN LATERAL (
+    SELECT * FROM orderledger.events e WHERE e.event_id = l.event_id LIMIT 1
+) e,
+    string_to_table(e.postings, E'\n') AS leg
+WHERE e.postings <> '' AND e.occurred_at < %s
+GROUP BY 1, 2, 3 HAVING sum(split_part(leg, ' ', 4)::numeric) <> 0
+
+-- name: first_entry_before
+SELECT l.position, e.stream, e.occurred_at
+FROM orderledger.log l
+CROSS JOIN LATERAL (
+    SELECT * FROM orderledger.events e WHERE e.event_id = l.event_id LIMIT 1
+) e
+WHERE l.book_id = %s AND l.position > %s AND l.position <= %s
+    AND e.postings <> '' AND e.occurred_at < %s
+ORDER BY l.position LIMIT 1
+
 -- name: archive_commands
 SELECT orderledger.archive_commands(%s::integer, %s::timestamptz, %s::integer)
 
 -- name: constraints
-SELECT b.constraint_generation, ARRAY(
+SELECT b.constraint_generation, b.closed_until, ARRAY(
     SELECT a.account FROM orderledger.constrained_accounts a WHERE a.book_id = b.book_id)
 FROM orderledger.books b WHERE b.book_id = %s
 

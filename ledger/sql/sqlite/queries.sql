@@ -73,9 +73,32 @@ UPDATE orderledger_books SET constraint_generation = constraint_generation + 1 W
 INSERT INTO orderledger_constrained_accounts (book_id, account, generation) VALUES (?, ?, ?)
 ON CONFLICT (book_id, account) DO UPDATE SET generation = excluded.generation;
 
+-- name: close_until
+UPDATE orderledger_books
+SET closed_until = ?, constraint_generation = constraint_generation + 1
+WHERE book_id = ?;
+
+-- name: entries_before
+-- ?1 book, ?2 after position, ?3 up to position, ?4 an instant. A scan, for the closing of a period.
+SELECT postings
+FROM orderledger_log AS log
+CROSS JOIN orderledger_events AS events ON events.row_id = log.row_id
+WHERE log.book_id = ?1 AND position > ?2 AND position <= ?3
+    AND postings <> '' AND occurred_at < ?4;
+
+-- name: first_entry_before
+-- Parameters as of entries_before.
+SELECT position, stream, occurred_at
+FROM orderledger_log AS log
+CROSS JOIN orderledger_events AS events ON events.row_id = log.row_id
+WHERE log.book_id = ?1 AND position > ?2 AND position <= ?3
+    AND postings <> '' AND occurred_at < ?4
+ORDER BY position
+LIMIT 1;
+
 -- name: constraints
 -- One row at least, so that generation and accounts are of one snapshot.
-SELECT books.constraint_generation, constrained_accounts.account
+SELECT books.constraint_generation, constrained_accounts.account, books.closed_until
 FROM orderledger_books AS books
 LEFT JOIN orderledger_constrained_accounts AS constrained_accounts
     ON constrained_accounts.book_id = books.book_id
