@@ -148,6 +148,9 @@ from .payment_commands import (
     RouteRefundAsVoid,
     Void,
 )
+from .projection_commands import (
+    SkipProjectedEvent,
+)
 from .value_commands import (
     ExpireValue,
     IssueValue,
@@ -251,6 +254,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     ReverseEntry,
     RouteRefundAsVoid,
     SetAddress,
+    SkipProjectedEvent,
     SplitOrder,
     Void,
     WithdrawRefund,
@@ -372,6 +376,7 @@ __all__ = [
     "RouteRefundAsVoid",
     "SetAddress",
     "ShippingCharge",
+    "SkipProjectedEvent",
     "SplitOrder",
     "StockReservation",
     "Surcharge",

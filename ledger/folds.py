@@ -7,7 +7,16 @@ from typing import Any, Final
 
 import msgspec
 
-from . import accounts_state, fulfilments, inbox, orders, payments, returns, stored_value
+from . import (
+    accounts_state,
+    fulfilments,
+    inbox,
+    orders,
+    payments,
+    projection_skips,
+    returns,
+    stored_value,
+)
 from .errors import IntegrityViolation
 from .events import Event
 from .streams import kind_of
@@ -47,6 +56,7 @@ FOLDS: Final[Mapping[str, Fold]] = {
     "account": Fold(accounts_state.INITIAL, accounts_state.EVOLVE),
     "journal": Fold(accounts_state.JOURNAL_INITIAL, accounts_state.JOURNAL_EVOLVE),
     "inbox": Fold(inbox.INITIAL, inbox.EVOLVE),
+    "projection": Fold(projection_skips.INITIAL, projection_skips.EVOLVE),
 }
 
 

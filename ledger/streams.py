@@ -68,6 +68,11 @@ def inbox(provider: str, notification_id: str) -> str:
     return _named("inbox", f"{provider}/{notification_id}")
 
 
+def projection(model: str) -> str:
+    """The stream of a read model's skips, by the model's name."""
+    return _named("projection", model)
+
+
 def kind_of(stream: str) -> str:
     """Return the kind of a stream: ``payment`` of ``payment-p1``."""
     return stream.partition("-")[0]

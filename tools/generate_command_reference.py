@@ -21,6 +21,7 @@ from orderledger.commands.model import (
 )
 from orderledger.commands.order_commands import OrderCommand
 from orderledger.commands.payment_commands import OfPayment
+from orderledger.commands.projection_commands import OfProjection
 from orderledger.commands.value_commands import OfValue
 
 TARGET: Final = Path(__file__).resolve().parent.parent / "docs" / "commands.md"
@@ -37,6 +38,7 @@ AREAS: Final[tuple[tuple[str, str, tuple[type[Command], ...]], ...]] = (
     ("Stored value", "`storedvalue-{account_id}`, and the order if one is named", (OfValue,)),
     ("Constrained accounts", "`account-{account}`", (OfAccount,)),
     ("Manual journal", "`journal-{entry_id}`", (OfJournal,)),
+    ("Read models", "`projection-{model}`", (OfProjection,)),
 )
 HEAD: Final = """\
 # Commands
