@@ -194,7 +194,7 @@ class ModelStore(Protocol):
         """
         Take the right to build a generation, as ``claim`` does; it is renewed by ``claim``.
 
-        None also while somebody builds another generation of the model, or ``at_once`` other
+        None also while another owner builds another generation of the model, or ``at_once`` other
         models of the book are being built; ``holds`` tells which.
         """
         ...

@@ -19,6 +19,7 @@ import click
 from .cli_tables import Columns, Row, encoded, print_fields, print_rows
 
 if TYPE_CHECKING:
+    from orderledger.book import Book
     from orderledger.config import Location
     from orderledger.ledger.errors import OrderLedgerError
     from orderledger.ledger.ports import EventStore
@@ -51,6 +52,7 @@ class Session:
         self.is_quiet: Final = is_quiet
         self._store: EventStore | None = None
         self._reading: Reading | None = None
+        self._commanded: Book | None = None
 
     @property
     def is_json(self) -> bool:
@@ -72,17 +74,33 @@ class Session:
     def reading(self) -> "Reading":
         """The reading side of the book, opened at first use; a missing file is NotFound."""
         if self._reading is None:
-            from orderledger.databases import open_store
             from orderledger.reading import Reading
 
-            self._store = open_store(self.location(), must_exist=True)
-            self._reading = Reading(self._store)
+            self._reading = Reading(self._opened())
         return self._reading
+
+    def _opened(self) -> "EventStore":
+        if self._store is None:
+            from orderledger.databases import open_store
+
+            self._store = open_store(self.location(), must_exist=True)
+        return self._store
+
+    @property
+    def book(self) -> "Book":
+        """The book, open for commands as well; beside ``reading``, on the same store."""
+        if self._commanded is None:
+            from orderledger.book import Book
+
+            self._commanded = Book(self._opened())
+        return self._commanded
 
     def close(self) -> None:
         """Close what was opened."""
         if self._reading is not None:
             self._reading.close()
+        if self._commanded is not None:
+            self._commanded.close()
         if self._store is not None:
             self._store.close()
 

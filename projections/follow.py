@@ -2,7 +2,7 @@
 A generation of a read model following the log: batch by batch, rows and checkpoint together.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -53,7 +53,7 @@ class Follower:
         self._known: Known = {}
         self.generation = generation
         self._parked: Final[dict[str, int]] = {}
-        self._states: Final = _States(events, self._parked)
+        self._states: Final = _States(events, self._parked, frozenset(generation.skipped))
         self._read_parked()
 
     def catch_up(
@@ -195,12 +195,16 @@ class _States:
     """
     Folded streams as of the end of the last batch, and of the one at hand.
 
-    A parked stream stays as it was before the event that it was parked for.
+    A parked stream stays as it was before the event that it was parked for. A skipped event that
+    cannot be folded leaves the state as it was, and those after it are folded on top.
     """
 
-    def __init__(self, events: EventStore, parked: Mapping[str, int]) -> None:
+    def __init__(
+        self, events: EventStore, parked: Mapping[str, int], skipped: frozenset[int]
+    ) -> None:
         self._events: Final = events
         self._parked: Final = parked
+        self.skipped: Final[Container[int | None]] = skipped
         self._undo: tuple[str, tuple[int, Any] | None] = ("", None)
         self._kept: dict[str, tuple[int, Any]] = {}
         self._now: dict[str, tuple[int, Any]] = {}
@@ -228,6 +232,9 @@ class _States:
                 version=row.version,
             )
         self._now[row.stream] = (row.version, fold_of(row.stream).apply(state, event))
+
+    def pass_over(self, row: StoredEvent) -> None:
+        self._now[row.stream] = _passed(self._find(row.stream)[1], row)
 
     def undo(self, stream: str) -> None:
         stepped, before = self._undo
@@ -268,9 +275,21 @@ class _States:
         for row in self._events.stream(stream):
             if row.position is None or row.position > until:
                 break
+            if row.position in self.skipped:
+                found = _passed(found[1], row)
+                continue
             found = (row.version, fold.apply(found[1], decode_event(row.topic, row.payload)))
         self._kept[stream] = found
         return found
+
+
+def _passed(state: Any, row: StoredEvent) -> tuple[int, Any]:
+    """Return a stream after a skipped event: folded where that is possible."""
+    try:
+        event = decode_event(row.topic, row.payload)
+        return (row.version, fold_of(row.stream).apply(state, event))
+    except Exception:  # noqa: BLE001  # somebody acknowledged that it is left out
+        return (row.version, state)
 
 
 class _Source:
@@ -286,6 +305,8 @@ class _Source:
         self.rewind: Final = states.rewind
         self.step: Final = states.step
         self.undo: Final = states.undo
+        self.pass_over: Final = states.pass_over
+        self.skipped: Final = states.skipped
 
     def fetch(self, table: Table, keys: Sequence[Key]) -> "dict[Key, Row]":
         return dict(self._store.fetch(self._generation, table, keys))

@@ -119,9 +119,11 @@ class MemoryModels:
         self, generation: Generation, owner: str, lease_ms: int, at_once: int
     ) -> int | None:
         with self._lock:
-            place = (generation.model, generation.number)
-            others = [one for one in self.holds() if (one.model, one.number) != place]
-            if any(one.model == generation.model for one in others) or len(others) >= at_once:
+            model, holds = generation.model, self.holds()
+            if len([one for one in holds if one.model != model]) >= at_once:
+                return None
+            own = [one for one in holds if one.model == model and one.number != generation.number]
+            if any(self._claims[(model, one.number)].owner != owner for one in own):
                 return None
             return self.claim(generation, owner, lease_ms)
 

@@ -12,7 +12,7 @@ import pytest
 import orderledger
 from orderledger.projections.compare import summed
 from orderledger.projections.read_models import ReadModels
-from orderledger.replay import rebuild as rebuilding
+from orderledger.replay import building
 from orderledger.replay.rebuild import rebuild, verify
 from tests.projections.books import fill
 from tests.projections.toy_models import TOTALS, Totals
@@ -83,7 +83,7 @@ def test_kill_nine_at_every_write_leaves_the_live_rows_whole(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Catches rows that are half new, none at all, or a rebuild that never gets through again."""
-    monkeypatch.setattr(rebuilding, "BUILD_BATCH_EVENTS", BATCH)
+    monkeypatch.setattr(building, "BUILD_BATCH_EVENTS", BATCH)
     with orderledger.open(url, models=[Totals()]) as book:
         models = book.read.models
         live = models.live("totals")

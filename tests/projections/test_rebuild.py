@@ -15,7 +15,7 @@ from orderledger.projections.models import Recorded, Rows, fingerprint
 from orderledger.projections.orders import ORDERS
 from orderledger.projections.read_models import ReadModels
 from orderledger.projections.shipped import SHIPPED
-from orderledger.replay import rebuild as rebuilding
+from orderledger.replay import building
 from orderledger.replay.rebuild import diff, rebuild, rollback, verify
 from orderledger.testing import memory_book
 from tests.projections.books import day_in_memory, fill, post
@@ -162,7 +162,7 @@ def test_an_interrupted_rebuild_goes_on(models: ReadModels) -> None:
         raise Killed
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(rebuilding, "BUILD_BATCH_EVENTS", 20)
+        patched.setattr(building, "BUILD_BATCH_EVENTS", 20)
         with pytest.raises(Killed):
             rebuild(models, "totals", progress)
     positions: list[int] = []

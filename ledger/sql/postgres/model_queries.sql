@@ -56,7 +56,8 @@ WHERE book_id = %(book_id)s AND model = %(model)s AND number = %(number)s
     AND NOT EXISTS (
         SELECT 1 FROM orderledger.generations o
         WHERE o.book_id = %(book_id)s AND o.model = %(model)s AND o.number <> %(number)s
-            AND o.state = 'building' AND o.owner <> '' AND o.owned_until > clock_timestamp()
+            AND o.state = 'building' AND o.owner NOT IN ('', %(owner)s)
+            AND o.owned_until > clock_timestamp()
     )
     AND (
         SELECT count(*) FROM orderledger.generations o

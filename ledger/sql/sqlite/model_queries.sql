@@ -53,7 +53,7 @@ WHERE book_id = :book_id AND model = :model AND number = :number
     AND NOT EXISTS (
         SELECT 1 FROM orderledger_generations AS o
         WHERE o.book_id = :book_id AND o.model = :model AND o.number <> :number
-            AND o.state = 'building' AND o.owner <> '' AND o.owned_until > :now
+            AND o.state = 'building' AND o.owner NOT IN ('', :owner) AND o.owned_until > :now
     )
     AND (
         SELECT count(*) FROM orderledger_generations AS o
