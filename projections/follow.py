@@ -2,6 +2,7 @@
 A generation of a read model following the log: batch by batch, rows and checkpoint together.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -73,11 +74,23 @@ class Follower:
         self.verify()
         while self.generation.position < target:
             position = self.generation.position
-            batch = read_gapless(self._events, position, target, batch_events)
+            until = self._until(position, target)
+            batch = read_gapless(self._events, position, until, batch_events)
             if not self._advance(batch):
                 self._reload()
             progress(self.generation.position)
         return self.generation.position
+
+    def _until(self, position: int, target: int) -> int:
+        """
+        End a batch before each skipped event.
+
+        It is folded and touches no row. A row that was touched before it in the same batch would be
+        derived with it, and in a batch of its own without it.
+        """
+        skipped = self.generation.skipped
+        following = bisect_right(skipped, position + 1)
+        return min(target, skipped[following] - 1) if following < len(skipped) else target
 
     def park_next(self, error: str) -> None:
         """
