@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
@@ -146,17 +147,26 @@ def catch_up(session: Session, names: tuple[str, ...]) -> None:
 
 @projection.command("run")
 @click.argument("names", nargs=-1)
+@click.option(
+    "--batch-limit",
+    "limit_s",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="End the process where a batch takes longer; 0 for never. Default: 60.",
+)
 @common
-def run(session: Session, names: tuple[str, ...]) -> None:
+def run(session: Session, names: tuple[str, ...], limit_s: float | None) -> None:
     """
     Follow read models until interrupted; all of them without NAMES.
 
     Several workers may run at once, here and elsewhere. What cannot be followed now is said on
-    stderr once, and tried again. Ends at SIGTERM or SIGINT after the batch at hand.
+    stderr once, and tried again. Ends at SIGTERM or SIGINT after the batch at hand. Have it started
+    again when it ends otherwise: an event at which it does so over and over is found and parked.
     """
     import logging
     import signal
 
+    from orderledger.projections.watchdog import BATCH_LIMIT_S, Watchdog
     from orderledger.projections.worker import Worker
 
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
@@ -168,7 +178,9 @@ def run(session: Session, names: tuple[str, ...]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     session.talk("following; interrupt to end")
-    worker.run()
+    limit_s = BATCH_LIMIT_S if limit_s is None else limit_s
+    with Watchdog(worker, limit_s) if limit_s else nullcontext():
+        worker.run()
 
 
 @projection.command("rebuild")

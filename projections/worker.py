@@ -47,6 +47,14 @@ class Problem(msgspec.Struct, frozen=True):
     again_at: float
 
 
+class AtWork(msgspec.Struct, frozen=True):
+    """The batch at hand: of which model, after which position, since when (monotonic seconds)."""
+
+    model: str
+    position: int
+    since: float
+
+
 class Worker:
     """
     Follows read models in the thread that calls ``run``, until ``stop`` is called from another.
@@ -76,6 +84,8 @@ class Worker:
         self._paces: Final = {name: Pace(BATCH_EVENTS) for name in self._names}
         self.problems: Final[dict[str, Problem]] = {}
         """What is not followed now, by model."""
+        self.at_work: AtWork | None = None
+        """The batch at hand, for whoever watches from another thread; see ``watchdog``."""
 
     def run(self) -> None:
         """Follow until stopped; raises nothing that a later look could mend."""
@@ -124,6 +134,7 @@ class Worker:
                 return False
             before, parked = follower.generation.position, follower.parked_count
             head = self._models.events.head().size
+            self.at_work = AtWork(name, before, time.monotonic())
             self._paces[name].advance(follower, deaths, head)
             if follower.parked_count > parked:
                 _logger.error(
@@ -139,6 +150,8 @@ class Worker:
                 _logger.error("read model %s is not followed: %s", name, error)
             self.problems[name] = Problem(error, self._clock() + PROBLEM_REST_S)
             return False
+        finally:
+            self.at_work = None
 
     def _claimed(self, name: str, follower: Follower) -> int | None:
         """

@@ -64,6 +64,8 @@ COMMANDS = {
     "projection-catch-up": "projection catch-up",
     "projection-verify": "projection verify orders payments",
     "projection-parked": "projection parked orders",
+    "projection-redrive": "projection redrive orders",
+    "projection-skips": "projection skips orders",
     "projection-rebuild": "projection rebuild balances orders",
     "projection-rebuild-yes": "projection rebuild balances orders refunds --yes",
     "projection-rollback": "projection rollback orders",
@@ -125,6 +127,7 @@ ELSEWHERE = {
     ("import", "online-retail"),
     ("projection", "diff"),
     ("projection", "run"),
+    ("projection", "skip"),
     ("schema", "export"),
     ("version",),
 }

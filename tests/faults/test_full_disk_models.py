@@ -162,7 +162,7 @@ def refuse_rows(url: str, number: int, refusing: bool) -> None:
                 if refusing
                 else f"DROP TRIGGER no_room ON orderledger_read.{table}"
             )
-            connection.execute(change)  # type: ignore[call-overload]  # names of our own tables
+            connection.execute(change)
 
 
 @pytest.mark.pg

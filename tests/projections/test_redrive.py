@@ -176,6 +176,7 @@ def test_a_redrive_does_not_hide_another_fault(models: ReadModels, model: Picky)
     models.catch_up("picky")
     store: Any = models.store
     live = models.live("picky")
+    assert live is not None
     store._generations[("picky", 1)] = replace(live, digest=b"\x01" * 32)
     model.cannot_read = ()
     with pytest.raises(RebuildRefused):
