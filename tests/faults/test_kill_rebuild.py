@@ -15,7 +15,7 @@ import pytest
 import orderledger
 from orderledger.ledger.stores.models_memory import MemoryModels
 from orderledger.projections.compare import summed
-from orderledger.projections.models import ReadModel
+from orderledger.projections.models import ReadModel, Recorded, Rows
 from orderledger.projections.read_models import ReadModels
 from orderledger.replay import building
 from orderledger.replay.building import Slots
@@ -159,3 +159,62 @@ def test_kill_nine_at_every_write_of_a_redrive(url: str, monkeypatch: pytest.Mon
         position, found = live_rows(models, "picky")
         assert found == from_nothing(models, "picky", MemoryModels(), position)
         assert len(models.store.generations("picky")) == 2
+
+
+class Killing(Picky):
+    """Ends its process at position 30."""
+
+    def project(self, recorded: Recorded, rows: Rows) -> None:
+        if recorded.position == 30:
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().project(recorded, rows)
+
+
+def test_an_event_that_kills_a_redrive_is_parked_in_the_end(url: str) -> None:
+    """Catches a redrive that nobody survives, and the deaths forgotten when it is begun again."""
+    with orderledger.open(url, models=[Picky(cannot_read={7, 30})]) as book:
+        models = book.read.models
+        models.catch_up("picky")
+        first = models.parked("picky")[0].stream
+        deaths = 0
+        for attempt in range(20):
+            _wait_for_leases(models)
+            # What the first attempts parked for an error is mended when they have died a few times.
+            model = Killing(cannot_read={7} if attempt < 3 else ())
+            status = _in_a_child(url, 0, model, lambda found: redrive(found, "picky", slots=QUICK))
+            if status == 0:
+                break
+            assert status == -signal.SIGKILL
+            deaths += 1
+        assert 4 <= deaths <= 8
+        (parked,) = models.parked("picky")
+        assert (parked.position, parked.error) == (30, "ended 4 workers by force")
+        assert parked.stream != first
+        assert verify(models, "picky").problem is None
+        # Without its projector being mended, the event is left out.
+        book.skip_parked("picky", parked.stream, reason="it kills")
+        mended = ReadModels(book.store, models.store, [Killing()])
+        assert redrive(mended, "picky", slots=QUICK).came_back
+        assert mended.status("picky").skipped == 1
+
+
+class Interrupted(Picky):
+    """Somebody presses a key while position 30 is projected."""
+
+    def project(self, recorded: Recorded, rows: Rows) -> None:
+        if recorded.position == 30:
+            raise KeyboardInterrupt
+        super().project(recorded, rows)
+
+
+def test_an_interrupted_redrive_is_no_death(url: str) -> None:
+    """Catches an innocent event that is parked because somebody pressed a key four times."""
+    with orderledger.open(url, models=[Picky(cannot_read={7})]) as book:
+        store = book.read.models.store
+        book.read.models.catch_up("picky")
+        for _ in range(6):
+            with pytest.raises(KeyboardInterrupt):
+                redrive(ReadModels(book.store, store, [Interrupted()]), "picky")
+        mended = ReadModels(book.store, store, [Picky()])
+        assert redrive(mended, "picky").came_back
+        assert list(mended.parked("picky")) == []
