@@ -243,7 +243,7 @@ class ModelStore(Protocol):
         ...
 
     def refuse(self, generation: Generation) -> None:
-        """Mark a generation as refused; its rows stay for inspection."""
+        """Mark a generation as refused, unless it is live; its rows stay for inspection."""
         ...
 
     def drop(self, generation: Generation) -> None:

@@ -112,6 +112,9 @@ class Build:
         self._follower.verify()
         while self.generation.position < target:
             self._pace.advance(self._follower, self.renew(), target)
+            if self.generation.state is not GenerationState.BUILDING:
+                # Another owner finished it while this one stood still.
+                raise _taken_over(self.generation, self._slots.lease_s)
             progress(self.generation.position)
         return self.generation.position
 
@@ -133,7 +136,7 @@ class Build:
         """
         deaths = self._store.claim(self.generation, self._owner, round(self._slots.lease_s * 1000))
         self._renewed_at = time.monotonic()
-        if deaths is None or self.generation.state is not GenerationState.BUILDING:
+        if deaths is None:
             raise _taken_over(self.generation, self._slots.lease_s)
         return deaths
 

@@ -195,7 +195,7 @@ class MemoryModels:
     def refuse(self, generation: Generation) -> None:
         with self._lock:
             found = self._generations.get((generation.model, generation.number))
-            if found is not None:
+            if found is not None and found.state is not GenerationState.LIVE:
                 self._set(found, GenerationState.REFUSED)
 
     def drop(self, generation: Generation) -> None:

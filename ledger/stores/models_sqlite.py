@@ -250,10 +250,7 @@ class SqliteModels:
     def refuse(self, generation: Generation) -> None:
         self._check_open()
         with self._file.writing() as connection:
-            connection.execute(
-                _SQL["set_state"],
-                {**self._place(generation), "state": GenerationState.REFUSED.value},
-            )
+            connection.execute(_SQL["refuse"], self._place(generation))
 
     def drop(self, generation: Generation) -> None:
         self._check_open()

@@ -250,6 +250,8 @@ def test_drops_what_is_not_live(models: ModelStore) -> None:
     (live,) = models.generations("toys")
     with pytest.raises(InvalidInput, match="is live"):
         models.drop(live)
+    models.refuse(live)
+    assert list(models.generations("toys")) == [live], "nor refused"
     other = made(models)
     models.refuse(other)
     assert models.generations("toys")[1].state is GenerationState.REFUSED

@@ -196,6 +196,31 @@ def test_a_projector_mended_at_one_stream_and_broken_at_another_is_refused(
     assert "e2" in entries(models)
 
 
+class Idle(Picky):
+    """Makes nothing of some events, and raises at others all the same."""
+
+    idle_at = BACK_1
+
+    def project(self, recorded: Recorded, rows: Rows) -> None:
+        if recorded.position != self.idle_at:
+            super().project(recorded, rows)
+        elif recorded.position in self.cannot_read:
+            raise ValueError("cannot even ignore it")
+
+
+def test_a_stream_that_would_be_parked_anew_is_no_proof() -> None:
+    """Catches a swap that parks a stream whose event changed no row yet: later ones would."""
+    model = Idle({BACK_0})
+    with book_with(model) as book:
+        book.execute_many([post(0), post(1), reverse(0), post(2), reverse(1)])
+        models = book.read.models
+        models.catch_up("picky", batch_events=1)
+        model.cannot_read = {BACK_1}
+        with pytest.raises(RebuildRefused):
+            redrive(models, "picky")
+        assert parked_at(models, "picky") == [("journal-e0", BACK_0)]
+
+
 def test_rows_of_another_version_are_rebuilt_not_redriven(book: Book, model: Picky) -> None:
     """Catches a redrive that swaps in another version's rows without anything to prove them by."""
     model.cannot_read = {BACK_0}
@@ -362,6 +387,24 @@ def test_the_way_back_has_the_skips_of_its_time(
     assert "e2" not in entries(models)
     assert redrive(models, "picky").came_back
     assert entries(models)["e2"] is True
+    assert is_as_from_nothing(models)
+
+
+def test_a_skip_of_what_the_live_rows_show_is_proven_too(
+    book: Book, models: ReadModels, model: Picky
+) -> None:
+    """Catches a proof by rows that leave out what the live ones do not: it refuses for ever."""
+    model.cannot_read = {BACK_1}
+    models.catch_up("picky")
+    with building.Build(models, model, building.Slots()) as build:
+        # Begun before the skip, by code that can read the event now.
+        book.skip_parked("picky", "journal-e1", reason="r")
+        model.cannot_read = ()
+        build.complete()
+        assert models.store.promote(build.generation, tuple(model.tables))
+    assert entries(models)["e1"] is True
+    assert rebuild(models, "picky").compared_at == models.events.head().size
+    assert entries(models)["e1"] is False
     assert is_as_from_nothing(models)
 
 

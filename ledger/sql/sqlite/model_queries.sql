@@ -83,6 +83,10 @@ WHERE book_id = :book_id AND model = :model AND state = 'live';
 UPDATE orderledger_generations SET state = :state
 WHERE book_id = :book_id AND model = :model AND number = :number;
 
+-- name: refuse
+UPDATE orderledger_generations SET state = 'refused'
+WHERE book_id = :book_id AND model = :model AND number = :number AND state <> 'live';
+
 -- name: delete_generation
 DELETE FROM orderledger_generations
 WHERE book_id = :book_id AND model = :model AND number = :number AND state <> 'live';
