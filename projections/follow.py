@@ -301,6 +301,9 @@ def _passed(state: Any, row: StoredEvent) -> tuple[int, Any]:
     try:
         event = decode_event(row.topic, row.payload)
         return (row.version, fold_of(row.stream).apply(state, event))
+    except MemoryError:
+        # No fault of the event: tried again it may be folded, and the rows must not depend on that.
+        raise
     except Exception:  # noqa: BLE001  # somebody acknowledged that it is left out
         return (row.version, state)
 

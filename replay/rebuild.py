@@ -149,8 +149,8 @@ def redrive(
     can be read now, asked for or not. Where all that were asked for fail as before, nothing is
     swapped.
 
-    Raises NotFound for a stream that is not parked, CheckpointDiverged where other code made the
-    live generation, and what ``rebuild`` raises.
+    Raises NotFound for a stream that is not parked, CheckpointDiverged where other code or another
+    log made the live generation, and what ``rebuild`` raises.
     """
     model = models.model(name)
     was = [one for one in models.parked(name) if not streams or one.stream in streams]
@@ -163,7 +163,7 @@ def redrive(
         )
     if not was:
         return Redrive(model=name, streams=(), rebuilt=None)
-    models.follower(name)  # raises where this code did not make the live rows
+    models.follower(name).verify()  # there must be rows of this code and log to prove
     with Build(models, model, slots) as build:
         _fill(models, build, progress)
         outcomes = _outcomes(was, build)
@@ -195,9 +195,21 @@ def _outcomes(was: Sequence[Parked], build: Build) -> tuple[Redriven, ...]:
 
 
 def _compare(models: ReadModels, model: ReadModel, build: Build) -> int | None:
-    """Bring the new generation to exactly where the live one is seen, and compare digests."""
+    """
+    Bring the new generation to exactly where the live one is seen, and compare digests.
+
+    Returns that position; None where the live one is of another version or of another history, so
+    that its rows say nothing about the new ones.
+    """
     live = models.live(model.name)
     if live is None or live.fingerprint != fingerprint(model):
+        return None
+    try:
+        Follower(models.events, models.store, model, live).verify()
+    except CheckpointDiverged:
+        if live.position > build.generation.position:
+            # A swap never takes readers back, not even from what this log never had.
+            raise
         return None
     for _ in range(SWAP_ATTEMPTS):
         if live.position >= build.generation.position:

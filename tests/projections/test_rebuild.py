@@ -6,7 +6,12 @@ from typing import Any
 import pytest
 
 from orderledger import Book
-from orderledger.ledger.errors import InvalidInput, NotFound, RebuildRefused
+from orderledger.ledger.errors import (
+    CheckpointDiverged,
+    InvalidInput,
+    NotFound,
+    RebuildRefused,
+)
 from orderledger.ledger.model_ports import Generation, GenerationState, TableChanges
 from orderledger.ledger.stores.models_memory import MemoryModels
 from orderledger.projections.compare import RowDifference
@@ -178,6 +183,28 @@ def test_a_generation_of_other_code_is_not_gone_on_with(models: ReadModels) -> N
     assert [one.fingerprint for one in models.store.generations("totals")] == [
         fingerprint(Totals())
     ] * 2
+
+
+def test_rows_of_another_history_are_replaced(models: ReadModels) -> None:
+    """Catches a restored book whose read model says to rebuild it, and then refuses to."""
+    with memory_book() as other:
+        other.execute_many([post(n, "another history") for n in range(100)])
+        restored = ReadModels(other.store, models.store, [Totals()])
+        with pytest.raises(CheckpointDiverged, match="another history"):
+            restored.catch_up("totals")
+        assert rebuild(restored, "totals").compared_at is None
+        assert restored.catch_up("totals") == 100
+        assert verify(restored, "totals").problem is None
+
+
+def test_rows_beyond_the_head_are_not_swapped_back(models: ReadModels) -> None:
+    """Catches a rebuild that ends with a puzzle where the log lost its end."""
+    with memory_book() as other:
+        other.execute_many([post(n) for n in range(10)])
+        restored = ReadModels(other.store, models.store, [Totals()])
+        with pytest.raises(CheckpointDiverged, match="beyond the head"):
+            rebuild(restored, "totals")
+        assert live(models).position > 10
 
 
 def test_the_previous_generation_can_be_brought_back(book: Book, models: ReadModels) -> None:
