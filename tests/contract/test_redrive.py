@@ -67,6 +67,7 @@ def test_what_is_skipped_and_mended_is_the_same_everywhere(
     assert is_as_in_memory(models)
     assert verify(models, "picky").problem is None
     assert [one.skipped for one in models.store.generations("picky")] == [(6,), (6,)]
+    assert list(book.read.verify()) == [], "a skip is an event like others"
 
 
 def test_a_second_rebuild_of_a_model_is_refused(book: Book) -> None:
