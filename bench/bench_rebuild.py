@@ -20,15 +20,13 @@ from bench.harness import (
     interleave,
     main,
 )
-from bench.stock_projection import EVENTS_PER_ORDER, fill, projecting
+from bench.stock_projection import EVENTS_PER_ORDER, filled_shop, projecting
 from orderledger import Book
 from orderledger.ledger.codec import decode_event
 from orderledger.ledger.folds import fold_of
 from orderledger.ledger.journal import decode_entry
-from orderledger.ledger.model_ports import Generation
-from orderledger.projections.models import fingerprint
-from orderledger.projections.read_models import ReadModels
-from orderledger.replay.filling import Filling
+from orderledger.replay.building import Build, Slots
+from orderledger.replay.filling import fill
 
 ORDERS = 10_000
 ORDERS_FULL = 91_000
@@ -51,7 +49,7 @@ def run(settings: Settings) -> Answer:
             for step in zip(*[order_commands() for _ in range(_GROUP)], strict=True):
                 book.execute_many(step)
         book.read.balances.catch_up()
-        environment = fill(theirs, stock_orders)
+        environment = filled_shop(theirs, stock_orders)
         arms = [
             Arm("orders and balances, one process", "events/s", lambda _: _one_process(book)),
             Arm("orders and balances, two processes", "events/s", lambda _: _two(book, ours)),
@@ -89,19 +87,14 @@ def run(settings: Settings) -> Answer:
 def _filled(book: Book, *names: str) -> float:
     """Fill generations beside the live ones and drop them; return the seconds it took."""
     models = book.read.models
+    slots = Slots(at_once=4)
     started = time.perf_counter()
-    with Filling(models) as filling:
-        made = [filling.follower(models.model(name), _created(models, name)) for name in names]
-        filling.fill(made, lambda position, head: None)
+    builds = [Build(models, models.model(name), slots) for name in names]
+    fill(models, builds, lambda position, head: None)
     taken = time.perf_counter() - started
-    for follower in made:
-        models.store.drop(follower.generation)
+    for build in builds:
+        build.drop()
     return taken
-
-
-def _created(models: ReadModels, name: str) -> Generation:
-    model = models.model(name)
-    return models.store.create(name, model.version, fingerprint(model), tuple(model.tables))
 
 
 def _one_process(book: Book) -> float:

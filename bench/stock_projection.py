@@ -100,7 +100,7 @@ class Shop(Application[Any]):
     """Where the events come from."""
 
 
-def fill(url: str, orders: int) -> dict[str, str]:
+def filled_shop(url: str, orders: int) -> dict[str, str]:
     """Save orders of three events; return the environment that finds them."""
     environment = postgres_environment(url, pool=5, db_functions=False)
     with warnings.catch_warnings():

@@ -24,6 +24,7 @@ from orderledger.ledger.journal import EMPTY, Entry
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payments import PaymentState
 from orderledger.ledger.periods import PeriodsState
+from orderledger.ledger.projection_skips import SkipsState
 from orderledger.ledger.returns import ReturnState
 from orderledger.ledger.stored_value import StoredValueState
 
@@ -144,6 +145,10 @@ class States:
 
     def inbox(self, provider: str, notification_id: str) -> InboxState:
         state: InboxState = self._get(streams.inbox(provider, notification_id))
+        return state
+
+    def projection(self, model: str) -> SkipsState:
+        state: SkipsState = self._get(streams.projection(model))
         return state
 
 

@@ -152,6 +152,9 @@ from .period_commands import (
     ClosePeriod,
     ReopenPeriod,
 )
+from .projection_commands import (
+    SkipProjectedEvent,
+)
 from .value_commands import (
     ExpireValue,
     IssueValue,
@@ -257,6 +260,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     ReverseEntry,
     RouteRefundAsVoid,
     SetAddress,
+    SkipProjectedEvent,
     SplitOrder,
     Void,
     WithdrawRefund,
@@ -380,6 +384,7 @@ __all__ = [
     "RouteRefundAsVoid",
     "SetAddress",
     "ShippingCharge",
+    "SkipProjectedEvent",
     "SplitOrder",
     "StockReservation",
     "Surcharge",

@@ -18,7 +18,8 @@ The whole error tree.
     ├── Unavailable               the database cannot answer now; retry         503
     │   ├── DatabaseReadOnly      a read-only file, replica or transaction
     │   ├── DatabaseFull          nothing of the append was written
-    │   └── LockTimeout           another open transaction holds a row (``ledger/ports.py``)
+    │   ├── LockTimeout           another open transaction holds a row (``ledger/ports.py``)
+    │   └── RebuildUnderWay       somebody else builds that read model
     ├── StorageError              the database said something else              500
     │   └── SchemaMismatch        the tables are of another version
     └── IntegrityViolation        history is wrong: stop, never retry           500
@@ -191,6 +192,10 @@ class DatabaseFull(Unavailable):
     """The disk or the database is full; nothing of this append was written."""
 
 
+class RebuildUnderWay(Unavailable):
+    """Somebody else rebuilds this read model; one at a time does."""
+
+
 class StorageError(OrderLedgerError):
     """The database answered with an error that has no better name; see __cause__."""
 
@@ -249,6 +254,7 @@ __all__ = [
     "OrderLedgerError",
     "Reason",
     "RebuildRefused",
+    "RebuildUnderWay",
     "Rejected",
     "SchemaMismatch",
     "StorageError",

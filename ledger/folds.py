@@ -14,6 +14,7 @@ from . import (
     orders,
     payments,
     periods,
+    projection_skips,
     returns,
     stored_value,
 )
@@ -57,6 +58,7 @@ FOLDS: Final[Mapping[str, Fold]] = {
     "journal": Fold(accounts_state.JOURNAL_INITIAL, accounts_state.JOURNAL_EVOLVE),
     "inbox": Fold(inbox.INITIAL, inbox.EVOLVE),
     "periods": Fold(periods.INITIAL, periods.EVOLVE),
+    "projection": Fold(projection_skips.INITIAL, projection_skips.EVOLVE),
 }
 
 

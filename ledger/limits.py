@@ -35,6 +35,9 @@ PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024
 EVENTS_PER_APPEND_MAX: Final = 5_000
 """Events of one command. A cancelled order of 2,000 lines makes a handful."""
 
+PROJECTION_SKIPS_MAX: Final = 1_000
+"""Events that one read model leaves out by acknowledgement. Each is a decision of a person."""
+
 
 def check_total(what: str, minor: int) -> None:
     """Raise LimitExceeded if an amount in minor units is beyond the largest one."""

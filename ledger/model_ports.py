@@ -108,6 +108,10 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     ``number`` counts a model's generations from 1. ``fingerprint`` identifies the code that made
     it: name, version and shape. ``leaf_hash`` is the log's at ``position`` (empty at 0).
     ``digest`` sums the hashes of all rows; see ``projections.digests``.
+
+    ``skipped`` are the positions of the events that are left out by acknowledgement, ascending: the
+    model's skips as they were when the generation began. They never change, so that its rows are a
+    function of the log and of itself, whoever goes on with it and whatever is acknowledged later.
     """
 
     model: str
@@ -118,14 +122,23 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     position: int = 0
     leaf_hash: bytes = b""
     digest: bytes = bytes(32)
+    skipped: tuple[int, ...] = ()
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """A generation that somebody builds: since when, and until when unless renewed."""
+
+    model: str
+    number: int
+    since: datetime
+    until: datetime
 
 
 class Parked(msgspec.Struct, frozen=True, kw_only=True):
     """
     A stream that one model cannot project: from ``position`` on its events are left out.
 
-    ``topic`` is the failing event's, ``error`` what its projector said. ``skipped_by`` is set once
-    somebody acknowledged that the event is left out for good, with ``reason``.
+    ``topic`` is the failing event's, ``error`` what its projector said.
     """
 
     model: str
@@ -149,9 +162,18 @@ class ModelStore(Protocol):
         ...
 
     def create(
-        self, model: str, version: int, fingerprint: str, tables: Sequence[Table]
+        self,
+        model: str,
+        version: int,
+        fingerprint: str,
+        tables: Sequence[Table],
+        skipped: Sequence[int] = (),
     ) -> Generation:
-        """Make the tables of a new generation, in state BUILDING at position 0, and return it."""
+        """
+        Make the tables of a new generation, in state BUILDING at position 0, and return it.
+
+        ``skipped`` are the positions of the events that it leaves out, ascending.
+        """
         ...
 
     def advance(
@@ -178,6 +200,21 @@ class ModelStore(Protocol):
         force, perhaps by the event that comes next. Rows do not depend on it: a follower without
         a claim is slower, not wrong.
         """
+        ...
+
+    def claim_build(
+        self, generation: Generation, owner: str, lease_ms: int, at_once: int
+    ) -> int | None:
+        """
+        Take the right to build a generation, as ``claim`` does; it is renewed by ``claim``.
+
+        None also while another owner builds another generation of the model, or ``at_once`` other
+        models of the book are being built; ``holds`` tells which.
+        """
+        ...
+
+    def holds(self) -> Sequence[Hold]:
+        """Return the generations that somebody builds now, by when they were taken."""
         ...
 
     def release(self, generation: Generation, owner: str) -> None:
@@ -223,7 +260,7 @@ class ModelStore(Protocol):
         ...
 
     def refuse(self, generation: Generation) -> None:
-        """Mark a generation as refused; its rows stay for inspection."""
+        """Mark a generation as refused, unless it is live; its rows stay for inspection."""
         ...
 
     def drop(self, generation: Generation) -> None:

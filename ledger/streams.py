@@ -77,6 +77,11 @@ def check_period(period: str) -> None:
     _named("period", period)
 
 
+def projection(model: str) -> str:
+    """The stream of a read model's skips, by the model's name."""
+    return _named("projection", model)
+
+
 def kind_of(stream: str) -> str:
     """Return the kind of a stream: ``payment`` of ``payment-p1``."""
     return stream.partition("-")[0]

@@ -13,15 +13,18 @@ from orderledger.commands import deciders as _deciders
 from orderledger.commands.decision import Command
 from orderledger.commands.group_commit import Result
 from orderledger.commands.handle import Executor
+from orderledger.commands.projection_commands import SkipProjectedEvent
 from orderledger.commands.requests import SYSTEM, Actor, Envelope, Receipt
 from orderledger.commands.states import CACHE_STREAMS
 from orderledger.config import locate
 from orderledger.databases import open_store, prepare
 from orderledger.ledger import ids, streams
-from orderledger.ledger.errors import InvalidCommand, NotFound
+from orderledger.ledger.errors import InvalidCommand, InvalidInput, NotFound
+from orderledger.ledger.limits import TEXT_LENGTH_MAX
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payments import PaymentState
 from orderledger.ledger.ports import EventStore
+from orderledger.projections.base import read_gapless
 from orderledger.projections.models import ReadModel
 from orderledger.reading import Reading
 
@@ -129,6 +132,54 @@ class Book:
         if model is not None and placed.positions:
             self.read.models.wait(model, placed.positions[-1], timeout_s=timeout_s)
         return placed
+
+    def skip_parked(
+        self,
+        model: str,
+        stream: str,
+        *,
+        reason: str,
+        actor: Actor = SYSTEM,
+        key: str | None = None,
+    ) -> Receipt:
+        """
+        Acknowledge that a read model leaves out, for good, the event for which it parked a stream.
+
+        It is recorded as an event of ``projection-{model}``, and takes effect with the model's next
+        redrive or rebuild, which projects the later events of the stream. Raises NotFound where the
+        live generation does not have the stream parked now, Rejected where the event was skipped
+        before, InvalidInput without a reason or for a model of entries: nothing is left out of
+        balances.
+        """
+        if self.read.models.model(model).entries_only:
+            raise InvalidInput(
+                f"read model {model} answers for money: no entry is left out of it; one that "
+                "cannot be read is damage, see `orderledger verify`, and comes from a backup",
+                model=model,
+                stream=stream,
+            )
+        for parked in self.read.models.parked(model):
+            if parked.stream == stream:
+                break
+        else:
+            raise NotFound(
+                f"read model {model} does not have {stream} parked; only the event that is parked "
+                f"now can be skipped: see `orderledger projection parked {model}`",
+                model=model,
+                stream=stream,
+            )
+        (event,) = read_gapless(self.store, parked.position - 1, parked.position, 1)
+        command = SkipProjectedEvent(
+            model=model,
+            stream=stream,
+            version=event.version,
+            position=parked.position,
+            event_id=str(event.event_id),
+            topic=event.topic,
+            reason=reason,
+            error=parked.error.replace("\x00", "\\x00")[:TEXT_LENGTH_MAX],
+        )
+        return self.execute(command, key=key, actor=actor)
 
     def order(self, order_id: str) -> OrderState:
         """Return the order's state now, from its events; raises NotFound."""

@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
@@ -13,21 +14,34 @@ from .cli_tables import Columns
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from orderledger.commands.requests import Actor
     from orderledger.projections.compare import RowDifference
     from orderledger.projections.read_models import ModelStatus
+    from orderledger.replay.building import Slots
+    from orderledger.replay.rebuild import Redriven
 
     from .cli_tables import Row
 
 _STATUS: Final = Columns(
-    ("model", "generation", "position", "lag", "parked", "building", "problem"),
-    numeric=("generation", "position", "lag", "parked", "building"),
+    ("model", "generation", "position", "lag", "parked", "skipped", "building", "problem"),
+    numeric=("generation", "position", "lag", "parked", "skipped", "building"),
     giving_way=("problem",),
 )
 _MODELS: Final = Columns(("model", "version", "tables"), numeric=("version",))
 _PARKED: Final = Columns(
-    ("position", "stream", "topic", "parked_at", "error"),
+    ("position", "stream", "topic", "parked_at", "skip", "error"),
     numeric=("position",),
+    giving_way=("error", "skip", "topic"),
+)
+_REDRIVEN: Final = Columns(
+    ("stream", "was_at", "came_back", "position", "topic", "error"),
+    numeric=("was_at", "position"),
     giving_way=("error", "topic"),
+)
+_SKIPS: Final = Columns(
+    ("position", "stream", "version", "topic", "recorded_at", "actor", "in_effect", "reason"),
+    numeric=("position", "version"),
+    giving_way=("reason", "topic"),
 )
 _DIFFERENCES: Final = Columns(
     ("table", "key", "column", "before", "after"), giving_way=("before", "after")
@@ -37,6 +51,28 @@ _REBUILT: Final = Columns(
     numeric=("generation", "position", "rows", "compared_at"),
     giving_way=("checksum",),
 )
+_WAIT_S: Final = 600.0
+
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def _turn(function: F) -> F:
+    """Give a command the options --at-once and --wait: how it waits for its turn to build."""
+    at_once = click.option(
+        "--at-once",
+        type=click.IntRange(min=1),
+        help="Models of the book that may be built at once; one more waits. Default: 2.",
+    )
+    wait = click.option(
+        "--wait",
+        "patience_s",
+        type=click.FloatRange(min=0),
+        default=_WAIT_S,
+        metavar="SECONDS",
+        help="How long to wait for other rebuilds to end. Default: 600.",
+    )
+    return at_once(wait(function))
 
 
 @click.group()
@@ -94,6 +130,7 @@ def _status_row(one: "ModelStatus") -> "Row":
         "lag": one.lag,
         "is_current": one.is_current,
         "parked": one.parked,
+        "skipped": one.skipped,
         "building": one.building,
         "problem": one.problem,
     }
@@ -113,17 +150,26 @@ def catch_up(session: Session, names: tuple[str, ...]) -> None:
 
 @projection.command("run")
 @click.argument("names", nargs=-1)
+@click.option(
+    "--batch-limit",
+    "limit_s",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="End the process where a batch takes longer; 0 for never. Default: 60.",
+)
 @common
-def run(session: Session, names: tuple[str, ...]) -> None:
+def run(session: Session, names: tuple[str, ...], limit_s: float | None) -> None:
     """
     Follow read models until interrupted; all of them without NAMES.
 
     Several workers may run at once, here and elsewhere. What cannot be followed now is said on
-    stderr once, and tried again. Ends at SIGTERM or SIGINT after the batch at hand.
+    stderr once, and tried again. Ends at SIGTERM or SIGINT after the batch at hand. Have it started
+    again when it ends otherwise: an event at which it does so over and over is found and parked.
     """
     import logging
     import signal
 
+    from orderledger.projections.watchdog import BATCH_LIMIT_S, Watchdog
     from orderledger.projections.worker import Worker
 
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
@@ -135,23 +181,30 @@ def run(session: Session, names: tuple[str, ...]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     session.talk("following; interrupt to end")
-    worker.run()
+    limit_s = BATCH_LIMIT_S if limit_s is None else limit_s
+    with Watchdog(worker, limit_s) if limit_s else nullcontext():
+        worker.run()
 
 
 @projection.command("rebuild")
 @click.argument("names", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do it; without, only say what would be done.")
+@_turn
 @common
-def rebuild(session: Session, names: tuple[str, ...], yes: bool) -> None:
+def rebuild(
+    session: Session, names: tuple[str, ...], yes: bool, at_once: int | None, patience_s: float
+) -> None:
     """
     Make read models again from the events, beside the ones that serve.
 
     Readers notice nothing. The same version must come to the same rows, or the swap is refused
-    and `projection diff` shows them. Interrupted, it goes on where it stopped.
+    and `projection diff` shows them. Interrupted, it goes on where it stopped. Of one model one
+    rebuild runs at a time, of a book a few models at once: see --at-once. NAMES that run at once
+    read the events once.
     """
-    from orderledger.replay.rebuild import rebuild as rebuilt
+    from orderledger.replay.rebuild import rebuild_all
 
-    models = session.reading.models
+    models, slots = session.reading.models, _slots(session, at_once, patience_s)
     for name in names:
         models.model(name)
     if not yes:
@@ -163,10 +216,12 @@ def rebuild(session: Session, names: tuple[str, ...], yes: bool) -> None:
         return
 
     def rows() -> "Iterator[Row]":
-        for name in names:
-            made = rebuilt(models, name, _bar(session, name))
+        made_all = rebuild_all(
+            models, names, lambda together: _bar(session, ", ".join(together)), slots
+        )
+        for made in made_all:
             yield {
-                "model": name,
+                "model": made.model,
                 "done": True,
                 "generation": made.generation,
                 "position": made.position,
@@ -176,6 +231,14 @@ def rebuild(session: Session, names: tuple[str, ...], yes: bool) -> None:
             }
 
     session.rows(rows(), _REBUILT)
+
+
+def _slots(session: Session, at_once: int | None, patience_s: float) -> "Slots":
+    from orderledger.replay.building import REBUILDS_MAX, Slots
+
+    return Slots(
+        at_once=REBUILDS_MAX if at_once is None else at_once, wait_s=patience_s, say=session.talk
+    )
 
 
 def _bar(session: Session, name: str) -> Callable[[int, int], None]:
@@ -290,9 +353,14 @@ def parked(session: Session, name: str) -> int:
     """
     List the streams that a read model leaves out, from the event on that it could not apply.
 
-    Mend what it says and rebuild the model. Exit status 1 if there are any.
+    Mend what it says, or skip the event, and redrive the model. `skip` tells who acknowledged the
+    event already: a redrive goes on after it. Exit status 1 if there are any.
     """
-    found = session.reading.models.parked(name)
+    from orderledger.replay.acknowledged import skips as skips_of
+
+    models = session.reading.models
+    found = models.parked(name)
+    skips = {one.position: f"{one.actor}: {one.reason}" for one in skips_of(models, name)}
     session.rows(
         (
             {
@@ -300,6 +368,7 @@ def parked(session: Session, name: str) -> int:
                 "stream": one.stream,
                 "topic": one.topic,
                 "parked_at": one.parked_at,
+                "skip": skips.get(one.position),
                 "error": one.error,
             }
             for one in found
@@ -307,3 +376,131 @@ def parked(session: Session, name: str) -> int:
         _PARKED,
     )
     return 1 if found else 0
+
+
+@projection.command("redrive")
+@click.argument("name")
+@click.argument("streams", nargs=-1)
+@_turn
+@common
+def redrive(
+    session: Session, name: str, streams: tuple[str, ...], at_once: int | None, patience_s: float
+) -> int:
+    """
+    Bring parked streams back, once what parked them was mended or skipped; all without STREAMS.
+
+    The model is made again beside the live one, as by `projection rebuild`, and swapped in if any
+    of these streams gets further now; every stream that can be read comes back with it. Exit status
+    1 if any of them is still parked.
+    """
+    return _redrive(session, name, streams, _slots(session, at_once, patience_s))
+
+
+def _redrive(session: Session, name: str, streams: tuple[str, ...], slots: "Slots") -> int:
+    from orderledger.replay.rebuild import redrive as redriven
+
+    done = redriven(session.reading.models, name, streams, _bar(session, name), slots)
+    session.rows((_redriven_row(one) for one in done.streams), _REDRIVEN)
+    if not done.streams:
+        session.talk(f"{name} leaves out no stream; nothing was done")
+    elif done.rebuilt is None:
+        session.talk(
+            f"{name} was not swapped: every stream fails as before; mend its projector, or "
+            f"acknowledge with `orderledger projection skip {name} STREAM --reason TEXT`"
+        )
+    else:
+        session.talk(f"{name} serves generation {done.rebuilt.generation}")
+    return 0 if done.came_back else 1
+
+
+def _redriven_row(one: "Redriven") -> "Row":
+    return {
+        "stream": one.stream,
+        "was_at": one.was_at,
+        "came_back": one.came_back,
+        "position": one.position,
+        "topic": one.topic,
+        "error": one.error,
+    }
+
+
+@projection.command("skip")
+@click.argument("name")
+@click.argument("stream")
+@click.option("--reason", required=True, help="Why the model may do without this event.")
+@click.option("--actor", help="Who says so, as TYPE:ID; default: system:orderledger.")
+@click.option("--key", help="Idempotency key, for a retry.")
+@click.option("--redrive", "is_redriven", is_flag=True, help="Redrive the stream at once.")
+@common
+def skip(
+    session: Session, name: str, stream: str, reason: str, **options: str | bool | None
+) -> int:
+    """
+    Acknowledge that a read model leaves out the event for which STREAM is parked, for good.
+
+    The skip is recorded as an event. It takes effect with the next redrive or rebuild, which goes
+    on with the later events of the stream; they may be parked in their turn. Only the event that is
+    parked now can be skipped, and there is no way back.
+    """
+    from orderledger.commands.requests import SYSTEM
+
+    actor, key = options["actor"], options["key"]
+    receipt = session.book.skip_parked(
+        name,
+        stream,
+        reason=reason,
+        actor=SYSTEM if actor is None else _actor(str(actor)),
+        key=None if key is None else str(key),
+    )
+    if options["is_redriven"]:
+        return _redrive(session, name, (stream,), _slots(session, None, _WAIT_S))
+    session.talk(f"it takes effect with `orderledger projection redrive {name} {stream}`")
+    (skips_stream,) = receipt.streams
+    session.record(
+        {
+            "model": name,
+            "stream": stream,
+            "recorded_in": skips_stream,
+            "version": receipt.streams[skips_stream],
+        }
+    )
+    return 0
+
+
+def _actor(text: str) -> "Actor":
+    from orderledger.commands.requests import Actor
+
+    kind, _, actor_id = text.partition(":")
+    if not kind or not actor_id:
+        raise click.BadParameter(f"{text!r} is no actor like staff:ann", param_hint="--actor")
+    return Actor(kind, actor_id)
+
+
+@projection.command("skips")
+@click.argument("name")
+@common
+def skips(session: Session, name: str) -> None:
+    """
+    List the events that a read model leaves out by acknowledgement: who, when and why.
+
+    What is not in effect yet takes effect with the next redrive or rebuild.
+    """
+    from orderledger.replay.acknowledged import skips as skips_of
+
+    session.rows(
+        (
+            {
+                "position": one.position,
+                "stream": one.stream,
+                "version": one.version,
+                "topic": one.topic,
+                "recorded_at": one.recorded_at,
+                "actor": one.actor,
+                "in_effect": one.in_effect,
+                "reason": one.reason,
+                "error": one.error,
+            }
+            for one in skips_of(session.reading.models, name)
+        ),
+        _SKIPS,
+    )

@@ -16,9 +16,6 @@ from orderledger.ledger.ports import EventStore, StoredEvent
 
 from .base import read_gapless
 
-_Batch = tuple[int, int, Sequence[StoredEvent]]
-"""Where a batch begins, how many events it may have, and those."""
-
 
 class LogReader:
     """Reads the log for one follower, batch by batch."""
@@ -42,16 +39,17 @@ class ReadAhead(LogReader):
         super().__init__(events)
         self._until: Final = until
         self._thread: Final = ThreadPoolExecutor(1, "orderledger-read-ahead")
-        self._last: _Batch = (-1, 0, ())
+        self._last: tuple[int, Sequence[StoredEvent]] = (-1, ())
         self._next: tuple[int, int, Future[Sequence[StoredEvent]]] | None = None
 
     def read(self, position: int, until: int, limit: int) -> Sequence[StoredEvent]:
         if position >= self._until:
             return super().read(position, until, limit)
-        if self._last[:2] != (position, limit):
-            self._last = (position, limit, self._taken(position, limit))
-            self._read_on(position + len(self._last[2]), limit)
-        return self._last[2][: until - position]
+        if not self._last[0] <= position < self._last[0] + len(self._last[1]):
+            self._last = (position, self._taken(position, limit))
+            self._read_on(position + len(self._last[1]), limit)
+        start, batch = self._last
+        return batch[position - start : min(until, position + limit) - start]
 
     def _taken(self, position: int, limit: int) -> Sequence[StoredEvent]:
         ahead, self._next = self._next, None

@@ -6,7 +6,7 @@ the rows that are known; what it asked for beyond them is fetched in one query a
 any of that exists the batch is run again: projectors are pure, so a run can be thrown away.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -70,6 +70,11 @@ class Outcome(msgspec.Struct, frozen=True):
 class Source(Protocol):
     """What a batch reads beside its events: rows of the generation, and states of streams."""
 
+    @property
+    def skipped(self) -> Container[int | None]:
+        """The positions of the events that are left out by acknowledgement."""
+        ...
+
     def fetch(self, table: Table, keys: Sequence[Key]) -> Mapping[Key, Row]:
         """Return the rows with these keys as the last batch left them."""
         ...
@@ -80,6 +85,10 @@ class Source(Protocol):
 
     def step(self, row: StoredEvent, event: Event) -> None:
         """Fold an event into the state of its stream."""
+        ...
+
+    def pass_over(self, row: StoredEvent) -> None:
+        """Fold an event that is left out if it can be; the version moves on in any case."""
         ...
 
     def undo(self, stream: str) -> None:
@@ -224,9 +233,10 @@ def run(
     """
     Apply events to the known rows; ``known`` grows by what else was asked for.
 
-    A failing event, and those of its stream after it, are left out, as those of parked streams are:
-    neither projected nor folded, so that what others derive from the state does not depend on where
-    a batch ends. Other streams go on.
+    A failing event, and those of its stream after it, are left out, as those of parked streams are
+    from the position on at which they are parked: neither projected nor folded, so that what others
+    derive from the state does not depend on where a batch ends. Other streams go on. A skipped
+    event alone is not projected; what follows it in its stream is.
     """
     settled: dict[str, Failure] = {}
     wanted = _Wanted(model)
@@ -235,7 +245,7 @@ def run(
         batch = Batch(known, source, model.tables)
         source.rewind()
         for row in events:
-            if row.stream in parked or _is_after(failures.get(row.stream), row):
+            if _is_parked(parked.get(row.stream), row) or _is_after(failures.get(row.stream), row):
                 continue
             if failure := _apply(model, row, batch, source, wanted):
                 failures[row.stream] = failure
@@ -248,6 +258,10 @@ def run(
             return batch.outcome(tuple(failures.values()))
         # Again without that event: what others would have seen of it must not stay.
         settled = {**failures, failure.row.stream: failure}
+
+
+def _is_parked(since: int | None, row: StoredEvent) -> bool:
+    return since is not None and since <= (row.position or 0)
 
 
 def _is_after(failure: Failure | None, row: StoredEvent) -> bool:
@@ -283,16 +297,23 @@ def _apply(
     is_folded = kind_of(row.stream) in model.folds
     if not is_wanted and not is_folded:
         return None
+    if row.position in source.skipped:
+        if is_folded:
+            source.pass_over(row)
+        return None
+    is_stepped = False
     try:
         event = decode_event(row.topic, row.payload)
         if is_folded:
+            is_stepped = True
             source.step(row, event)
         if is_wanted:
             batch.position = row.position or 0
             model.project(_recorded(row, topic, event), batch)
             batch.keep(row)
     except Exception as error:  # noqa: BLE001  # a projector may raise anything: parked
-        source.undo(row.stream)
+        if is_stepped:
+            source.undo(row.stream)
         return Failure(row, error)
     return None
 

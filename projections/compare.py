@@ -2,7 +2,7 @@
 Rows against rows: the checksum of a generation, and where two generations differ.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -45,14 +45,29 @@ def rows_of(store: ModelStore, generation: Generation, table: Table) -> Iterator
         after = table.key_of(page[-1])
 
 
-def summed(store: ModelStore, generation: Generation, tables: Sequence[Table]) -> Summed:
-    """Read every row of a generation and sum it up. It must not move meanwhile."""
+def _nothing() -> None:
+    """Take notice of a page."""
+
+
+def summed(
+    store: ModelStore,
+    generation: Generation,
+    tables: Sequence[Table],
+    each_page: Callable[[], None] = _nothing,
+) -> Summed:
+    """
+    Read every row of a generation and sum it up. It must not move meanwhile.
+
+    ``each_page`` is called every ``PAGE_ROWS`` rows.
+    """
     checksum, digest = Checksum(), ZERO
     for table in tables:
         checksum.table(table.name)
         for row in rows_of(store, generation, table):
             checksum.add((row,))
             digest = moved(digest, (row_hash(table.name, row),), ())
+            if checksum.rows % PAGE_ROWS == 0:
+                each_page()
     return Summed(checksum.digest(), digest, checksum.rows)
 
 

@@ -2,7 +2,8 @@
 A generation of a read model following the log: batch by batch, rows and checkpoint together.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from datetime import datetime
 from typing import Any, Final
@@ -64,12 +65,13 @@ class Follower:
         self._writing: Future[bool] | None = None
         self._is_stale = False
         self._parked: Final[dict[str, int]] = {}
-        self._states: Final = _States(events, self._parked)
+        self._states: Final = _States(events, self._parked, frozenset(generation.skipped))
         self._read_parked()
 
-    def use(self, threads: Threads) -> None:
-        """Have threads read ahead and write behind from now on."""
-        self._reader, self._writer = threads.reader, threads.writer
+    def use(self, threads: Threads | None) -> None:
+        """Have threads read ahead and write behind from now on; None: none."""
+        self._reader = threads.reader if threads else LogReader(self._events)
+        self._writer = threads.writer if threads else None
 
     def catch_up(
         self,
@@ -102,6 +104,7 @@ class Follower:
         if self._is_stale:
             self._reload()
         before = self._assumed
+        until = self._until(before.position, until)
         batch = self._reader.read(before.position, until, batch_events)
         try:
             after, outcome = self._project(before, batch)
@@ -143,6 +146,17 @@ class Follower:
         else:
             self._reload()
         return is_done
+
+    def _until(self, position: int, target: int) -> int:
+        """
+        End a batch before each skipped event.
+
+        It is folded and touches no row. A row that was touched before it in the same batch would be
+        derived with it, and in a batch of its own without it.
+        """
+        skipped = self.generation.skipped
+        following = bisect_right(skipped, position + 1)
+        return min(target, skipped[following] - 1) if following < len(skipped) else target
 
     def park_next(self, error: str) -> None:
         """
@@ -271,12 +285,16 @@ class _States:
     """
     Folded streams as of the end of the last batch, and of the one at hand.
 
-    A parked stream stays as it was before the event that it was parked for.
+    A parked stream stays as it was before the event that it was parked for. A skipped event that
+    cannot be folded leaves the state as it was, and those after it are folded on top.
     """
 
-    def __init__(self, events: EventStore, parked: Mapping[str, int]) -> None:
+    def __init__(
+        self, events: EventStore, parked: Mapping[str, int], skipped: frozenset[int]
+    ) -> None:
         self._events: Final = events
         self._parked: Final = parked
+        self.skipped: Final[Container[int | None]] = skipped
         self._undo: tuple[str, tuple[int, Any] | None] = ("", None)
         self._kept: dict[str, tuple[int, Any]] = {}
         self._now: dict[str, tuple[int, Any]] = {}
@@ -304,6 +322,9 @@ class _States:
                 version=row.version,
             )
         self._now[row.stream] = (row.version, fold_of(row.stream).apply(state, event))
+
+    def pass_over(self, row: StoredEvent) -> None:
+        self._now[row.stream] = _passed(self._find(row.stream)[1], row)
 
     def undo(self, stream: str) -> None:
         stepped, before = self._undo
@@ -344,9 +365,24 @@ class _States:
         for row in self._events.stream(stream):
             if row.position is None or row.position > until:
                 break
+            if row.position in self.skipped:
+                found = _passed(found[1], row)
+                continue
             found = (row.version, fold.apply(found[1], decode_event(row.topic, row.payload)))
         self._kept[stream] = found
         return found
+
+
+def _passed(state: Any, row: StoredEvent) -> tuple[int, Any]:
+    """Return a stream after a skipped event: folded where that is possible."""
+    try:
+        event = decode_event(row.topic, row.payload)
+        return (row.version, fold_of(row.stream).apply(state, event))
+    except MemoryError:
+        # No fault of the event: tried again it may be folded, and the rows must not depend on that.
+        raise
+    except Exception:  # noqa: BLE001  # somebody acknowledged that it is left out
+        return (row.version, state)
 
 
 class _Source:
@@ -366,6 +402,8 @@ class _Source:
         self.rewind: Final = states.rewind
         self.step: Final = states.step
         self.undo: Final = states.undo
+        self.pass_over: Final = states.pass_over
+        self.skipped: Final = states.skipped
 
     def fetch(self, table: Table, keys: Sequence[Key]) -> "dict[Key, Row]":
         self._require_written()

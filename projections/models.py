@@ -96,7 +96,8 @@ class ReadModel(ABC):
     that this code does not know parks its stream in every model.
 
     ``entries_only`` is for a model of postings alone: it is given every event that has some,
-    whatever its topic, and ``recorded.event`` is ``NOT_DECODED``.
+    whatever its topic, and ``recorded.event`` is ``NOT_DECODED``. No skip applies to it: money is
+    counted in full or not at all.
     """
 
     name: str

@@ -32,6 +32,7 @@ from orderledger.ledger.ports import EventStore
 
 from .follow import BATCH_EVENTS, Follower
 from .models import ReadModel, fingerprint
+from .skips import skipped_of
 from .tables import R, check_key, check_values
 
 PAGE_ROWS: Final = 1_000
@@ -44,7 +45,8 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     Where a read model stands.
 
     ``lag`` is how many events the live generation lacks, negative where its checkpoint is beyond
-    the head. ``is_current`` tells whether this code made it. ``parked`` counts streams left out.
+    the head. ``is_current`` tells whether this code made it. ``parked`` counts streams left out,
+    ``skipped`` the events that the live generation leaves out by acknowledgement.
     """
 
     model: str
@@ -55,6 +57,7 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     lag: int
     is_current: bool
     parked: int
+    skipped: int
     building: int | None
     problem: str | None
 
@@ -162,7 +165,8 @@ class ReadModels:
 
     def _first(self, model: ReadModel) -> Generation:
         tables = tuple(model.tables)
-        made = self.store.create(model.name, model.version, fingerprint(model), tables)
+        skipped = skipped_of(self.events, model.name)
+        made = self.store.create(model.name, model.version, fingerprint(model), tables, skipped)
         if not self.store.promote(made, tables):
             # Another process made the first one meanwhile.
             self.store.drop(made)
@@ -294,6 +298,7 @@ class ReadModels:
             lag=head - position,
             is_current=live is not None and live.fingerprint == fingerprint(model),
             parked=len(self.parked(name)),
+            skipped=len(live.skipped) if live is not None else 0,
             building=building.position if building is not None else None,
             problem=problem,
         )

@@ -6,9 +6,7 @@ another once that one is gone. (Even without leases rows would be right: a batch
 the checkpoint it starts from.) A model that cannot be followed now, because its database is away or
 its rows are of another version, does not hold up the others.
 
-An event may end its worker by force: it uses up the memory, or crashes the interpreter. Each time
-the next worker finds a lease that ran out at the same position. After two such deaths it goes on
-event by event, and after four it parks the stream of the event that is next.
+An event may end its worker by force; it is found, and its stream parked: see ``pace``.
 """
 
 import logging
@@ -24,6 +22,7 @@ from orderledger.ledger.errors import OrderLedgerError
 from orderledger.ledger.ids import new_id
 
 from .follow import BATCH_EVENTS, Follower
+from .pace import DEATHS_CAREFUL, Pace
 from .read_models import ReadModels
 
 BUSY_REST_S: Final = 0.005
@@ -37,10 +36,6 @@ LEASE_S: Final = 15.0
 CLAIM_REST_S: Final = 1.0
 """Before a lease that another worker has is asked for again."""
 _LONG_AGO_S: Final = 1e9
-DEATHS_CAREFUL: Final = 2
-"""Deaths at one position after which events are taken one by one, to find the one that kills."""
-DEATHS_PARKED: Final = 4
-"""Deaths at one position after which the stream of the next event is parked."""
 
 _logger: Final = logging.getLogger("orderledger")
 
@@ -50,6 +45,14 @@ class Problem(msgspec.Struct, frozen=True):
 
     error: OrderLedgerError
     again_at: float
+
+
+class AtWork(msgspec.Struct, frozen=True):
+    """The batch at hand: of which model, after which position, since when (monotonic seconds)."""
+
+    model: str
+    position: int
+    since: float
 
 
 class Worker:
@@ -78,9 +81,11 @@ class Worker:
         self._stop: Final = threading.Event()
         self._followers: Final[dict[str, Follower]] = {}
         self._claims: Final[dict[str, tuple[float, int | None]]] = {}
-        self._careful_until: Final[dict[str, int]] = {}
+        self._paces: Final = {name: Pace(BATCH_EVENTS) for name in self._names}
         self.problems: Final[dict[str, Problem]] = {}
         """What is not followed now, by model."""
+        self.at_work: AtWork | None = None
+        """The batch at hand, for whoever watches from another thread; see ``watchdog``."""
 
     def run(self) -> None:
         """Follow until stopped; raises nothing that a later look could mend."""
@@ -128,7 +133,10 @@ class Worker:
             if deaths is None:
                 return False
             before, parked = follower.generation.position, len(follower.parked)
-            self._advance(follower, deaths)
+            head = self._models.events.head().size
+            self.at_work = AtWork(name, before, time.monotonic())
+            follower.verify()
+            self._paces[name].advance(follower, deaths, head)
             if len(follower.parked) > parked:
                 _logger.error(
                     "read model %s parked %d streams; see `orderledger projection parked %s`",
@@ -143,23 +151,8 @@ class Worker:
                 _logger.error("read model %s is not followed: %s", name, error)
             self.problems[name] = Problem(error, self._clock() + PROBLEM_REST_S)
             return False
-
-    def _advance(self, follower: Follower, deaths: int) -> None:
-        """Take one batch, or one event where batches ended their workers."""
-        position, head = follower.generation.position, self._models.events.head().size
-        if deaths >= DEATHS_PARKED:
-            follower.park_next(f"ended {deaths} workers by force")
-        elif self._is_careful(follower, deaths):
-            follower.catch_up(position + 1, batch_events=1)
-        else:
-            follower.catch_up(min(head, position + BATCH_EVENTS))
-
-    def _is_careful(self, follower: Follower, deaths: int) -> bool:
-        """Tell whether to take one event: from two deaths on, until their batch is behind us."""
-        name, position = follower.generation.model, follower.generation.position
-        if deaths >= DEATHS_CAREFUL:
-            self._careful_until[name] = position + BATCH_EVENTS
-        return position < self._careful_until.get(name, 0)
+        finally:
+            self.at_work = None
 
     def _claimed(self, name: str, follower: Follower) -> int | None:
         """
@@ -172,7 +165,7 @@ class Worker:
         if deaths is None and age < CLAIM_REST_S:
             return None
         is_fresh = age < self._lease_s / 3
-        is_careful = follower.generation.position < self._careful_until.get(name, 0)
+        is_careful = self._paces[name].is_careful(follower.generation.position)
         if deaths is None or deaths >= DEATHS_CAREFUL or is_careful or not is_fresh:
             at = self._clock()
             deaths = self._models.store.claim(

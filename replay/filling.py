@@ -8,75 +8,56 @@ the next and another writes the one before: both mostly wait for the database.
 import gc
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from types import TracebackType
-from typing import Final, Self
+from contextlib import contextmanager
 
-from orderledger.ledger.model_ports import Generation
 from orderledger.projections.ahead import ReadAhead, Threads
-from orderledger.projections.follow import Follower
-from orderledger.projections.models import ReadModel
 from orderledger.projections.read_models import ReadModels
 
-BUILD_BATCH_EVENTS: Final = 10_000
-"""Events per transaction while building: nobody reads these rows yet."""
+from .building import Build
 
 Progress = Callable[[int, int], None]
 """Called with the position reached and the head."""
 
 
-class Filling:
+def complete(models: ReadModels, builds: Sequence[Build], progress: Progress) -> None:
     """
-    The threads that read ahead and write behind, while the ``with`` block lasts.
+    Fill generations, and see to it that what is parked could not be read by this code.
 
-    What is read ahead ends at the head as it is when this is made.
+    What an interrupted build parked says what its code made of it: it is begun again.
     """
+    fill(models, builds, progress)
+    if again := [build for build in builds if build.freshen()]:
+        fill(models, again, progress)
 
-    def __init__(self, models: ReadModels) -> None:
-        self._models: Final = models
-        self._ending: Final = ExitStack()
-        self.head: Final = models.events.head().size
-        self._reader: Final = ReadAhead(models.events, self.head)
-        self._writer: Final = ThreadPoolExecutor(1, "orderledger-write-behind")
 
-    def follower(self, model: ReadModel, generation: Generation) -> Follower:
-        """Return what fills a generation, with these threads at its side."""
-        events, store = self._models.events, self._models.store
-        follower = Follower(events, store, model, generation, clock=self._models.clock)
-        follower.use(Threads(self._reader, self._writer))
-        return follower
+def fill(models: ReadModels, builds: Sequence[Build], progress: Progress) -> None:
+    """
+    Bring generations to the head as it is now, side by side; those behind come along first.
 
-    def fill(self, followers: Sequence[Follower], progress: Progress) -> None:
-        """
-        Bring generations to the head, side by side; those that are behind come along first.
-
-        Raises what ``Follower.catch_up`` raises; what is written until then stays.
-        """
-        for follower in followers:
-            follower.verify()
-        with _paused_collector() as collect:
-            while behind := [one for one in followers if one.generation.position < self.head]:
+    Raises what ``Build.step`` raises; what is written until then stays.
+    """
+    while models.events.sequence():
+        pass
+    head = models.events.head().size
+    with (
+        ReadAhead(models.events, head) as reader,
+        ThreadPoolExecutor(1, "orderledger-write-behind") as writer,
+        _paused_collector() as collect,
+    ):
+        try:
+            for build in builds:
+                build.verify()
+                build.use(Threads(reader, writer))
+            while behind := [one for one in builds if one.generation.position < head]:
                 position = min([one.assumed for one in behind])
-                for follower in behind:
-                    if follower.assumed == position < self.head:
-                        follower.step(self.head, BUILD_BATCH_EVENTS)
-                    elif position == self.head:
-                        follower.settle()
+                for build in behind:
+                    if build.assumed == position:
+                        build.step(min(build.border, head))
                 collect()
-                progress(min([one.generation.position for one in followers]), self.head)
-
-    def __enter__(self) -> Self:
-        self._ending.enter_context(self._reader)
-        self._ending.enter_context(self._writer)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._ending.close()
+                progress(min([one.generation.position for one in builds]), head)
+        finally:
+            for build in builds:
+                build.use(None)
 
 
 @contextmanager

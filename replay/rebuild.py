@@ -7,7 +7,8 @@ in one short transaction and keeps the old one for a rollback. A rebuild that wa
 on where it stopped.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from itertools import islice
 from typing import Final
 
@@ -27,11 +28,13 @@ from orderledger.projections.follow import Follower
 from orderledger.projections.models import ReadModel, fingerprint
 from orderledger.projections.read_models import ReadModels
 
-from .filling import BUILD_BATCH_EVENTS, Filling, Progress
+from .building import BUILD_BATCH_EVENTS, Build, Slots, leave_out
+from .filling import Progress, complete
 
 SWAP_ATTEMPTS: Final = 50
 """Races with the followers of the live generation before a swap is given up."""
 DIFFERENCES_SHOWN: Final = 100
+PATIENT: Final = Slots()
 
 
 def _silent(position: int, head: int) -> None:
@@ -55,25 +58,56 @@ class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
     compared_at: int | None
 
 
-def rebuild(models: ReadModels, name: str, progress: Progress = _silent) -> Rebuilt:
+def rebuild(
+    models: ReadModels, name: str, progress: Progress = _silent, slots: Slots = PATIENT
+) -> Rebuilt:
+    """Make one model again and let it serve; see ``rebuild_all``."""
+    (made,) = rebuild_all(models, (name,), lambda _: progress, slots)
+    return made
+
+
+def rebuild_all(
+    models: ReadModels,
+    names: Sequence[str],
+    progress: Callable[[Sequence[str]], Progress],
+    slots: Slots = PATIENT,
+) -> Iterator[Rebuilt]:
     """
-    Make a model again from the log and let it serve.
+    Make models again from the log, each beside the one that serves, and yield each once it serves.
+
+    As many at once as there are slots free: these read the log once. ``progress`` is asked for what
+    is told of those that are filled together.
 
     Raises RebuildRefused where the same version gave other rows at the same position: the new
-    generation is kept, marked refused, for ``diff``; the old one goes on serving.
+    generation is kept, marked refused, for ``diff``; the old one goes on serving. Raises
+    RebuildUnderWay where somebody builds this model now, and Unavailable where the others that are
+    being built did not end in time (see ``Slots``). Models that were not reached stay as they were,
+    and what is built of them is gone on with the next time.
     """
-    model = models.model(name)
-    generation = _building(models, model)
-    while models.events.sequence():
-        pass
-    with Filling(models) as filling:
-        building = filling.follower(model, generation)
-        filling.fill((building,), progress)
-        compared_at = _compare(models, model, building)
-        stored = _stored(models, model, building.generation)
-        live = _swap(models, model, building)
+    waiting = [models.model(name) for name in dict.fromkeys(names)]
+    while waiting:
+        with ExitStack() as held:
+            together = {waiting[0]: held.enter_context(Build(models, waiting[0], slots))}
+            at_once = msgspec.structs.replace(slots, wait_s=0.0, say=_unsaid)
+            for model in waiting[1 : slots.at_once]:
+                # Who waits for a second slot with the first in hand may wait for ever.
+                with suppress(Unavailable):
+                    together[model] = held.enter_context(Build(models, model, at_once))
+            complete(models, tuple(together.values()), progress([one.name for one in together]))
+            for model, build in together.items():
+                yield _served(models, model, build, _compare(models, model, build))
+        waiting = [model for model in waiting if model not in together]
+
+
+def _unsaid(text: str) -> None:
+    del text
+
+
+def _served(models: ReadModels, model: ReadModel, build: Build, compared_at: int | None) -> Rebuilt:
+    stored = _stored(models, model, build)
+    live = _swap(models, model, build)
     return Rebuilt(
-        model=name,
+        model=model.name,
         generation=live.number,
         position=live.position,
         rows=stored.rows,
@@ -83,21 +117,110 @@ def rebuild(models: ReadModels, name: str, progress: Progress = _silent) -> Rebu
     )
 
 
-def _building(models: ReadModels, model: ReadModel) -> Generation:
-    """Return the generation to go on with, or a new one; others that were given up are dropped."""
-    wanted = fingerprint(model)
-    found: Generation | None = None
-    for one in models.store.generations(model.name):
-        is_ours = one.fingerprint == wanted and is_of_log(models.events, one)
-        if one.state is GenerationState.BUILDING and is_ours and found is None:
-            found = one
-        elif one.state in (GenerationState.BUILDING, GenerationState.REFUSED):
-            models.store.drop(one)
-    return found or models.store.create(model.name, model.version, wanted, tuple(model.tables))
+class Redriven(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What became of a parked stream: it came back, or it is parked now at ``position`` for ``error``.
+
+    ``was_at`` is the position at which the live generation had it parked.
+    """
+
+    stream: str
+    was_at: int
+    position: int | None = None
+    topic: str = ""
+    error: str = ""
+
+    @property
+    def came_back(self) -> bool:
+        """Tell whether the stream is shown whole."""
+        return self.position is None
 
 
-def _compare(models: ReadModels, model: ReadModel, building: Follower) -> int | None:
-    """Bring the new generation to exactly where the live one is seen, and compare digests."""
+class Redrive(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The outcome of a redrive, a line per stream that was asked for, by position.
+
+    ``rebuilt`` is None where nothing was swapped: nothing is parked, or every stream still fails.
+    """
+
+    model: str
+    streams: tuple[Redriven, ...]
+    rebuilt: Rebuilt | None
+
+    @property
+    def came_back(self) -> bool:
+        """Tell whether all of them came back."""
+        return all(one.came_back for one in self.streams)
+
+
+def redrive(
+    models: ReadModels,
+    name: str,
+    streams: Sequence[str] = (),
+    progress: Progress = _silent,
+    slots: Slots = PATIENT,
+) -> Redrive:
+    """
+    Bring parked streams back, once their projector was mended or their event was skipped.
+
+    ``streams`` are those that must come back, by default all that are parked. Their events went
+    into rows that others changed since, so they are not added to the live rows: the model is made
+    again beside them, proven as in ``rebuild`` and swapped in. That brings back every stream that
+    can be read now, asked for or not. Where all that were asked for fail as before, nothing is
+    swapped.
+
+    Raises NotFound for a stream that is not parked, CheckpointDiverged where other code or another
+    log made the live generation, and what ``rebuild`` raises.
+    """
+    model = models.model(name)
+    was = [one for one in models.parked(name) if not streams or one.stream in streams]
+    if missing := sorted(set(streams) - {one.stream for one in was}):
+        raise NotFound(
+            f"read model {name} does not have {', '.join(missing)} parked; see `orderledger "
+            f"projection parked {name}`",
+            model=name,
+            streams=missing,
+        )
+    if not was:
+        return Redrive(model=name, streams=(), rebuilt=None)
+    models.follower(name).verify()  # there must be rows of this code and log to prove
+    with Build(models, model, slots) as build:
+        complete(models, (build,), progress)
+        outcomes = _outcomes(was, build)
+        if all(one.position is not None and one.position <= one.was_at for one in outcomes):
+            build.drop()
+            return Redrive(model=name, streams=outcomes, rebuilt=None)
+        compared_at = _compare(models, model, build)
+        rebuilt = _served(models, model, build, compared_at)
+        return Redrive(model=name, streams=_outcomes(was, build), rebuilt=rebuilt)
+
+
+def _outcomes(was: Sequence[Parked], build: Build) -> tuple[Redriven, ...]:
+    now = {one.stream: one for one in build.parked}
+    outcomes: list[Redriven] = []
+    for before in was:
+        after = now.get(before.stream)
+        outcomes.append(
+            Redriven(stream=before.stream, was_at=before.position)
+            if after is None
+            else Redriven(
+                stream=before.stream,
+                was_at=before.position,
+                position=after.position,
+                topic=after.topic,
+                error=after.error,
+            )
+        )
+    return tuple(outcomes)
+
+
+def _compare(models: ReadModels, model: ReadModel, build: Build) -> int | None:
+    """
+    Bring the new generation to exactly where the live one is seen, and compare digests.
+
+    Returns that position; None where the live one is of another version or of another history, so
+    that its rows say nothing about the new ones.
+    """
     live = models.live(model.name)
     if live is None or live.fingerprint != fingerprint(model):
         return None
@@ -105,17 +228,15 @@ def _compare(models: ReadModels, model: ReadModel, building: Follower) -> int | 
         # Made from another history: there is nothing in it to compare with.
         return None
     for _ in range(SWAP_ATTEMPTS):
-        if live.position >= building.generation.position:
+        if live.position >= build.generation.position:
             break
         # Behind: nobody follows it, or not fast enough. Its digest is wanted at our position.
-        Follower(models.events, models.store, model, live).catch_up(building.generation.position)
+        Follower(models.events, models.store, model, live).catch_up(build.generation.position)
         live = models.live(model.name) or live
-    building.catch_up(live.position)
-    if building.generation.digest == live.digest or _differs_by_parked(
-        models, model, building, live
-    ):
+    build.catch_up(live.position)
+    if build.generation.digest == live.digest or _differs_by_left_out(models, model, build, live):
         return live.position
-    models.store.refuse(building.generation)
+    models.store.refuse(build.generation)
     shown = list(islice(diff(models, model.name), DIFFERENCES_SHOWN))
     raise RebuildRefused(
         f"the rebuilt {model.name} differs from the live one at position {live.position} in "
@@ -127,27 +248,28 @@ def _compare(models: ReadModels, model: ReadModel, building: Follower) -> int | 
     )
 
 
-def _differs_by_parked(
-    models: ReadModels, model: ReadModel, building: Follower, live: Generation
+def _differs_by_left_out(
+    models: ReadModels, model: ReadModel, build: Build, live: Generation
 ) -> bool:
     """
-    Tell whether the live rows are right but for the streams that are parked there and not here.
+    Tell whether the live rows are right but for what is left out there and not here.
 
-    A third generation that leaves out the same streams must come to the same digest. So a model
-    whose projector was mended, or whose topics are known now, heals without passing over another
-    fault.
+    A third generation that parks the same streams and skips the same events as the live one must
+    come to its digest. So a model whose projector was mended, whose topics are known now, or whose
+    bad events were acknowledged, heals without passing over another fault.
     """
-    left_out = models.store.parked(live)
-    if _places(left_out) == _places(models.store.parked(building.generation)):
+    parked = models.store.parked(live)
+    if (live.skipped, _places(parked)) == (build.generation.skipped, _places(build.parked)):
         return False
     store, tables = models.store, tuple(model.tables)
-    control = store.create(model.name, model.version, fingerprint(model), tables)
+    control = store.create(model.name, model.version, fingerprint(model), tables, live.skipped)
     try:
-        parked = [msgspec.structs.replace(one, number=control.number) for one in left_out]
-        store.advance(control, control, tables, {}, parked)
+        leave_out(store, model, control, parked)
         follower = Follower(models.events, store, model, control, clock=models.clock)
-        follower.catch_up(live.position, batch_events=BUILD_BATCH_EVENTS)
-        is_same = _places(store.parked(control)) == _places(left_out)
+        follower.catch_up(
+            live.position, batch_events=BUILD_BATCH_EVENTS, progress=lambda _: build.hold()
+        )
+        is_same = _places(store.parked(control)) == _places(parked)
         return is_same and follower.generation.digest == live.digest
     finally:
         store.drop(control)
@@ -157,9 +279,10 @@ def _places(parked: Sequence[Parked]) -> set[tuple[str, int]]:
     return {(one.stream, one.position) for one in parked}
 
 
-def _stored(models: ReadModels, model: ReadModel, generation: Generation) -> Summed:
+def _stored(models: ReadModels, model: ReadModel, build: Build) -> Summed:
     """Read back what was written: it must be what the digest says."""
-    found = summed(models.store, generation, tuple(model.tables))
+    generation = build.generation
+    found = summed(models.store, generation, tuple(model.tables), build.hold)
     if found.digest != generation.digest:
         models.store.refuse(generation)
         raise RebuildRefused(
@@ -172,7 +295,7 @@ def _stored(models: ReadModels, model: ReadModel, generation: Generation) -> Sum
     return found
 
 
-def _swap(models: ReadModels, model: ReadModel, building: Follower) -> Generation:
+def _swap(models: ReadModels, model: ReadModel, building: Build | Follower) -> Generation:
     tables = tuple(model.tables)
     for _ in range(SWAP_ATTEMPTS):
         building.catch_up()

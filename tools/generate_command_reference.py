@@ -22,6 +22,7 @@ from orderledger.commands.model import (
 from orderledger.commands.order_commands import OrderCommand
 from orderledger.commands.payment_commands import OfPayment
 from orderledger.commands.period_commands import OfPeriods
+from orderledger.commands.projection_commands import OfProjection
 from orderledger.commands.value_commands import OfValue
 
 TARGET: Final = Path(__file__).resolve().parent.parent / "docs" / "commands.md"
@@ -39,6 +40,7 @@ AREAS: Final[tuple[tuple[str, str, tuple[type[Command], ...]], ...]] = (
     ("Constrained accounts", "`account-{account}`", (OfAccount,)),
     ("Manual journal", "`journal-{entry_id}`", (OfJournal,)),
     ("Accounting periods", "`periods-main`", (OfPeriods,)),
+    ("Read models", "`projection-{model}`", (OfProjection,)),
 )
 HEAD: Final = """\
 # Commands

@@ -15,6 +15,7 @@ from ..model_ports import (
     Changes,
     Generation,
     GenerationState,
+    Hold,
     Key,
     Parked,
     Row,
@@ -28,9 +29,10 @@ _Place = tuple[str, int]
 
 
 class _Claim(msgspec.Struct, frozen=True):
-    """Who follows a generation, until when, and how many died at a position before."""
+    """Who follows a generation, from when to when, and how many died at a position before."""
 
     owner: str = ""
+    since: datetime = datetime.min.replace(tzinfo=UTC)
     until: datetime = datetime.min.replace(tzinfo=UTC)
     position: int = -1
     deaths: int = 0
@@ -53,7 +55,12 @@ class MemoryModels:
             return sorted(found, key=lambda one: (one.model, one.number))
 
     def create(
-        self, model: str, version: int, fingerprint: str, tables: Sequence[Table]
+        self,
+        model: str,
+        version: int,
+        fingerprint: str,
+        tables: Sequence[Table],
+        skipped: Sequence[int] = (),
     ) -> Generation:
         check_tables(model, tables)
         with self._lock:
@@ -64,6 +71,7 @@ class MemoryModels:
                 version=version,
                 fingerprint=fingerprint,
                 state=GenerationState.BUILDING,
+                skipped=tuple(skipped),
             )
             self._generations[(model, number)] = made
             self._rows[(model, number)] = {table.name: {} for table in tables}
@@ -100,11 +108,38 @@ class MemoryModels:
             deaths = held.deaths if held.position == generation.position else 0
             self._claims[place] = _Claim(
                 owner,
+                held.since if held.owner == owner else now,
                 now + timedelta(milliseconds=lease_ms),
                 generation.position,
                 deaths if is_free else deaths + 1,
             )
             return self._claims[place].deaths
+
+    def claim_build(
+        self, generation: Generation, owner: str, lease_ms: int, at_once: int
+    ) -> int | None:
+        with self._lock:
+            model, holds = generation.model, self.holds()
+            if len([one for one in holds if one.model != model]) >= at_once:
+                return None
+            own = [one for one in holds if one.model == model and one.number != generation.number]
+            if any(self._claims[(model, one.number)].owner != owner for one in own):
+                return None
+            return self.claim(generation, owner, lease_ms)
+
+    def holds(self) -> Sequence[Hold]:
+        with self._lock:
+            now = self._clock()
+            found = [
+                Hold(model=model, number=number, since=claim.since, until=claim.until)
+                for (model, number), claim in self._claims.items()
+                if claim.owner and claim.until > now and self._is_building((model, number))
+            ]
+            return sorted(found, key=lambda one: (one.since, one.model, one.number))
+
+    def _is_building(self, place: _Place) -> bool:
+        found = self._generations.get(place)
+        return found is not None and found.state is GenerationState.BUILDING
 
     def release(self, generation: Generation, owner: str) -> None:
         place = (generation.model, generation.number)
@@ -169,7 +204,7 @@ class MemoryModels:
     def refuse(self, generation: Generation) -> None:
         with self._lock:
             found = self._generations.get((generation.model, generation.number))
-            if found is not None:
+            if found is not None and found.state is not GenerationState.LIVE:
                 self._set(found, GenerationState.REFUSED)
 
     def drop(self, generation: Generation) -> None:

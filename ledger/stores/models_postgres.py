@@ -20,6 +20,7 @@ from ..model_ports import (
     Column,
     Generation,
     GenerationState,
+    Hold,
     Key,
     Kind,
     Parked,
@@ -104,12 +105,18 @@ class PostgresModels:
                 position=row[5],
                 leaf_hash=bytes(row[6]),
                 digest=bytes(row[7]),
+                skipped=tuple(row[8]),
             )
             for row in self._rows("generations", {"model": model})
         ]
 
     def create(
-        self, model: str, version: int, fingerprint: str, tables: Sequence[Table]
+        self,
+        model: str,
+        version: int,
+        fingerprint: str,
+        tables: Sequence[Table],
+        skipped: Sequence[int] = (),
     ) -> Generation:
         check_tables(model, tables)
         parameters = {
@@ -117,14 +124,22 @@ class PostgresModels:
             "version": version,
             "fingerprint": fingerprint,
             "shape": encode_json(list(tables)),
+            "book_id": self.book_id,
         }
-        ((number,),) = self._rows("create", parameters)
+        with self.connections.session() as session, session.connection.transaction():
+            cursor = session.cursor
+            ((made,),) = cursor.execute(self._sql["create"].encode(), parameters).fetchall()
+            number = cast(int, made)
+            if skipped:
+                left_out = {**parameters, "number": number, "skipped": list(skipped)}
+                cursor.execute(self._sql["leave_out"].encode(), left_out)
         return Generation(
             model=model,
             number=number,
             version=version,
             fingerprint=fingerprint,
             state=GenerationState.BUILDING,
+            skipped=tuple(skipped),
         )
 
     def advance(
@@ -212,6 +227,27 @@ class PostgresModels:
         parameters = {**self._place(generation), "owner": owner, "lease_ms": lease_ms}
         rows = self._rows("claim", parameters)
         return cast(int, rows[0][0]) if rows else None
+
+    def claim_build(
+        self, generation: Generation, owner: str, lease_ms: int, at_once: int
+    ) -> int | None:
+        parameters = {
+            "book_id": self.book_id,
+            **self._place(generation),
+            "owner": owner,
+            "lease_ms": lease_ms,
+            "at_once": at_once,
+        }
+        with self.connections.session() as session, session.connection.transaction():
+            session.cursor.execute(self._sql["one_claim"].encode(), parameters)
+            row = session.cursor.execute(self._sql["claim_build"].encode(), parameters).fetchone()
+        return None if row is None else cast(int, row[0])
+
+    def holds(self) -> Sequence[Hold]:
+        return [
+            Hold(model=model, number=number, since=since, until=until)
+            for model, number, since, until in self._rows("holds", {})
+        ]
 
     def release(self, generation: Generation, owner: str) -> None:
         with self.connections.session() as session:

@@ -22,6 +22,7 @@ from ..model_ports import (
     Column,
     Generation,
     GenerationState,
+    Hold,
     Key,
     Kind,
     Parked,
@@ -45,6 +46,7 @@ _TYPES: Final = {
 }
 _LIMBS: Final = ("high", "mid", "low")
 _shape: Final = msgspec.json.Decoder(tuple[Table, ...])
+_positions: Final = msgspec.json.Decoder(tuple[int, ...])
 
 
 def table_of(book_id: int, generation: Generation, table: str) -> str:
@@ -68,7 +70,12 @@ class SqliteModels:
         return [_generation(row) for row in rows]
 
     def create(
-        self, model: str, version: int, fingerprint: str, tables: Sequence[Table]
+        self,
+        model: str,
+        version: int,
+        fingerprint: str,
+        tables: Sequence[Table],
+        skipped: Sequence[int] = (),
     ) -> Generation:
         check_tables(model, tables)
         self._check_open()
@@ -81,6 +88,7 @@ class SqliteModels:
                 version=version,
                 fingerprint=fingerprint,
                 state=GenerationState.BUILDING,
+                skipped=tuple(skipped),
             )
             connection.execute(
                 _SQL["insert_generation"],
@@ -91,6 +99,7 @@ class SqliteModels:
                     "fingerprint": fingerprint,
                     "digest": made.digest,
                     "shape": encode_json(list(tables)),
+                    "skipped": encode_json(list(skipped)),
                 },
             )
             for table in tables:
@@ -144,17 +153,41 @@ class SqliteModels:
         return True
 
     def claim(self, generation: Generation, owner: str, lease_ms: int) -> int | None:
-        self._check_open()
+        return self._claimed("claim", self._lease(generation, owner, lease_ms))
+
+    def claim_build(
+        self, generation: Generation, owner: str, lease_ms: int, at_once: int
+    ) -> int | None:
+        lease = self._lease(generation, owner, lease_ms)
+        return self._claimed("claim_build", {**lease, "at_once": at_once})
+
+    def _lease(self, generation: Generation, owner: str, lease_ms: int) -> dict[str, object]:
         now = self._clock()
-        parameters = {
+        return {
             **self._place(generation),
             "owner": owner,
             "now": iso_text(now),
             "until": iso_text(now + timedelta(milliseconds=lease_ms)),
         }
+
+    def _claimed(self, name: str, parameters: Mapping[str, object]) -> int | None:
+        self._check_open()
         with self.file.writing() as connection:
-            row = connection.execute(_SQL["claim"], parameters).fetchone()
+            row = connection.execute(_SQL[name], parameters).fetchone()
         return None if row is None else int(row[0])
+
+    def holds(self) -> Sequence[Hold]:
+        return [
+            Hold(
+                model=model,
+                number=number,
+                since=datetime.fromisoformat(since),
+                until=datetime.fromisoformat(until),
+            )
+            for model, number, since, until in self._read(
+                "holds", {"book_id": self.book_id, "now": iso_text(self._clock())}
+            )
+        ]
 
     def release(self, generation: Generation, owner: str) -> None:
         self._check_open()
@@ -226,10 +259,7 @@ class SqliteModels:
     def refuse(self, generation: Generation) -> None:
         self._check_open()
         with self.file.writing() as connection:
-            connection.execute(
-                _SQL["set_state"],
-                {**self._place(generation), "state": GenerationState.REFUSED.value},
-            )
+            connection.execute(_SQL["refuse"], self._place(generation))
 
     def drop(self, generation: Generation) -> None:
         self._check_open()
@@ -290,7 +320,7 @@ class SqliteModels:
 
 
 def _generation(row: tuple[Any, ...]) -> Generation:
-    model, number, version, fingerprint, state, position, leaf_hash, digest = row
+    model, number, version, fingerprint, state, position, leaf_hash, digest, skipped = row
     return Generation(
         model=model,
         number=number,
@@ -300,6 +330,7 @@ def _generation(row: tuple[Any, ...]) -> Generation:
         position=position,
         leaf_hash=leaf_hash,
         digest=digest,
+        skipped=_positions.decode(skipped),
     )
 
 

@@ -69,6 +69,8 @@ COMMANDS = {
     "projection-verify": "projection verify orders payments",
     "projection-parked": "projection parked orders",
     "projection-rows": "projection rows orders",
+    "projection-redrive": "projection redrive orders",
+    "projection-skips": "projection skips orders",
     "projection-rebuild": "projection rebuild balances orders",
     "projection-rebuild-yes": "projection rebuild balances orders refunds --yes",
     "projection-rollback": "projection rollback orders",
@@ -130,6 +132,7 @@ ELSEWHERE = {
     ("import", "online-retail"),
     ("projection", "diff"),
     ("projection", "run"),
+    ("projection", "skip"),
     ("schema", "export"),
     ("version",),
 }

@@ -250,6 +250,8 @@ def test_drops_what_is_not_live(models: ModelStore) -> None:
     (live,) = models.generations("toys")
     with pytest.raises(InvalidInput, match="is live"):
         models.drop(live)
+    models.refuse(live)
+    assert list(models.generations("toys")) == [live], "nor refused"
     other = made(models)
     models.refuse(other)
     assert models.generations("toys")[1].state is GenerationState.REFUSED
@@ -358,3 +360,72 @@ def test_leases_that_ran_out_at_one_position_are_counted(models: ModelStore) -> 
     assert models.claim(further, "fourth", 60_000) == 1
     models.release(further, "fourth")
     assert models.claim(further, "fifth", 60_000) == 1, "a release is no death"
+
+
+def test_what_a_generation_leaves_out_stays_with_it(models: ModelStore) -> None:
+    """Catches a skip that another generation gets too, or that a batch or a swap forgets."""
+    plain = models.create("toys", 1, "0123456789ab", TABLES)
+    skipping = models.create("toys", 1, "0123456789ab", TABLES, (3, 2**62))
+    assert (plain.skipped, skipping.skipped) == ((), (3, 2**62))
+    assert list(models.generations("toys")) == [plain, skipping]
+    further = moved(models, skipping, {"things": TableChanges(inserted=ROWS)})
+    assert models.promote(further, TABLES)
+    assert [one.skipped for one in models.generations("toys")] == [(), (3, 2**62)]
+    stale = replace(further, state=GenerationState.LIVE, position=further.position - 1)
+    assert not models.advance(stale, further, TABLES, {}, ())
+
+
+def test_one_owner_at_a_time_builds_a_model(models: ModelStore) -> None:
+    """Catches two that build one model, and a hold that cannot be told, renewed or given back."""
+    live = made(models)
+    assert models.promote(live, TABLES)
+    first = models.create("toys", 1, "0123456789ab", TABLES)
+    assert models.claim(first, "a follower of it", 0) == 0, "what runs out is no hold"
+    models.release(first, "a follower of it")
+    assert models.claim_build(first, "anna", 60_000, 1) == 0
+    (hold,) = models.holds()
+    assert (hold.model, hold.number) == ("toys", first.number)
+    assert hold.until > hold.since
+    assert models.claim_build(first, "anna", 120_000, 1) == 0
+    assert models.claim(first, "anna", 120_000) == 0
+    (renewed,) = models.holds()
+    assert renewed.since == hold.since
+    assert renewed.until > hold.until
+    second = models.create("toys", 1, "0123456789ab", TABLES)
+    assert models.claim_build(first, "bruno", 60_000, 9) is None
+    assert models.claim_build(second, "bruno", 60_000, 9) is None, "another one of the same model"
+    (live,) = [one for one in models.generations("toys") if one.state is GenerationState.LIVE]
+    assert models.claim(live, "bruno", 60_000) == 0, "who follows the live one builds nothing"
+    models.release(first, "anna")
+    assert list(models.holds()) == []
+    assert models.claim_build(second, "bruno", 60_000, 1) == 0
+
+
+def test_so_many_models_are_built_at_once(models: ModelStore) -> None:
+    """Catches a cap that lets more in, counts the dead, or never lets another in again."""
+    made_of = {
+        name: models.create(name, 1, f"0123456789a{at}", TABLES)
+        for at, name in enumerate(("one", "two", "three"))
+    }
+    assert models.claim_build(made_of["one"], "anna", 60_000, 2) == 0
+    assert models.claim_build(made_of["two"], "bruno", 60_000, 2) == 0
+    assert models.claim_build(made_of["three"], "carla", 60_000, 2) is None
+    assert [hold.model for hold in models.holds()] == ["one", "two"]
+    assert models.claim_build(made_of["three"], "carla", 60_000, 3) == 0, "by another cap"
+    models.release(made_of["three"], "carla")
+    # Now only for a moment: its owner is as good as dead.
+    assert models.claim(made_of["two"], "bruno", 0) == 0
+    assert models.claim_build(made_of["three"], "carla", 60_000, 2) == 0
+    assert [hold.model for hold in models.holds()] == ["one", "three"]
+    assert models.claim_build(made_of["two"], "dora", 60_000, 2) is None
+    assert models.claim_build(made_of["two"], "dora", 60_000, 3) == 1, "one died there"
+
+
+def test_what_is_live_is_built_no_more(models: ModelStore) -> None:
+    """Catches a finished rebuild that keeps its slot."""
+    generation = made(models)
+    assert models.claim_build(generation, "anna", 60_000, 1) == 0
+    assert models.promote(generation, TABLES)
+    assert list(models.holds()) == []
+    other = models.create("others", 1, "ba9876543210", TABLES)
+    assert models.claim_build(other, "bruno", 60_000, 1) == 0

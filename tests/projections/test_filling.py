@@ -9,27 +9,29 @@ from typing import Any
 import pytest
 
 from orderledger.ledger.errors import DatabaseFull, IntegrityViolation
-from orderledger.ledger.model_ports import Generation
 from orderledger.ledger.ports import StoredEvent
 from orderledger.ledger.stores.models_memory import MemoryModels
 from orderledger.projections.ahead import ReadAhead
 from orderledger.projections.compare import summed
 from orderledger.projections.follow import Follower
-from orderledger.projections.models import fingerprint
 from orderledger.projections.read_models import ReadModels
 from orderledger.projections.shipped import SHIPPED
-from orderledger.replay import filling
-from orderledger.replay.filling import Filling
+from orderledger.replay import building
+from orderledger.replay.building import Build, Slots
+from orderledger.replay.filling import fill
+from orderledger.replay.rebuild import rebuild_all
 from orderledger.testing import memory_book
-from tests.projections.books import day_in_memory, fill
+from tests.projections.books import day_in_memory
+from tests.projections.books import fill as post_entries
 from tests.projections.toy_models import Entries, Totals
 
 NAMES = [model.name for model in SHIPPED]
 
 
-def created(models: ReadModels, name: str) -> Generation:
-    model = models.model(name)
-    return models.store.create(name, model.version, fingerprint(model), tuple(model.tables))
+def built(models: ReadModels, *names: str) -> list[Build]:
+    """Begin a build of each model."""
+    slots = Slots(at_once=len(SHIPPED))
+    return [Build(models, models.model(name), slots) for name in names]
 
 
 def silent(position: int, head: int) -> None:
@@ -41,25 +43,25 @@ def test_side_by_side_comes_to_what_each_comes_to_alone(
     batch_events: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Catches a batch projected before the rows it builds on, or events shared wrongly."""
-    monkeypatch.setattr(filling, "BUILD_BATCH_EVENTS", batch_events)
+    monkeypatch.setattr(building, "BUILD_BATCH_EVENTS", batch_events)
     models = ReadModels(day_in_memory().store, MemoryModels(), SHIPPED)
     alone = ReadModels(models.events, MemoryModels(), SHIPPED)
+    head = models.events.head().size
     reached: list[int] = []
-    with Filling(models) as together:
-        followers = [together.follower(models.model(one), created(models, one)) for one in NAMES]
-        # One that was begun before: it comes along when the others have reached it.
-        followers[2].catch_up(11)
-        together.fill(followers, lambda position, head: reached.append(position))
+    builds = built(models, *NAMES)
+    # One that was begun before: it goes on when the others have reached it.
+    builds[2].catch_up(11)
+    fill(models, builds, lambda position, head: reached.append(position))
     assert reached == sorted(reached)
-    assert reached[-1] == together.head
-    for follower in followers:
-        name = follower.generation.model
+    assert reached[-1] == head
+    for build in builds:
+        name = build.generation.model
         alone.catch_up(name)
         expected = alone.live(name)
         assert expected is not None
-        assert follower.generation.position == expected.position
-        assert follower.generation.digest == expected.digest
-        found = summed(models.store, follower.generation, tuple(models.model(name).tables))
+        assert build.generation.position == expected.position
+        assert build.generation.digest == expected.digest
+        found = summed(models.store, build.generation, tuple(models.model(name).tables))
         assert found.digest == expected.digest
 
 
@@ -107,18 +109,17 @@ def test_what_was_not_foreseen_is_read_too() -> None:
 def test_a_failure_of_the_thread_that_reads_is_raised() -> None:
     """Catches a hole in the log that a thread keeps to itself."""
     book = memory_book()
-    fill(book.store)
+    post_entries(book.store)
 
     class Hole(CountedReads):
         def read(self, after: int, **bounds: Any) -> Sequence[StoredEvent]:
             return [row for row in super().read(after, **bounds) if row.position != 30]
 
     models = ReadModels(Hole(book.store), MemoryModels(), [Totals()])
-    with pytest.MonkeyPatch.context() as patched, Filling(models) as filled:
-        patched.setattr(filling, "BUILD_BATCH_EVENTS", 10)
-        follower = filled.follower(models.model("totals"), created(models, "totals"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(building, "BUILD_BATCH_EVENTS", 10)
         with pytest.raises(IntegrityViolation, match="no event at position 30"):
-            filled.fill((follower,), silent)
+            fill(models, built(models, "totals"), silent)
 
 
 class Failing(MemoryModels):
@@ -141,68 +142,96 @@ def test_after_a_failed_write_nothing_is_missing(
     failing: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Catches a follower that goes on from rows that were never written."""
-    monkeypatch.setattr(filling, "BUILD_BATCH_EVENTS", 9)
+    monkeypatch.setattr(building, "BUILD_BATCH_EVENTS", 9)
     book = memory_book()
-    fill(book.store)
+    post_entries(book.store)
     models = ReadModels(book.store, Failing(lambda count: count == failing), [Totals(), Entries()])
-    with Filling(models) as filled:
-        followers = [
-            filled.follower(models.model(one), created(models, one))
-            for one in ("totals", "entries")
-        ]
-        with pytest.raises(DatabaseFull):
-            filled.fill(followers, silent)
-        filled.fill(followers, silent)
-    for follower in followers:
-        model = models.model(follower.generation.model)
-        assert follower.generation.position == filled.head
-        assert summed(models.store, follower.generation, tuple(model.tables)).digest == (
-            follower.generation.digest
+    builds = built(models, *models.names)
+    with pytest.raises(DatabaseFull):
+        fill(models, builds, silent)
+    fill(models, builds, silent)
+    for build in builds:
+        model = models.model(build.generation.model)
+        assert build.generation.position == models.events.head().size
+        assert summed(models.store, build.generation, tuple(model.tables)).digest == (
+            build.generation.digest
         )
         alone = ReadModels(book.store, MemoryModels(), [model])
         alone.catch_up(model.name)
         live = alone.live(model.name)
         assert live is not None
-        assert live.digest == follower.generation.digest
+        assert live.digest == build.generation.digest
 
 
 def test_others_may_fill_the_same_generation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Catches an event applied twice, or a batch lost, where two rebuilds meet."""
     book = memory_book()
-    fill(book.store)
+    post_entries(book.store)
     models = ReadModels(book.store, MemoryModels(), [Totals()])
-    model, made = models.model("totals"), created(models, "totals")
+    model = models.model("totals")
     chance = random.Random(3)
-    monkeypatch.setattr(filling, "BUILD_BATCH_EVENTS", 5)
-    other = Follower(book.store, models.store, model, made)
+    monkeypatch.setattr(building, "BUILD_BATCH_EVENTS", 5)
+    (build,) = built(models, "totals")
+    other = Follower(book.store, models.store, model, build.generation)
 
     def progress(position: int, head: int) -> None:
         if chance.random() < 0.4:
             other.catch_up(min(head, position + chance.randrange(12)), batch_events=3)
 
-    with Filling(models) as filled:
-        follower = filled.follower(model, made)
-        filled.fill((follower,), progress)
-    assert follower.generation.position == filled.head
+    fill(models, (build,), progress)
+    assert build.generation.position == models.events.head().size
     models.catch_up("totals")
     live = models.live("totals")
     assert live is not None
-    assert follower.generation.digest == live.digest
-    assert summed(models.store, follower.generation, tuple(model.tables)).digest == live.digest
+    assert build.generation.digest == live.digest
+    assert summed(models.store, build.generation, tuple(model.tables)).digest == live.digest
 
 
 @pytest.mark.parametrize("was_enabled", [True, False])
 def test_the_collector_is_as_it_was(was_enabled: bool) -> None:
     """Catches a process that never collects again after a rebuild that failed."""
     book = memory_book()
-    fill(book.store)
+    post_entries(book.store)
     models = ReadModels(book.store, Failing(lambda count: True), [Totals()])
     try:
         (gc.enable if was_enabled else gc.disable)()
-        with Filling(models) as filled:
-            follower = filled.follower(models.model("totals"), created(models, "totals"))
-            with pytest.raises(DatabaseFull):
-                filled.fill((follower,), silent)
+        with pytest.raises(DatabaseFull):
+            fill(models, built(models, "totals"), silent)
         assert gc.isenabled() is was_enabled
     finally:
         gc.enable()
+
+
+def test_models_are_rebuilt_as_many_at_once_as_there_are_slots() -> None:
+    """Catches a rebuild of several that reads the log once a model, or waits for itself."""
+    store: Any = CountedReads(day_in_memory().store)
+    models = ReadModels(store, MemoryModels(), SHIPPED)
+    told: list[Sequence[str]] = []
+
+    def progress(names: Sequence[str]) -> Callable[[int, int], None]:
+        told.append(names)
+        return silent
+
+    wanted = (*NAMES, NAMES[0])
+    made = list(rebuild_all(models, wanted, progress, Slots(at_once=4)))
+    assert [one.model for one in made] == NAMES
+    assert [len(names) for names in told] == [4, 4, 1]
+    assert len([at for at, _ in store.reads if at == 0]) == 3
+    assert {one.position for one in made} == {store.head().size}
+    assert models.store.holds() == []
+
+
+def test_who_finds_other_slots_taken_goes_on_with_one() -> None:
+    """Catches two rebuilds that each have one slot and wait for the other's."""
+    models = ReadModels(day_in_memory().store, MemoryModels(), SHIPPED)
+    (other,) = built(models, "orders")
+    told: list[Sequence[str]] = []
+
+    def progress(names: Sequence[str]) -> Callable[[int, int], None]:
+        told.append(names)
+        return silent
+
+    made = list(rebuild_all(models, ("payments", "refunds", "stock"), progress, Slots(at_once=2)))
+    assert [one.model for one in made] == ["payments", "refunds", "stock"]
+    assert [len(names) for names in told] == [1, 1, 1]
+    other.close()

@@ -6,7 +6,12 @@ from typing import Any
 import pytest
 
 from orderledger import Book
-from orderledger.ledger.errors import InvalidInput, NotFound, RebuildRefused
+from orderledger.ledger.errors import (
+    CheckpointDiverged,
+    InvalidInput,
+    NotFound,
+    RebuildRefused,
+)
 from orderledger.ledger.model_ports import Generation, GenerationState, TableChanges
 from orderledger.ledger.stores.models_memory import MemoryModels
 from orderledger.projections.compare import RowDifference
@@ -15,7 +20,7 @@ from orderledger.projections.models import Recorded, Rows, fingerprint
 from orderledger.projections.orders import OrderRow
 from orderledger.projections.read_models import ReadModels
 from orderledger.projections.shipped import SHIPPED
-from orderledger.replay import filling
+from orderledger.replay import building
 from orderledger.replay.rebuild import diff, rebuild, rollback, verify
 from orderledger.testing import memory_book
 from tests.projections.books import day_in_memory, fill, post
@@ -162,7 +167,7 @@ def test_an_interrupted_rebuild_goes_on(models: ReadModels) -> None:
         raise Killed
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(filling, "BUILD_BATCH_EVENTS", 20)
+        patched.setattr(building, "BUILD_BATCH_EVENTS", 20)
         with pytest.raises(Killed):
             rebuild(models, "totals", progress)
     positions: list[int] = []
@@ -179,6 +184,31 @@ def test_a_generation_of_other_code_is_not_gone_on_with(models: ReadModels) -> N
     assert [one.fingerprint for one in models.store.generations("totals")] == [
         fingerprint(Totals())
     ] * 2
+
+
+def test_rows_of_another_history_are_replaced(models: ReadModels) -> None:
+    """Catches a restored book whose read model says to rebuild it, and then refuses to."""
+    with memory_book() as other:
+        other.execute_many([post(n, "another history") for n in range(100)])
+        restored = ReadModels(other.store, models.store, [Totals()])
+        with pytest.raises(CheckpointDiverged, match="another history"):
+            restored.catch_up("totals")
+        assert rebuild(restored, "totals").compared_at is None
+        assert restored.catch_up("totals") == 100
+        assert verify(restored, "totals").problem is None
+
+
+def test_rows_beyond_the_head_are_replaced(models: ReadModels) -> None:
+    """Catches a rebuild that is offered and cannot swap, where the log lost its end."""
+    with memory_book() as other:
+        other.execute_many([post(n) for n in range(10)])
+        restored = ReadModels(other.store, models.store, [Totals()])
+        with pytest.raises(CheckpointDiverged, match="beyond the head"):
+            restored.catch_up("totals")
+        assert rebuild(restored, "totals").position == live(models).position == 10
+        assert verify(restored, "totals").problem is None
+        with pytest.raises(CheckpointDiverged, match="beyond the head"):
+            rollback(restored, "totals")
 
 
 def test_the_previous_generation_can_be_brought_back(book: Book, models: ReadModels) -> None:

@@ -1,0 +1,7 @@
+-- Read models: which events a generation leaves out by acknowledgement, and since when it is built.
+--
+-- A generation is made from the log and from this list, whoever goes on with it and whenever: the
+-- list is that of the model's skips when the generation began, and never changes.
+ALTER TABLE orderledger.generations
+    ADD COLUMN skipped bigint[] NOT NULL DEFAULT '{}',
+    ADD COLUMN owned_since timestamptz NOT NULL DEFAULT '-infinity';
