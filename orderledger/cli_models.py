@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orderledger.projections.compare import RowDifference
     from orderledger.projections.read_models import ModelStatus
     from orderledger.replay.building import Slots
-    from orderledger.replay.rebuild import Redriven
+    from orderledger.replay.rebuild import Redriven, Verified
 
     from .cli_tables import Row
 
@@ -241,6 +241,16 @@ def _slots(session: Session, at_once: int | None, patience_s: float) -> "Slots":
     )
 
 
+def _counter(session: Session, what: str) -> Callable[[int], None]:
+    """Return what shows how many rows were read; how many there are is known at the end."""
+    show = session.progress()
+    return lambda rows: show(what, rows, None)
+
+
+def _counted(session: Session, what: str, rows: int) -> None:
+    session.progress()(what, rows, rows)
+
+
 def _bar(session: Session, name: str) -> Callable[[int, int], None]:
     show = session.progress()
     return lambda position, head: show(f"rebuild {name}", position, head)
@@ -287,7 +297,7 @@ def diff(session: Session, name: str) -> int:
 
     def rows() -> "Iterator[Row]":
         nonlocal any_differs
-        for one in differing(models, name):
+        for one in differing(models, name, _counter(session, f"diff {name}")):
             any_differs = True
             yield from _changed(one, columns[one.table])
 
@@ -325,7 +335,10 @@ def verify(session: Session, names: tuple[str, ...]) -> int:
     from orderledger.replay.rebuild import verify as verified
 
     models = session.reading.models
-    found = [verified(models, name) for name in names or models.names]
+    found: list[Verified] = []
+    for name in names or models.names:
+        found.append(verified(models, name, _counter(session, f"verify {name}")))
+        _counted(session, f"verify {name}", found[-1].rows)
     session.rows(
         (
             {

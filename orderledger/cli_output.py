@@ -109,13 +109,20 @@ class Session:
         if not self.is_quiet:
             say(text)
 
-    def progress(self) -> Callable[[str, int, int], None]:
-        """Return a function that shows progress on stderr if that is a terminal."""
+    def progress(self) -> Callable[[str, int, int | None], None]:
+        """
+        Return a function that shows progress on stderr if that is a terminal.
+
+        It is given what is being done, how much is done, and of how much: None where that is not
+        known before the end.
+        """
         if self.is_quiet or not is_terminal(sys.stderr):
             return lambda name, done, whole: None
 
-        def show(name: str, done: int, whole: int) -> None:
-            click.echo(f"\r{name}: {done} of {whole}  ", err=True, nl=done >= whole)
+        def show(name: str, done: int, whole: int | None) -> None:
+            of = "" if whole is None else f" of {whole}"
+            is_over = whole is not None and done >= whole
+            click.echo(f"\r{name}: {done}{of}  ", err=True, nl=is_over)
 
         return show
 

@@ -45,20 +45,20 @@ def rows_of(store: ModelStore, generation: Generation, table: Table) -> Iterator
         after = table.key_of(page[-1])
 
 
-def _nothing() -> None:
-    """Take notice of a page."""
+def _nothing(count: int) -> None:
+    del count
 
 
 def summed(
     store: ModelStore,
     generation: Generation,
     tables: Sequence[Table],
-    each_page: Callable[[], None] = _nothing,
+    each_page: Callable[[int], None] = _nothing,
 ) -> Summed:
     """
     Read every row of a generation and sum it up. It must not move meanwhile.
 
-    ``each_page`` is called every ``PAGE_ROWS`` rows.
+    ``each_page`` is called with the number of rows so far, every ``PAGE_ROWS`` rows.
     """
     checksum, digest = Checksum(), ZERO
     for table in tables:
@@ -67,16 +67,35 @@ def summed(
             checksum.add((row,))
             digest = moved(digest, (row_hash(table.name, row),), ())
             if checksum.rows % PAGE_ROWS == 0:
-                each_page()
+                each_page(checksum.rows)
     return Summed(checksum.digest(), digest, checksum.rows)
 
 
 def differences(
-    store: ModelStore, before: Generation, after: Generation, tables: Sequence[Table]
+    store: ModelStore,
+    before: Generation,
+    after: Generation,
+    tables: Sequence[Table],
+    each_page: Callable[[int], None] = _nothing,
 ) -> Iterator[RowDifference]:
-    """Iterate over the rows in which two generations differ, table by table, in key order."""
+    """
+    Iterate over the rows in which two generations differ, table by table, in key order.
+
+    ``each_page`` is called with the number of rows read of ``before``, every ``PAGE_ROWS`` rows.
+    """
+    count = 0
+
+    def counted(rows: Iterator[Row]) -> Iterator[Row]:
+        nonlocal count
+        for row in rows:
+            count += 1
+            if count % PAGE_ROWS == 0:
+                each_page(count)
+            yield row
+
     for table in tables:
-        yield from _merged(table, rows_of(store, before, table), rows_of(store, after, table))
+        left, right = rows_of(store, before, table), rows_of(store, after, table)
+        yield from _merged(table, counted(left), right)
 
 
 def _merged(table: Table, before: Iterator[Row], after: Iterator[Row]) -> Iterator[RowDifference]:

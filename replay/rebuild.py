@@ -282,7 +282,7 @@ def _places(parked: Sequence[Parked]) -> set[tuple[str, int]]:
 def _stored(models: ReadModels, model: ReadModel, build: Build) -> Summed:
     """Read back what was written: it must be what the digest says."""
     generation = build.generation
-    found = summed(models.store, generation, tuple(model.tables), build.hold)
+    found = summed(models.store, generation, tuple(model.tables), lambda _: build.hold())
     if found.digest != generation.digest:
         models.store.refuse(generation)
         raise RebuildRefused(
@@ -340,11 +340,14 @@ def rollback(models: ReadModels, name: str) -> Generation:
     return _swap(models, model, follower)
 
 
-def diff(models: ReadModels, name: str) -> Iterator[RowDifference]:
+def diff(
+    models: ReadModels, name: str, each_page: Callable[[int], None] = lambda _: None
+) -> Iterator[RowDifference]:
     """
     Iterate over the rows in which the live generation and the newest other one differ.
 
-    Meaningful at equal positions; raises NotFound where there is nothing to compare.
+    Meaningful at equal positions; raises NotFound where there is nothing to compare. ``each_page``
+    is told now and then how many rows were read.
     """
     model = models.model(name)
     live = models.live(name)
@@ -353,7 +356,7 @@ def diff(models: ReadModels, name: str) -> Iterator[RowDifference]:
     ]
     if live is None or not others:
         raise NotFound(f"read model {name} has no second generation to compare", model=name)
-    yield from differences(models.store, live, others[-1], tuple(model.tables))
+    yield from differences(models.store, live, others[-1], tuple(model.tables), each_page)
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
@@ -366,10 +369,13 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     problem: str | None
 
 
-def verify(models: ReadModels, name: str) -> Verified:
+def verify(
+    models: ReadModels, name: str, each_page: Callable[[int], None] = lambda _: None
+) -> Verified:
     """
     Read every row of the live generation and compare it with its checkpoint; read-only.
 
+    ``each_page`` is told now and then how many rows were read.
     A follower that moves it meanwhile is waited for: the rows are read again.
     """
     model = models.model(name)
@@ -377,7 +383,7 @@ def verify(models: ReadModels, name: str) -> Verified:
         live = models.live(name)
         if live is None:
             return Verified(model=name, position=0, rows=0, checksum="", problem=None)
-        found = summed(models.store, live, tuple(model.tables))
+        found = summed(models.store, live, tuple(model.tables), each_page)
         if models.live(name) == live:
             return Verified(
                 model=name,

@@ -25,7 +25,7 @@ LINES = [
 AT = datetime(2026, 11, 22, 18, 15, 52, 123456, tzinfo=UTC)
 
 
-def _seen(directory: Path, columns: int, line: str) -> str:
+def _seen(directory: Path, columns: int, line: str, *, with_errors: bool = False) -> str:
     """Return what a terminal that is so wide is sent, without its colours."""
     pty = pytest.importorskip("pty")
     termios = pytest.importorskip("termios")
@@ -38,7 +38,11 @@ def _seen(directory: Path, columns: int, line: str) -> str:
     }
     program = Path(sys.executable).parent / "orderledger"
     with subprocess.Popen(
-        [program, *line.split()], cwd=directory, env=environment, stdout=terminal
+        [program, *line.split()],
+        cwd=directory,
+        env=environment,
+        stdout=terminal,
+        stderr=terminal if with_errors else None,
     ) as process:
         os.close(terminal)
         received = b""
@@ -69,6 +73,21 @@ def test_tables_fit_the_terminal(tmp_path: Path, columns: int) -> None:
     assert found == path.read_text("utf-8"), f"set {UPDATE}=1 to accept the new output"
     answers = [line for line in found.splitlines() if not line.startswith("$")]
     assert max(len(line) for line in answers) <= columns
+
+
+def test_long_work_shows_how_far_it_is(tmp_path: Path) -> None:
+    """Catches a rebuild or a check of hours at which nobody can tell whether it moves."""
+    store = sqlite_store(tmp_path / "book.db")
+    seed(store)
+    store.close()
+    for line, shown in (
+        ("projection rebuild orders balances --yes", "rebuild orders, balances: 12 of 12"),
+        ("projection verify orders", "verify orders: 3 of 3"),
+        ("verify", "log: 12 of 12"),
+    ):
+        found = _seen(tmp_path, 100, line, with_errors=True)
+        assert shown in found
+        assert shown not in _seen(tmp_path, 100, f"{line} --quiet", with_errors=True)
 
 
 def test_a_cell_that_is_too_wide_is_printed_whole(capsys: pytest.CaptureFixture[str]) -> None:
