@@ -139,6 +139,7 @@ class Follower:
         try:
             is_done = written()
         except BaseException:
+            self._assumed = self.generation
             self._is_stale = True
             raise
         if is_done:

@@ -85,6 +85,8 @@ class Build:
         self._skipped: Final = skipped_of(models.events, model.name)
         self._pace: Final = Pace(BUILD_BATCH_EVENTS)
         self._renewed_at = time.monotonic()
+        self._companions: tuple[Build, ...] = ()
+        self._is_closed = False
         claimed, self._deaths = self._claimed()
         try:
             self._follower = self._of(claimed)
@@ -190,8 +192,22 @@ class Build:
         self._deaths = deaths
 
     def hold(self) -> None:
-        """Renew where it is time; called while something else than projecting takes long."""
-        if time.monotonic() - self._renewed_at >= self._slots.lease_s / 3:
+        """
+        Renew where it is time, this build and its companions.
+
+        Called while something else than projecting takes long.
+        """
+        for one in (self, *self._companions):
+            one.renew_in_time()
+
+    def hold_with(self, others: "Sequence[Build]") -> None:
+        """Hold others too from now on: builds of this process that wait for this one."""
+        self._companions = tuple(others)
+
+    def renew_in_time(self) -> None:
+        """Renew when a third of the lease is over, unless the build was closed."""
+        is_due = time.monotonic() - self._renewed_at >= self._slots.lease_s / 3
+        if is_due and not self._is_closed:
             self.renew()
 
     def drop(self) -> None:
@@ -200,6 +216,7 @@ class Build:
 
     def close(self) -> None:
         """Let others have it."""
+        self._is_closed = True
         self._release(self.generation)
 
     def _release(self, generation: Generation) -> None:

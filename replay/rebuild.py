@@ -95,7 +95,12 @@ def rebuild_all(
                     together[model] = held.enter_context(Build(models, model, at_once))
             complete(models, tuple(together.values()), progress([one.name for one in together]))
             for model, build in together.items():
-                yield _served(models, model, build, _compare(models, model, build))
+                # To compare and to read back may take longer than a lease.
+                build.hold_with([one for one in together.values() if one is not build])
+                made = _served(models, model, build, _compare(models, model, build))
+                # It is live now, and others may follow it.
+                build.close()
+                yield made
         waiting = [model for model in waiting if model not in together]
 
 

@@ -3,6 +3,7 @@
 import gc
 import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from orderledger.ledger.errors import DatabaseFull, IntegrityViolation
 from orderledger.ledger.ports import StoredEvent
 from orderledger.ledger.stores.models_memory import MemoryModels
+from orderledger.projections import follow
 from orderledger.projections.ahead import ReadAhead
 from orderledger.projections.compare import summed
 from orderledger.projections.follow import Follower
@@ -137,7 +139,7 @@ class Failing(MemoryModels):
         return super().advance(*arguments, **options)
 
 
-@pytest.mark.parametrize("failing", [1, 2, 4, 7])
+@pytest.mark.parametrize("failing", [1, 2, 4, 7, 15, 16])
 def test_after_a_failed_write_nothing_is_missing(
     failing: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +163,31 @@ def test_after_a_failed_write_nothing_is_missing(
         live = alone.live(model.name)
         assert live is not None
         assert live.digest == build.generation.digest
+
+
+class Slow(MemoryModels):
+    """Read models that are written long after they were told to be."""
+
+    def advance(self, *arguments: Any, **options: Any) -> bool:
+        time.sleep(0.01)
+        return super().advance(*arguments, **options)
+
+
+def test_rows_are_read_after_the_batch_before_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a batch that builds on rows as they were two batches ago."""
+    monkeypatch.setattr(building, "BUILD_BATCH_EVENTS", 6)
+    # Nothing is remembered between batches: each row is read again.
+    monkeypatch.setattr(follow, "KNOWN_ROWS", 0)
+    book = memory_book()
+    post_entries(book.store)
+    models = ReadModels(book.store, Slow(), [Totals()])
+    (build,) = built(models, "totals")
+    fill(models, (build,), silent)
+    alone = ReadModels(book.store, MemoryModels(), [Totals()])
+    alone.catch_up("totals")
+    live = alone.live("totals")
+    assert live is not None
+    assert build.generation.digest == live.digest
 
 
 def test_others_may_fill_the_same_generation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,3 +262,32 @@ def test_who_finds_other_slots_taken_goes_on_with_one() -> None:
     assert [one.model for one in made] == ["payments", "refunds", "stock"]
     assert [len(names) for names in told] == [1, 1, 1]
     other.close()
+
+
+def test_who_serves_first_is_followed_and_who_waits_is_held() -> None:
+    """Catches a model that serves and that no worker may follow, or a build that is not held."""
+    models = ReadModels(day_in_memory().store, MemoryModels(), SHIPPED)
+    names = ("orders", "payments", "refunds")
+    slots = Slots(at_once=3, lease_s=0.05)
+    generator = rebuild_all(models, names, lambda _: silent, slots)
+    assert next(generator).model == "orders"
+    live = models.live("orders")
+    assert live is not None
+    assert models.store.claim(live, "a worker", 1_000) == 0
+    time.sleep(0.1)
+    assert [one.model for one in models.store.holds()] == [], "their leases have run out"
+    (waiting,) = built(models, "stock")
+    payments, refunds = [
+        Build(models, models.model(name), Slots(at_once=9, lease_s=0.15)) for name in names[1:]
+    ]
+    payments.hold_with((refunds, waiting))
+    for _ in range(6):
+        time.sleep(0.05)
+        payments.hold()
+    assert {one.model for one in models.store.holds()} == {"payments", "refunds", "stock"}
+    refunds.close()
+    time.sleep(0.1)
+    payments.hold()
+    assert {one.model for one in models.store.holds()} == {"payments", "stock"}
+    waiting.close()
+    payments.close()
