@@ -41,8 +41,8 @@ def status(session: Session) -> None:
     """
     Show where a book stands.
 
-    Its head, what waits for a position, how far the balances are. Cheap at any size. The balances
-    catch up when they are read, so a lag is no fault.
+    Its head, what waits for a position, until when its periods are closed, how far the balances
+    are. Cheap at any size. The balances catch up when they are read, so a lag is no fault.
     """
     import msgspec
 

@@ -50,7 +50,7 @@ class BookStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     ``balances_position`` is how far the balances are and ``balances_lag`` how many events they
     lack: they catch up when they are read. Where they belong to another history both are None and
-    ``balances_error`` says so.
+    ``balances_error`` says so. ``closed_until`` is the end of the last closed period.
     """
 
     book: str
@@ -58,6 +58,7 @@ class BookStatus(msgspec.Struct, frozen=True, kw_only=True):
     recorded_at: datetime | None
     pending: int
     constrained_accounts: int
+    closed_until: datetime | None
     balances_position: int | None
     balances_lag: int | None
     balances_error: str | None = None
@@ -213,13 +214,14 @@ class Reading:
 
     def status(self) -> BookStatus:
         """Return where the book stands; cheap at any size, and catches nothing up."""
-        found = self.models.status(BALANCES)
+        found, constraints = self.models.status(BALANCES), self._store.constraints()
         return BookStatus(
             book=self._store.book,
             head=found.head,
             recorded_at=self._store.head().recorded_at,
             pending=self._store.pending(),
-            constrained_accounts=len(self._store.constraints().accounts),
+            constrained_accounts=len(constraints.accounts),
+            closed_until=constraints.closed_until,
             balances_position=None if found.problem else found.position,
             balances_lag=None if found.problem else found.lag,
             balances_error=found.problem,

@@ -395,8 +395,10 @@ def test_the_first_period_starts_before_every_entry(book: Book) -> None:
 
 def test_reopening_is_last_first_and_has_a_reason(book: Book) -> None:
     """Catches a period that is opened under a closed one, or by nobody knows why."""
+    assert book.read.status().closed_until is None
     book.execute(close())
     book.execute(close("2026-11", DECEMBER))
+    assert book.read.status().closed_until == DECEMBER
     with pytest.raises(NotFound):
         book.execute(reopen("2026-09"))
     refused = refusal(book, reopen("2026-10"))
@@ -408,6 +410,7 @@ def test_reopening_is_last_first_and_has_a_reason(book: Book) -> None:
     with pytest.raises(LimitExceeded):
         book.execute(reopen("2026-11", "x" * 501))
     book.execute(reopen("2026-11"), actor=Actor("staff", "bob"))
+    assert book.read.status().closed_until == NOVEMBER
     assert refusal(book, reopen("2026-11")).reason is Reason.WRONG_STATE
     assert refusal(book, post("e0", 1, october(9))).reason is Reason.PERIOD_CLOSED
     book.execute(post("e1", 100, NOVEMBER))
