@@ -185,6 +185,8 @@ class Build:
 
         Raises RebuildUnderWay where another owner took it over meanwhile.
         """
+        # What is being written holds the generation's row for longer than a claim waits.
+        self._follower.settle()
         deaths = self._store.claim(self.generation, self._owner, round(self._slots.lease_s * 1000))
         self._renewed_at = time.monotonic()
         if deaths is None:

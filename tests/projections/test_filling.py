@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orderledger.ledger.errors import DatabaseFull, IntegrityViolation
-from orderledger.ledger.ports import StoredEvent
+from orderledger.ledger.ports import LockTimeout, StoredEvent
 from orderledger.ledger.stores.models_memory import MemoryModels
 from orderledger.projections import follow
 from orderledger.projections.ahead import ReadAhead
@@ -188,6 +188,39 @@ def test_rows_are_read_after_the_batch_before_was_written(monkeypatch: pytest.Mo
     live = alone.live("totals")
     assert live is not None
     assert build.generation.digest == live.digest
+
+
+class OneAtATime(Slow):
+    """Read models of which a claim waits for no write, as a row that is locked has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_writing = threading.Event()
+
+    def advance(self, *arguments: Any, **options: Any) -> bool:
+        self._is_writing.set()
+        try:
+            return super().advance(*arguments, **options)
+        finally:
+            self._is_writing.clear()
+
+    def claim(self, *arguments: Any) -> int | None:
+        # Long enough for a write that was told to begin to be under way.
+        time.sleep(0.003)
+        if self._is_writing.is_set():
+            raise LockTimeout("canceling statement due to lock timeout")
+        return super().claim(*arguments)
+
+
+def test_a_lease_is_renewed_between_two_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a rebuild that fails at its own write when a third of its lease is over."""
+    monkeypatch.setattr(building, "BUILD_BATCH_EVENTS", 3)
+    book = memory_book()
+    post_entries(book.store)
+    models = ReadModels(book.store, OneAtATime(), [Totals()])
+    build = Build(models, models.model("totals"), Slots(lease_s=0.03))
+    fill(models, (build,), silent)
+    assert build.generation.position == models.events.head().size
 
 
 def test_others_may_fill_the_same_generation(monkeypatch: pytest.MonkeyPatch) -> None:
