@@ -54,7 +54,7 @@ def grow(book: Book, chance: random.Random, events: int) -> None:
                 reverse(chance.randrange(posted)),
                 reversal_id=f"r{posted}-{number}-{chance.random()}",
                 numerator=1,
-                denominator=20,
+                denominator=100,  # an entry is never used up, however often it is taken back
             )
             book.execute(back)
         else:
