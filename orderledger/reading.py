@@ -215,15 +215,17 @@ class Reading:
     def status(self) -> BookStatus:
         """Return where the book stands; cheap at any size, and catches nothing up."""
         found, constraints = self.models.status(BALANCES), self._store.constraints()
+        # One look, after the balances' own: its size and its instant belong together.
+        head = self._store.head()
         return BookStatus(
             book=self._store.book,
-            head=found.head,
-            recorded_at=self._store.head().recorded_at,
+            head=head.size,
+            recorded_at=head.recorded_at,
             pending=self._store.pending(),
             constrained_accounts=len(constraints.accounts),
             closed_until=constraints.closed_until,
             balances_position=None if found.problem else found.position,
-            balances_lag=None if found.problem else found.lag,
+            balances_lag=None if found.problem else head.size - found.position,
             balances_error=found.problem,
         )
 

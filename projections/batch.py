@@ -19,7 +19,7 @@ from orderledger.ledger.streams import kind_of
 
 from .digests import moved, row_hash
 from .models import NOT_DECODED, ReadModel, Recorded
-from .shapes import Shape
+from .shapes import Shape, shape_of
 
 Place = tuple[str, Key]
 """A table's name and a key."""
@@ -157,7 +157,7 @@ class Batch:
     def _shape(self, table: Table) -> Shape:
         found = self._shapes.get(table.name)
         if found is None:
-            found = self._shapes[table.name] = Shape(table)
+            found = self._shapes[table.name] = shape_of(table)
         return found
 
     def delete(self, table: Table, key: Key) -> None:
@@ -269,7 +269,7 @@ def _is_after(failure: Failure | None, row: StoredEvent) -> bool:
 
 
 class _Wanted:
-    """What of the log a model looks at: told once per topic and kind of stream."""
+    """Which topics a model looks at, each told once."""
 
     def __init__(self, model: ReadModel) -> None:
         self._model: Final = model

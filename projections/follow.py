@@ -174,15 +174,7 @@ class Follower:
             position=position + 1,
             leaf_hash=self._events.leaf_hashes(position, 1)[0],
         )
-        parked = Parked(
-            model=after.model,
-            number=after.number,
-            stream=row.stream,
-            position=position + 1,
-            topic=row.topic,
-            error=error,
-            parked_at=self._clock(),
-        )
+        parked = self._parked_at(row, error)
         tables = tuple(self._model.tables)
         if self._store.advance(self.generation, after, tables, {}, (parked,)):
             self.generation = self._assumed = after
@@ -222,17 +214,20 @@ class Follower:
 
     def _newly_parked(self, outcome: Outcome) -> list[Parked]:
         return [
-            Parked(
-                model=self.generation.model,
-                number=self.generation.number,
-                stream=failure.row.stream,
-                position=failure.row.position or 0,
-                topic=failure.row.topic,
-                error=f"{type(failure.error).__name__}: {failure.error}",
-                parked_at=self._clock(),
-            )
+            self._parked_at(failure.row, f"{type(failure.error).__name__}: {failure.error}")
             for failure in outcome.failures
         ]
+
+    def _parked_at(self, row: StoredEvent, error: str) -> Parked:
+        return Parked(
+            model=self.generation.model,
+            number=self.generation.number,
+            stream=row.stream,
+            position=row.position or 0,
+            topic=row.topic,
+            error=error,
+            parked_at=self._clock(),
+        )
 
     def _remember(self, outcome: Outcome) -> None:
         for place, row in outcome.after.items():

@@ -30,6 +30,7 @@ from orderledger.ledger.model_ports import (
 )
 from orderledger.ledger.ports import EventStore
 
+from .base import require_same_log
 from .follow import BATCH_EVENTS, Follower
 from .models import ReadModel, fingerprint
 from .skips import skipped_of
@@ -279,11 +280,13 @@ class ReadModels:
     def status(self, name: str) -> ModelStatus:
         """Return where a model stands; catches nothing up."""
         model = self.model(name)
-        live, building = self.live(name), self._in_state(name, GenerationState.BUILDING)
+        # The newest of each state, as ``live`` has it, from one look.
+        newest = {one.state: one for one in self.store.generations(name)}
+        live, building = newest.get(GenerationState.LIVE), newest.get(GenerationState.BUILDING)
         problem: str | None = None
         if live is not None:
             try:
-                Follower(self.events, self.store, model, live).verify()
+                require_same_log(self.events, f"read model {name}", name, live)
             except CheckpointDiverged as error:
                 problem = error.message
         # After the checkpoint, so that a writer in between cannot make the lag negative.
@@ -297,7 +300,7 @@ class ReadModels:
             head=head,
             lag=head - position,
             is_current=live is not None and live.fingerprint == fingerprint(model),
-            parked=len(self.parked(name)),
+            parked=len(self.store.parked(live)) if live is not None else 0,
             skipped=len(live.skipped) if live is not None else 0,
             building=building.position if building is not None else None,
             problem=problem,

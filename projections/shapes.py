@@ -7,6 +7,7 @@ row would be another than the one that was computed, or would stop the model.
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Final
 
 from orderledger.ledger.model_ports import Kind, Row, Table
@@ -88,3 +89,9 @@ class Shape:
                     f"column {column.name} of {self._table.name} has {value}, beyond what a column "
                     f"of kind {column.kind.value} holds"
                 )
+
+
+@cache
+def shape_of(table: Table) -> Shape:
+    """Return the check of a table's rows: one for all batches, which keeps what it has seen."""
+    return Shape(table)

@@ -125,7 +125,8 @@ class Worker:
         try:
             follower = self._follower(name)
             self.problems.pop(name, None)
-            if follower.generation.position >= self._models.events.head().size:
+            head = self._models.events.head().size
+            if follower.generation.position >= head:
                 follower.verify()
                 self._let_go(name, follower)
                 return False
@@ -133,7 +134,6 @@ class Worker:
             if deaths is None:
                 return False
             before, parked = follower.generation.position, len(follower.parked)
-            head = self._models.events.head().size
             self.at_work = AtWork(name, before, time.monotonic())
             follower.verify()
             self._paces[name].advance(follower, deaths, head)

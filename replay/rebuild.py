@@ -88,7 +88,7 @@ def rebuild_all(
     while waiting:
         with ExitStack() as held:
             together = {waiting[0]: held.enter_context(Build(models, waiting[0], slots))}
-            at_once = msgspec.structs.replace(slots, wait_s=0.0, say=_unsaid)
+            at_once = Slots(at_once=slots.at_once, wait_s=0.0, lease_s=slots.lease_s)
             for model in waiting[1 : slots.at_once]:
                 # Who waits for a second slot with the first in hand may wait for ever.
                 with suppress(Unavailable):
@@ -102,10 +102,6 @@ def rebuild_all(
                 build.close()
                 yield made
         waiting = [model for model in waiting if model not in together]
-
-
-def _unsaid(text: str) -> None:
-    del text
 
 
 def _served(models: ReadModels, model: ReadModel, build: Build, compared_at: int | None) -> Rebuilt:
