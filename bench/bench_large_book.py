@@ -15,6 +15,7 @@ from bench.harness import (
     interleave,
     main,
 )
+from bench.many_orders import ORDERED_ID
 from bench.postings import executing
 
 CALLERS = 64
@@ -23,12 +24,7 @@ EVENTS_FULL = 5_000_000
 RECENT_KEYS = 100_000
 """Keys that are not in the archive yet: what a nightly archive_commands leaves at noon."""
 
-# Time-ordered ids, as the library makes them: milliseconds, version 7, then what is random.
 _FILL = """
-CREATE FUNCTION pg_temp.ordered_id(n bigint, salt text) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
-    SELECT (lpad(to_hex(1700000000000 + n), 12, '0') || '7000' || '8'
-        || substr(md5(salt || n::text), 1, 15))::uuid
-$$;
 INSERT INTO orderledger.events (book_id, event_id, stream, version, topic, occurred_at,
     appended_at, command_id, context, postings, payload)
 SELECT 1, pg_temp.ordered_id(n, 'e'), 'journal-' || pg_temp.ordered_id(n, 's'), 1, e.topic,
@@ -97,6 +93,7 @@ def _fill(url: str, count: int, recent: int) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         # Only while filling: what is measured commits with the server's defaults.
         connection.execute("SET synchronous_commit = off")
+        connection.execute(ORDERED_ID)
         _run(connection, _FILL.format(count=count))
         _run(
             connection,

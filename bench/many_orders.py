@@ -14,7 +14,7 @@ from orderledger import Book
 EVENTS_PER_ORDER: Final = 8
 
 # Time-ordered ids, as the library makes them: milliseconds, version 7, then what is random.
-_IDS: Final[LiteralString] = """
+ORDERED_ID: Final[LiteralString] = """
 CREATE FUNCTION pg_temp.ordered_id(n bigint, salt text) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
     SELECT (lpad(to_hex(1700000000000 + n), 12, '0') || '7000' || '8'
         || substr(md5(salt || n::text), 1, 15))::uuid
@@ -56,7 +56,7 @@ def fill(book: Book, url: str, orders: int) -> int:
     with psycopg.connect(url, autocommit=True) as connection:
         # Only while filling: what is measured commits with the server's defaults.
         connection.execute("SET synchronous_commit = off")
-        connection.execute(_IDS)
+        connection.execute(ORDERED_ID)
         connection.execute(_TEMPLATE)
         ids = {"order": place.order_id, "payment": initiate.payment_id}  # type: ignore[attr-defined]  # their own fields
         connection.execute(_EVENTS, {**ids, "orders": orders - 1})

@@ -16,14 +16,12 @@ from orderledger.ledger.read_ports import (
     LineSelection,
 )
 
-from .models_sqlite import table_of
+from .models_sqlite import joined, table_of
 from .named_sql import statements
 from .sqlite_append import iso_text
 from .sqlite_files import SqliteFile
 
 _SQL: Final = statements("sqlite", "journal_queries")
-_LIMB: Final = 10**10
-"""Ten digits a limb; see ``models_sqlite``."""
 _EARLIEST: Final = iso_text(datetime.min.replace(tzinfo=UTC))
 _LATEST: Final = iso_text(datetime.max.replace(tzinfo=UTC))
 _LAST_ACCOUNT: Final = "~"
@@ -41,7 +39,7 @@ class SqliteJournal:
     def totals(self, generation: Generation, selection: LineSelection) -> Sequence[AccountTotal]:
         """Return the sums per (account, currency, layer); see ``Journal.totals``."""
         return [
-            AccountTotal(account, currency, _LAYERS[layer], _joined(high, mid, low))
+            AccountTotal(account, currency, _LAYERS[layer], joined(high, mid, low))
             for account, currency, layer, high, mid, low in self._rows(
                 "totals", generation, _selected(selection)
             )
@@ -102,10 +100,6 @@ class SqliteJournal:
             return connection.execute(statement, parameters).fetchall()
 
 
-def _joined(high: int, mid: int, low: int) -> int:
-    return (high * _LIMB + mid) * _LIMB + low
-
-
 def _selected(selection: LineSelection) -> dict[str, object]:
     low, high = selection.effective_from, selection.effective_to
     return {
@@ -128,7 +122,7 @@ def _line(row: tuple[Any, ...]) -> JournalLine:
         account,
         currency,
         _LAYERS[layer],
-        _joined(high, mid, low),
+        joined(high, mid, low),
         datetime.fromisoformat(effective_at),
         datetime.fromisoformat(recorded_at),
     )

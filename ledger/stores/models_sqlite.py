@@ -375,6 +375,11 @@ def _flat(columns: Sequence[Column], values: Sequence[Value]) -> list[object]:
     return flat
 
 
+def joined(high: int, mid: int, low: int) -> int:
+    """Return the amount whose limbs these are, or sums of limbs."""
+    return (high * _LIMB + mid) * _LIMB + low
+
+
 def _limbs(minor: int) -> tuple[int, int, int]:
     sign = -1 if minor < 0 else 1
     upper, low = divmod(abs(minor), _LIMB)
@@ -391,7 +396,7 @@ def _row(table: Table, stored: tuple[Any, ...]) -> Row:
         match column.kind:
             case Kind.AMOUNT:
                 if value is not None:
-                    value = (value * _LIMB + stored[at]) * _LIMB + stored[at + 1]
+                    value = joined(value, stored[at], stored[at + 1])
                 at += 2
             case Kind.INSTANT if value is not None:
                 value = datetime.fromisoformat(value)
