@@ -13,7 +13,15 @@ import msgspec
 from orderledger.ledger import accounts
 from orderledger.ledger.errors import InvalidCommand, Reason, Rejected
 from orderledger.ledger.escrow_recovery import brought, given_back, of_seller
-from orderledger.ledger.escrow_shares import OVERFLOW, PartKey, Share, sellers_of, shares_of
+from orderledger.ledger.escrow_shares import (
+    NOTHING,
+    OVERFLOW,
+    PartKey,
+    Share,
+    sellers_of,
+    shares_of,
+)
+from orderledger.ledger.freezes import Freeze, frozen_against, frozen_for, of_refund
 from orderledger.ledger.money import allocate
 from orderledger.ledger.order_escrow import Slice
 from orderledger.ledger.order_events import RefundSource
@@ -22,15 +30,19 @@ from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payment_operations import Component, FundingPart, Recovery, divided
 from orderledger.ledger.release_recovery import Releases, items_of
 
+from .ruling_reserve import from_reserve
+
 _OF_SELLER: Final = ("liabilities:seller:", "liabilities:tips:", "liabilities:rolling_reserve:")
 _LIMITED: Final = ("liabilities:tax:", "liabilities:shipping:", "liabilities:tips:")
 BEARERS: Final = (
     *_OF_SELLER,
     "liabilities:tax:",
     "liabilities:shipping:",
-    "liabilities:dispute_reserve:",
 )
-"""Beginnings of the accounts that may bear a refund after the release."""
+"""
+Beginnings of the accounts that may bear a refund after the release. A dispute's reserve bears only
+what its own ruling grants.
+"""
 PLATFORM: Final = (accounts.COMMISSION_REFUNDED, accounts.GOODWILL, accounts.PROMO)
 
 
@@ -72,23 +84,32 @@ def funded_by(order: OrderState, grant: Grant, amount: int, tender_id: str = "")
     full refund; ``release_recovery`` says of which release, and at which rate. An order that was
     not paid in full may need what the slices hold besides, then what they were released besides.
     Last comes the first seller's debt; raises Rejected AMOUNT_EXCEEDS_AVAILABLE if no seller got
-    anything.
+    anything. What is frozen bears only the refund of its own ruling, and that before all else;
+    raises Rejected FUNDS_FROZEN if the rest does not suffice. For a ruling's refund the seller's
+    part comes out of the dispute's reserve as far as it has it, and what nobody has the seller
+    comes to owe, or the platform bears it as goodwill, as the ruling's execution said.
     """
     if grant.source is RefundSource.GOODWILL and not (grant.lines or grant.shipping):
         return Funding((FundingPart(accounts.GOODWILL, amount),), {})
     sellers = bearing_sellers(order, grant)
-    beyond, holding = _in_escrow(order, grant, sellers)
     slices: dict[str, int] = {}
-    left = _take(slices, beyond, amount)
+    left = _take(slices, frozen_for(order.freezes, order.slices, grant.refund_id), amount)
+    beyond, holding = _in_escrow(order, grant, sellers, slices)
+    left = _take(slices, beyond, left)
     parts: list[FundingPart] = []
     released = _Released(order, sellers, tender_id)
     if left:
         left = released.take_excess(parts, left)
         left = _take(slices, holding, left)
         left = released.take_besides(parts, left)
-    left = _take_from_others(order, grant, slices, left)
-    if left:
-        parts.append(_debt(order, grant, released, left))
+    ruled = of_refund(order.freezes, grant.refund_id)
+    if ruled is not None:
+        parts = from_reserve(ruled, order.currency, parts + _lacking(order, ruled, left))
+    elif left:
+        check_not_frozen(order, grant.refund_id, sellers, left)
+        left = _take_from_others(order, grant, slices, left)
+        if left:
+            parts.append(_debt(order, grant, released, left))
     held = sum(slices.values())
     escrow = (FundingPart(accounts.escrow(order.order_id), held),) if held else ()
     return Funding((*escrow, *_merged(parts)), slices)
@@ -110,6 +131,15 @@ def _take_from_others(order: OrderState, grant: Grant, slices: dict[str, int], a
     return _take(slices, holding, _take(slices, beyond, amount))
 
 
+def _lacking(order: OrderState, freeze: Freeze, amount: int) -> list[FundingPart]:
+    """Return who bears what of a ruling's refund neither escrow nor the releases have."""
+    if amount == 0:
+        return []
+    if freeze.is_goodwill:
+        return [FundingPart(accounts.GOODWILL, amount)]
+    return [Releases(order, freeze.slice_id).debt(amount, order.currency)]
+
+
 def _debt(order: OrderState, grant: Grant, released: "_Released", amount: int) -> FundingPart:
     """Return what a seller who was paid comes to owe; raises if none was: escrow lacks it."""
     for one in released.by_seller.values():
@@ -122,6 +152,26 @@ def _debt(order: OrderState, grant: Grant, released: "_Released", amount: int) -
         refund_id=grant.refund_id,
         lacks=amount,
     )
+
+
+def check_not_frozen(order: OrderState, refund_id: str, sellers: list[str], lacks: int) -> None:
+    """Raise Rejected FUNDS_FROZEN if an amount is lacking while sellers' slices are frozen."""
+    slices = [order.slices[seller] for seller in sellers if seller in order.slices]
+    barred = {one.slice_id: frozen_against(order.freezes, one, refund_id) for one in slices}
+    if lacks > 0 and any(barred.values()):
+        held = [one.slice_id for one in slices if barred[one.slice_id]]
+        freezes = sorted({key for one in slices for key in one.frozen})
+        total = sum(barred.values())
+        raise Rejected(
+            Reason.FUNDS_FROZEN,
+            f"order {order.order_id} lacks {lacks} {order.currency} minor units: {total} of "
+            f"{', '.join(held)} are frozen by {', '.join(freezes)}; wait for the decision, or lift "
+            "the freeze",
+            order_id=order.order_id,
+            lacks=lacks,
+            frozen=total,
+            freezes=freezes,
+        )
 
 
 def bearing_sellers(order: OrderState, grant: Grant) -> list[str]:
@@ -147,9 +197,16 @@ def _take(slices: dict[str, int], from_: Mapping[str, int], amount: int) -> int:
 
 
 def _in_escrow(
-    order: OrderState, grant: Grant | None, sellers: list[str]
+    order: OrderState,
+    grant: Grant | None,
+    sellers: list[str],
+    taken: Mapping[str, int] = NOTHING,
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Return what may go back out of slices: beyond what is due to sellers, and what is due."""
+    """
+    Return what may go back out of slices: beyond what is due to sellers, and what is due.
+
+    Less what is frozen, and what was ``taken`` already.
+    """
     shares = shares_of(order)
     beyond: dict[str, int] = {}
     holding: dict[str, int] = {}
@@ -157,9 +214,12 @@ def _in_escrow(
         one = order.slices.get(seller)
         if one is None:
             continue
-        free = _free(one)
+        refund_id = grant.refund_id if grant is not None else ""
+        gone = taken.get(seller, 0)
+        loose = one.available - frozen_against(order.freezes, one, refund_id)
+        free = max(0, min(_free(one), loose) - gone)
         share = shares.get(seller)
-        excess = brought(order, one) - (share.buyer if share is not None else 0)
+        excess = brought(order, one) - gone - (share.buyer if share is not None else 0)
         beyond[seller] = max(0, min(excess, free))
         holding[seller] = free - beyond[seller]
     over = order.slices.get(OVERFLOW)
@@ -299,10 +359,19 @@ def given_funding(
     """
     Return the funding that a caller named, by slices; ``given`` is in the order's currency.
 
-    Raises Rejected: WRONG_STATE for those who got nothing yet, or have no part in the grant;
+    Raises Rejected: WRONG_STATE for those who got nothing yet, or have no part in the grant, and
+    for a refund whose ruling says who bears it;
     AMOUNT_EXCEEDS_AVAILABLE beyond what escrow holds for the grant, or what the platform, tax and
     others got for the grant's sellers and still have. Sellers may come to owe.
     """
+    if of_refund(order.freezes, grant.refund_id) is not None:
+        raise Rejected(
+            Reason.WRONG_STATE,
+            f"refund {grant.refund_id} of order {order.order_id} was awarded by a ruling, which "
+            "says who bears it; name no funding",
+            order_id=order.order_id,
+            refund_id=grant.refund_id,
+        )
     own = accounts.escrow(order.order_id)
     sellers = bearing_sellers(order, grant)
     released = _Released(order, sellers, tender_id)
@@ -312,8 +381,9 @@ def given_funding(
     for part in sorted(given, key=lambda one: one.account != accounts.COMMISSION_REFUNDED):
         account = part.account
         if account == own:
-            beyond, holding = _in_escrow(order, grant, sellers)
+            beyond, holding = _in_escrow(order, grant, sellers, slices)
             lacks = _take(slices, holding, _take(slices, beyond, part.amount))
+            check_not_frozen(order, grant.refund_id, sellers, lacks)
             lacks = _take_from_others(order, grant, slices, lacks)
             if lacks:
                 raise _too_much(order, grant, part, part.amount - lacks)
@@ -334,6 +404,7 @@ def undone_from_escrow(order: OrderState, amount: int) -> Funding:
     slices: dict[str, int] = {}
     beyond, holding = _in_escrow(order, None, _all_sellers(order))
     lacks = _take(slices, holding, _take(slices, beyond, amount))
+    check_not_frozen(order, "", _all_sellers(order), lacks)
     if lacks:
         raise Rejected(
             Reason.AMOUNT_EXCEEDS_AVAILABLE,

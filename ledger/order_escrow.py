@@ -17,6 +17,7 @@ class SliceStatus(StrEnum):
 
     FUNDED = "funded"
     RELEASABLE = "releasable"
+    FROZEN = "frozen"
     RELEASED = "released"
     RETURNED = "returned"
 
@@ -29,7 +30,8 @@ class Slice(msgspec.Struct, frozen=True):
     and those behind it, of which ``released_parts`` by component; ``returned`` and
     ``promo_returned`` went back, of which ``refunds`` by granted refund. ``inflow`` is what is
     there by the tender that brought it ("" the platform), the earliest first; a release takes it
-    in that order, and ``funded`` keeps which tender paid for which release.
+    in that order, and ``funded`` keeps which tender paid for which release. ``frozen`` is what of
+    it is frozen now, by freeze, the earliest first.
     """
 
     slice_id: str
@@ -45,6 +47,7 @@ class Slice(msgspec.Struct, frozen=True):
     refunds: Mapping[str, int] = {}
     inflow: Mapping[str, int] = {}
     funded: Mapping[str, Mapping[str, int]] = {}
+    frozen: Mapping[str, int] = {}
 
     @property
     def buyer_money(self) -> int:
@@ -62,8 +65,20 @@ class Slice(msgspec.Struct, frozen=True):
         return self.held + self.promo - self.released - self.returned - self.promo_returned
 
     @property
+    def frozen_total(self) -> int:
+        """What of it is frozen now."""
+        return sum(self.frozen.values())
+
+    @property
+    def unfrozen(self) -> int:
+        """What it holds now that is not frozen."""
+        return max(0, self.available - self.frozen_total)
+
+    @property
     def status(self) -> SliceStatus:
         """The slice's state by its amounts and its condition."""
+        if self.frozen:
+            return SliceStatus.FROZEN
         if self.available > 0 or self.held + self.promo == 0:
             return SliceStatus.RELEASABLE if self.condition_met else SliceStatus.FUNDED
         return SliceStatus.RELEASED if self.released else SliceStatus.RETURNED
@@ -155,6 +170,31 @@ def released(before: Slice, event: FundsReleased) -> Slice:
         commission=before.commission + event.commission.amount,
         inflow=inflow,
         funded={**before.funded, event.release_id: funded},
+    )
+
+
+def fee_taken(before: Slice, amount: int) -> Slice:
+    """
+    Fold that a ruling gave the platform an amount: it counts as released out of the items, for
+    what is due to the tax office and others stays due.
+    """
+    inflow, _ = _drained(before.inflow, amount)
+    return msgspec.structs.replace(
+        before,
+        released=before.released + amount,
+        released_items=before.released_items + amount,
+        inflow=inflow,
+    )
+
+
+def fee_returned(before: Slice, amount: int) -> Slice:
+    """Fold that it gave that back; no tender brought it."""
+    back = before.inflow.get(COUPONS, 0) + amount
+    return msgspec.structs.replace(
+        before,
+        released=before.released - amount,
+        released_items=before.released_items - amount,
+        inflow={**before.inflow, COUPONS: back} if amount else before.inflow,
     )
 
 

@@ -294,10 +294,13 @@ class Releases:
         return parts
 
     def debt(self, amount: int, currency: str) -> FundingPart:
-        """Return what the seller comes to owe beyond every release, at the last one's rate."""
-        event = self.ones[-1].event
+        """
+        Return what the seller comes to owe beyond every release, at the last one's rate; in the
+        order's currency if there is none.
+        """
         recovery = Recovery(Component.DEBT)
-        if event.conversion is not None:
+        event = self.ones[-1].event if self.ones else None
+        if event is not None and event.conversion is not None:
             terms = event.conversion
             rate = rate_between(terms.rate, currency, terms.currency)
             recovery = _converted(recovery, event, round(rate * amount))
@@ -311,8 +314,12 @@ def _paid_by(tender_id: str, funded: Mapping[str, int]) -> int:
 
 def _subtract(release: ReleaseLeft, part: FundingPart, *, is_own: bool) -> None:
     one = part.recovery
+    account = part.account
+    if account.startswith(accounts.DISPUTE_RESERVE):
+        # A dispute's reserve gives back what the seller got.
+        account = accounts.seller(part.slice_id)
     for pot in release.pots:
-        if one is not None and pot.component is one.component and pot.account == part.account:
+        if one is not None and pot.component is one.component and pot.account == account:
             pot.given += part.amount
             pot.debited += one.amount if one.currency else part.amount
             if is_own:
