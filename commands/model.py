@@ -62,6 +62,7 @@ from .account_commands import (
     WriteOffDebt,
 )
 from .decision import Command
+from .freeze_commands import FreezeFunds, UnfreezeFunds
 from .fulfilment_commands import (
     ApproveReturn,
     AutoConfirmDelivery,
@@ -226,6 +227,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     ExpireValue,
     FinishCancellation,
     FreezeAccount,
+    FreezeFunds,
     GrantRefund,
     HoldFunds,
     HoldOrder,
@@ -306,6 +308,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     SplitOrder,
     SuspendSeller,
     TakeReserve,
+    UnfreezeFunds,
     Void,
     WithdrawRefund,
     WriteOffDebt,
@@ -355,6 +358,7 @@ __all__ = [
     "ExpireValue",
     "FinishCancellation",
     "FreezeAccount",
+    "FreezeFunds",
     "Funder",
     "FundingPart",
     "FxQuote",
@@ -456,6 +460,7 @@ __all__ = [
     "Tax",
     "Tip",
     "Totals",
+    "UnfreezeFunds",
     "ValueKind",
     "ValueSource",
     "Void",

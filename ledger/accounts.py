@@ -74,6 +74,8 @@ BAD_DEBT: Final = "expenses:bad_debt"
 FX_LOSS: Final = "expenses:fx_loss"
 FX_POSITION: Final = "equity:fx"
 OPENING: Final = "equity:opening"
+DISPUTE_RESERVE: Final = "liabilities:dispute_reserve:"
+"""Beginning of the accounts of ``dispute_reserve``."""
 
 
 def bank(name: str) -> str:
@@ -102,6 +104,10 @@ def rolling_reserve(seller_id: str) -> str:
 
 def payouts(payout_id: str) -> str:
     return check(f"liabilities:payouts:{payout_id}")
+
+
+def dispute_reserve(freeze_id: str) -> str:
+    return check(f"{DISPUTE_RESERVE}{freeze_id}")
 
 
 def tax(jurisdiction: str) -> str:

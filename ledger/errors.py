@@ -126,6 +126,7 @@ class Reason(StrEnum):
     ALREADY_REVERSED = "already_reversed"
     ALREADY_PAID_OUT = "already_paid_out"
     SELLER_SUSPENDED = "seller_suspended"
+    FUNDS_FROZEN = "funds_frozen"
     PERIOD_CLOSED = "period_closed"
     PERIOD_ORDER = "period_order"
 

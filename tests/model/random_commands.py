@@ -52,6 +52,7 @@ _POOLS: Final[dict[str, tuple[str, ...]]] = {
     "penalty_id": ("n1", "n2"),
     "rule_ref": ("rules/1",),
     "bank_ref": ("", "ref1", "ref2"),
+    "freeze_id": ("d1", "d1", "d2"),
     "goodwill_id": ("g1", "g2"),
     "rule_id": ("h1", "h2"),
     "reservation_id": ("w1", "w2"),

@@ -5,6 +5,13 @@ from typing import Any
 import pytest
 
 from orderledger.commands.decision import Command
+from orderledger.commands.freeze_commands import FreezeFunds, UnfreezeFunds
+from orderledger.commands.order_commands import (
+    ConfirmOrder,
+    CoverPolicy,
+    HoldFunds,
+    MeetReleaseCondition,
+)
 from orderledger.commands.payment_commands import RecordDeclined
 from orderledger.commands.payout_commands import (
     CancelPayout,
@@ -18,6 +25,7 @@ from orderledger.commands.payout_commands import (
 from orderledger.commands.seller_commands import ReinstateSeller, SeenBalance, SuspendSeller
 from orderledger.ledger import accounts
 from orderledger.ledger.payouts import PayoutStatus
+from tests.order_book import place
 from tests.sellers_book import SellersBook
 
 BANK = accounts.bank("main")
@@ -367,3 +375,65 @@ def test_a_refund_after_the_payout_is_taken_from_the_next(book: SellersBook) -> 
     assert book.payable() == 600
     assert book.schedule("p2", "o2") == 600
     assert book.payout("p2").sum.debt_recovered == 400
+
+
+def freezing(amount: int, order_id: str = "o1") -> Command:
+    return FreezeFunds(
+        order_id=order_id, freeze_id="d1", seller="s1", amount=amount, cause="dispute"
+    )
+
+
+def test_frozen_funds_are_not_paid_out(book: SellersBook) -> None:
+    """Invariant 28: money of a dispute that is paid out before it is decided, or never again."""
+    lift = UnfreezeFunds(order_id="o1", freeze_id="d1")
+    book.run(freezing(300))
+    assert book.refusal(book.scheduling("p1", "o1=1000")) == "amount_mismatch"
+    assert book.schedule("p1", "o1") == 700
+    book.run(lift)
+    assert book.schedule("p2", "o1") == 300
+    book.run(CancelPayout(payout_id="p2", reason="x"))
+    book.initiate("p1")
+    assert book.pay_out("p3", "o1") == 300
+    assert book.refusal(book.scheduling("p4", "o1")) == "already_paid_out"
+    assert book.payable() == 0
+
+
+def test_a_freeze_stops_a_payout_that_was_scheduled(book: SellersBook) -> None:
+    """Invariant 28: a payout that was decided before the dispute, and sent to the bank after it."""
+    book.schedule("p1", "o1")
+    book.run(freezing(1))
+    assert book.refusal(book.initiating()) == "amount_exceeds_available"
+    book.run(UnfreezeFunds(order_id="o1", freeze_id="d1"))
+    book.initiate()
+
+
+def test_a_freeze_of_what_was_paid_out_is_recovered_and_given_back(book: SellersBook) -> None:
+    """A seller who is paid while disputes are open on earlier payouts, or twice afterwards."""
+    book.pay_out("p1", "o1")
+    book.run(freezing(400))
+    assert book.payable() == -400
+    book.earn("o2", 900)
+    assert book.pay_out("p2", "o2") == 500
+    book.run(UnfreezeFunds(order_id="o1", freeze_id="d1"))
+    assert book.pay_out("p3") == 400
+    assert book.payable() == 0
+
+
+def test_two_releases_of_one_order(book: SellersBook) -> None:
+    """A refund of one release that the payout of the other one does not see."""
+    run = book.run
+    run(place("a 1000 x 0.01", order_id="o2"))
+    run(ConfirmOrder(order_id="o2", policy=CoverPolicy.ON_ACCOUNT))
+    book.pay("pay-o2", 1000, order_id="o2")
+    run(HoldFunds(order_id="o2"))
+    run(MeetReleaseCondition(order_id="o2", seller="s1", cause="delivered"))
+    book.release("o2", "r1", amount=600)
+    assert book.pay_out("p1", "o2") == 600
+    book.release("o2", "r2")
+    book.give_back("o2", "f1", 500)
+    assert book.refusal(book.scheduling("p2", "o2/r2=400")) != ""
+    assert book.order("o2").released == 1000
+    assert book.payable() == 1000 + 1000 - 500 - 600
+    assert book.refusal(book.scheduling("p2", "o2/r2")) == "amount_exceeds_available"
+    assert book.pay_out("p2", "o1") == 900
+    assert book.payable() == 0
