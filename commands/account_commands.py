@@ -162,7 +162,7 @@ class RemitTax(NewEntry, frozen=True, kw_only=True):
 class WriteOffDebt(NewEntry, frozen=True, kw_only=True):
     """
     Give up a seller's debt. ``debt`` is what the caller saw the seller owe; ``amount`` is at most
-    that.
+    that. The seller's stream notes it; ``cause_event`` names what made the debt.
     """
 
     seller: str
@@ -170,3 +170,7 @@ class WriteOffDebt(NewEntry, frozen=True, kw_only=True):
     currency: str
     debt: int
     reason: str
+    cause_event: str = ""
+
+    def streams(self) -> tuple[str, ...]:
+        return (*super().streams(), streams.seller(self.seller, self.currency))

@@ -49,6 +49,7 @@ from orderledger.ledger.events import Event
 from orderledger.ledger.journal import Entry, Layer, Posting, entry
 from orderledger.ledger.money import Money, allocate
 from orderledger.ledger.order_events import AnomalyRaised
+from orderledger.ledger.seller_events import DebtWrittenOff
 
 from .account_commands import (
     CloseAccount,
@@ -336,7 +337,19 @@ def write_off_debt(command: WriteOffDebt, states: States, now: datetime) -> Chan
             available=command.debt,
             amount=command.amount,
         )
-    return _post(command, states, JournalKind.DEBT_WRITE_OFF, command.reason, posted)
+    changes = _post(command, states, JournalKind.DEBT_WRITE_OFF, command.reason, posted)
+    if not changes:
+        return ()
+    noted = DebtWrittenOff(
+        seller=command.seller,
+        currency=command.currency,
+        entry_id=command.entry_id,
+        amount=command.amount,
+        debt=command.debt,
+        cause_event=command.cause_event,
+        reason=command.reason,
+    )
+    return (*changes, Change(streams.seller(command.seller, command.currency), noted))
 
 
 def _post(

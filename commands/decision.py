@@ -23,9 +23,11 @@ from orderledger.ledger.instants import Instant
 from orderledger.ledger.journal import EMPTY, Entry
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payments import PaymentState
+from orderledger.ledger.payouts import PayoutState
 from orderledger.ledger.periods import PeriodsState
 from orderledger.ledger.projection_skips import SkipsState
 from orderledger.ledger.returns import ReturnState
+from orderledger.ledger.sellers import SellerState, StandingState
 from orderledger.ledger.stored_value import StoredValueState
 
 
@@ -129,6 +131,18 @@ class States:
 
     def stored_value(self, account_id: str) -> StoredValueState:
         state: StoredValueState = self._get(streams.stored_value(account_id))
+        return state
+
+    def seller(self, seller_id: str, currency: str) -> SellerState:
+        state: SellerState = self._get(streams.seller(seller_id, currency))
+        return state
+
+    def standing(self, seller_id: str) -> StandingState:
+        state: StandingState = self._get(streams.standing(seller_id))
+        return state
+
+    def payout(self, payout_id: str) -> PayoutState:
+        state: PayoutState = self._get(streams.payout(payout_id))
         return state
 
     def account(self, name: str) -> AccountState:

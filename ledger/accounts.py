@@ -64,11 +64,13 @@ CHART: Final[tuple[AccountClass, ...]] = (
 COMMISSION: Final = "income:commission"
 COMMISSION_REFUNDED: Final = "income:commission_refunded"
 ARBITRATION_FEES: Final = "income:arbitration_fees"
+PENALTIES: Final = "income:penalties"
 BREAKAGE: Final = "income:breakage"
 FX_GAIN: Final = "income:fx_gain"
 GATEWAY_FEES: Final = "expenses:gateway_fees"
 PROMO: Final = "expenses:promo"
 GOODWILL: Final = "expenses:goodwill"
+BANK_FEES: Final = "expenses:bank_fees"
 BAD_DEBT: Final = "expenses:bad_debt"
 FX_LOSS: Final = "expenses:fx_loss"
 FX_POSITION: Final = "equity:fx"
@@ -95,6 +97,14 @@ def refunds(order_id: str) -> str:
 
 def seller(seller_id: str) -> str:
     return check(f"liabilities:seller:{seller_id}")
+
+
+def rolling_reserve(seller_id: str) -> str:
+    return check(f"liabilities:rolling_reserve:{seller_id}")
+
+
+def payouts(payout_id: str) -> str:
+    return check(f"liabilities:payouts:{payout_id}")
 
 
 def dispute_reserve(freeze_id: str) -> str:

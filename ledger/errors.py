@@ -124,6 +124,8 @@ class Reason(StrEnum):
     ACCOUNT_CLOSED = "account_closed"
     ACCOUNT_LIMIT = "account_limit"
     ALREADY_REVERSED = "already_reversed"
+    ALREADY_PAID_OUT = "already_paid_out"
+    SELLER_SUSPENDED = "seller_suspended"
     FUNDS_FROZEN = "funds_frozen"
     PERIOD_CLOSED = "period_closed"
     PERIOD_ORDER = "period_order"

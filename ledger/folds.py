@@ -13,9 +13,11 @@ from . import (
     inbox,
     orders,
     payments,
+    payouts,
     periods,
     projection_skips,
     returns,
+    sellers,
     stored_value,
 )
 from .errors import IntegrityViolation
@@ -54,6 +56,9 @@ FOLDS: Final[Mapping[str, Fold]] = {
     "fulfilment": Fold(fulfilments.INITIAL, fulfilments.EVOLVE),
     "return": Fold(returns.INITIAL, returns.EVOLVE),
     "storedvalue": Fold(stored_value.INITIAL, stored_value.EVOLVE),
+    "seller": Fold(sellers.INITIAL, sellers.EVOLVE),
+    "standing": Fold(sellers.STANDING_INITIAL, sellers.STANDING_EVOLVE),
+    "payout": Fold(payouts.INITIAL, payouts.EVOLVE),
     "account": Fold(accounts_state.INITIAL, accounts_state.EVOLVE),
     "journal": Fold(accounts_state.JOURNAL_INITIAL, accounts_state.JOURNAL_EVOLVE),
     "inbox": Fold(inbox.INITIAL, inbox.EVOLVE),

@@ -35,6 +35,9 @@ PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024
 EVENTS_PER_APPEND_MAX: Final = 5_000
 """Events of one command. A cancelled order of 2,000 lines makes a handful."""
 
+PAYOUT_ENTRIES_MAX: Final = 1_000
+"""Released slices of one payout; each names an order, which is read with its payments."""
+
 PROJECTION_SKIPS_MAX: Final = 1_000
 """Events that one read model leaves out by acknowledgement. Each is a decision of a person."""
 

@@ -9,6 +9,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from .currencies import exponent
 from .errors import InvalidCommand
 
 _PART: Final = r"[A-Za-z0-9][A-Za-z0-9._@/+-]*"
@@ -66,6 +67,31 @@ def journal(entry_id: str) -> str:
 def inbox(provider: str, notification_id: str) -> str:
     """The stream of one provider notification."""
     return _named("inbox", f"{provider}/{notification_id}")
+
+
+def seller(seller_id: str, currency: str) -> str:
+    """
+    The stream of a seller's account in one currency; see ``seller_of``.
+
+    Raises UnknownCurrency: a code has no slash, so that the name can be told apart again.
+    """
+    exponent(currency)
+    return f"{_named('seller', seller_id)}/{currency}"
+
+
+def seller_of(stream: str) -> tuple[str, str]:
+    """Return seller and currency of a seller's stream, whose id is ``{seller}/{currency}``."""
+    seller_id, _, currency = id_of(stream).rpartition("/")
+    return seller_id, currency
+
+
+def standing(seller_id: str) -> str:
+    """The stream of a seller's standing, in all currencies together."""
+    return _named("standing", seller_id)
+
+
+def payout(payout_id: str) -> str:
+    return _named("payout", payout_id)
 
 
 PERIODS: Final = "periods-main"

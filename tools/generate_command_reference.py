@@ -21,8 +21,10 @@ from orderledger.commands.model import (
 )
 from orderledger.commands.order_commands import OrderCommand
 from orderledger.commands.payment_commands import OfPayment
+from orderledger.commands.payout_commands import OfPayout
 from orderledger.commands.period_commands import OfPeriods
 from orderledger.commands.projection_commands import OfProjection
+from orderledger.commands.seller_commands import OfSeller, OfStanding
 from orderledger.commands.value_commands import OfValue
 
 TARGET: Final = Path(__file__).resolve().parent.parent / "docs" / "commands.md"
@@ -37,6 +39,16 @@ AREAS: Final[tuple[tuple[str, str, tuple[type[Command], ...]], ...]] = (
     ("Fulfilments", "`fulfilment-{fulfilment_id}` and the order", (OfFulfilment,)),
     ("Returns", "`return-{return_id}` and the order", (OfReturn,)),
     ("Stored value", "`storedvalue-{account_id}`, and the order if one is named", (OfValue,)),
+    (
+        "Sellers",
+        "`seller-{seller}/{currency}`; standing and suspension `standing-{seller}`",
+        (OfSeller, OfStanding),
+    ),
+    (
+        "Payouts",
+        "`payout-{payout_id}` and the seller's; the orders that the entries name are read",
+        (OfPayout,),
+    ),
     ("Constrained accounts", "`account-{account}`", (OfAccount,)),
     ("Manual journal", "`journal-{entry_id}`", (OfJournal,)),
     ("Accounting periods", "`periods-main`", (OfPeriods,)),

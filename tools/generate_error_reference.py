@@ -110,6 +110,8 @@ def _areas() -> dict[str, set[str]]:
 def _area(module: str) -> str:
     for word, area in (
         ("money", "amounts"),
+        ("payout", "sellers and payouts"),
+        ("seller", "sellers and payouts"),
         ("account", "accounts and journal"),
         ("period", "accounting periods"),
         ("value", "stored value"),

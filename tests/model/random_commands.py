@@ -46,7 +46,12 @@ _POOLS: Final[dict[str, tuple[str, ...]]] = {
     "change_id": ("c1", "c2"),
     "entry_id": ("e1", "e2"),
     "reversal_id": ("v1", "v2"),
-    "release_id": ("rel1", "rel2"),
+    "release_id": ("rel1", "rel2", "rel-s1"),
+    "payout_id": ("y1", "y1", "y2"),
+    "reserve_id": ("k1", "payout/y1"),
+    "penalty_id": ("n1", "n2"),
+    "rule_ref": ("rules/1",),
+    "bank_ref": ("", "ref1", "ref2"),
     "freeze_id": ("d1", "d1", "d2"),
     "goodwill_id": ("g1", "g2"),
     "rule_id": ("h1", "h2"),
@@ -139,6 +144,8 @@ class Maker:
     def _int(self, name: str) -> int:
         if name in ("quantity", "ok", "damaged", "missing", "base_version", "order_version"):
             return self._random.choice((1, 1, 1, 2, 0, -1, 10**10))
+        if name == "seller_version":
+            return self._random.choice((0, 0, 1, 2, 3, 4, 5))
         if name in ("sequence", "attempt", "captures_max", "over_capture_basis_points"):
             return self._random.choice((1, 1, 2, -1, 0, 7))
         return self._random.choice(_INTS)

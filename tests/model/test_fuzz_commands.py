@@ -4,6 +4,7 @@ Every command with any content: a receipt or a typed error, whatever was done be
 
 import random
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 import pytest
@@ -89,6 +90,24 @@ def _released(shop: Shop) -> None:
     shop.release("s1")
 
 
+def _paid_out(shop: Shop) -> None:
+    _released(shop)
+    terms = m.ReserveTerms(Decimal("0.1"), 30)
+    shop.run(m.SetReserve(seller="s1", currency="USD", terms=terms))
+    entry = m.ReleasedSlice("o1", "rel-s1")
+    shop.run(
+        m.SchedulePayout(
+            payout_id="y1",
+            seller="s1",
+            currency="USD",
+            bank="main",
+            entries=(entry,),
+            seen=m.SeenBalance(8_800, 1),
+        )
+    )
+    shop.run(m.InitiatePayout(payout_id="y1", seen=m.SeenBalance(8_800, 3)))
+
+
 def _redeemed(shop: Shop) -> None:
     _placed(shop)
     shop.run(
@@ -113,6 +132,7 @@ BEGINNINGS: Final[Sequence[Callable[[Shop], None]]] = (
     _captured,
     _refunding,
     _released,
+    _paid_out,
     _redeemed,
     _cancelling,
 )

@@ -1,0 +1,178 @@
+"""
+A payout as folded from its stream: the transition table, and what the bank reported.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from . import payout_events as e
+from .events import Event
+from .order_events import AnomalyRaised, AnomalyResolved, open_anomalies
+from .seller_events import PayoutEntry
+
+
+class PayoutStatus(StrEnum):
+    """Where a payout stands."""
+
+    NONE = "none"
+    SCHEDULED = "scheduled"
+    IN_TRANSIT = "in_transit"
+    UNKNOWN = "unknown"
+    PAID = "paid"
+    FAILED = "failed"
+    RETURNED = "returned"
+    CANCELLED = "cancelled"
+
+
+_S: Final = PayoutStatus
+TRANSIT: Final = frozenset({_S.IN_TRANSIT, _S.UNKNOWN})
+"""The bank was asked, and the money is in ``liabilities:payouts``."""
+GIVEN_UP: Final = frozenset({_S.FAILED, _S.RETURNED, _S.CANCELLED})
+"""Its entries are free for another payout."""
+
+TRANSITIONS: Final[Mapping[type[Event], tuple[frozenset[PayoutStatus], PayoutStatus]]] = {
+    e.PayoutScheduled: (frozenset({_S.NONE}), _S.SCHEDULED),
+    e.PayoutInitiated: (frozenset({_S.SCHEDULED}), _S.IN_TRANSIT),
+    e.PayoutCancelled: (frozenset({_S.SCHEDULED}), _S.CANCELLED),
+    e.PayoutPending: (TRANSIT, _S.IN_TRANSIT),
+    e.PayoutOutcomeUnknown: (TRANSIT, _S.UNKNOWN),
+    e.PayoutPaid: (TRANSIT, _S.PAID),
+    e.PayoutFailed: (TRANSIT | {_S.PAID}, _S.FAILED),
+    e.PayoutReturned: (TRANSIT | {_S.PAID}, _S.RETURNED),
+}
+"""
+Event → where it is expected, and where it leads.
+
+A report leads there from any other status too, and raises an anomaly. Source: the states of a
+Stripe payout (pending, in_transit, paid, failed, canceled), where ``failed`` may follow ``paid``.
+"""
+
+
+class PayoutState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """
+    A payout, in minor units of its currency.
+
+    ``amount`` is what it pays, by the bank's report once there is one. ``reports`` maps what the
+    bank reported (kind and reference) to the amount it named: what it paid, the fee of a return, 0.
+    """
+
+    payout_id: str = ""
+    seller: str = ""
+    currency: str = ""
+    bank: str = ""
+    status: PayoutStatus = PayoutStatus.NONE
+    amount: int = 0
+    entries: tuple[PayoutEntry, ...] = ()
+    sum: e.PayoutSum = e.PayoutSum(0, 0)
+    minimum: int = 0
+    fee: int = 0
+    idempotency_key: str = ""
+    bank_ref: str = ""
+    reason: str = ""
+    reports: Mapping[tuple[str, str], int] = {}
+    anomalies: tuple[str, ...] = ()
+
+    @property
+    def exists(self) -> bool:
+        return self.status is not PayoutStatus.NONE
+
+
+INITIAL: Final = PayoutState()
+
+
+def _scheduled(state: PayoutState, event: e.PayoutScheduled) -> PayoutState:
+    return replace(
+        state,
+        payout_id=event.payout_id,
+        seller=event.seller,
+        currency=event.currency,
+        bank=event.bank,
+        status=PayoutStatus.SCHEDULED,
+        amount=event.amount,
+        entries=event.entries,
+        sum=event.sum,
+        minimum=event.minimum,
+    )
+
+
+def _initiated(state: PayoutState, event: e.PayoutInitiated) -> PayoutState:
+    return replace(state, status=PayoutStatus.IN_TRANSIT, idempotency_key=event.idempotency_key)
+
+
+def _cancelled(state: PayoutState, event: e.PayoutCancelled) -> PayoutState:
+    return replace(state, status=PayoutStatus.CANCELLED, reason=event.reason)
+
+
+def _pending(state: PayoutState, event: e.PayoutPending) -> PayoutState:
+    return replace(
+        state, status=PayoutStatus.IN_TRANSIT, bank_ref=event.bank_ref, reason=event.reason
+    )
+
+
+def _unknown(state: PayoutState, event: e.PayoutOutcomeUnknown) -> PayoutState:
+    return replace(state, status=PayoutStatus.UNKNOWN, reason=event.cause)
+
+
+def _reported(
+    state: PayoutState, kind: str, bank_ref: str, amount: int
+) -> Mapping[tuple[str, str], int]:
+    return {**state.reports, (kind, bank_ref): amount}
+
+
+def _paid(state: PayoutState, event: e.PayoutPaid) -> PayoutState:
+    return replace(
+        state,
+        status=PayoutStatus.PAID,
+        amount=event.amount,
+        bank_ref=event.bank_ref,
+        reason="",
+        reports=_reported(state, "paid", event.bank_ref, event.amount),
+    )
+
+
+def _failed(state: PayoutState, event: e.PayoutFailed) -> PayoutState:
+    return replace(
+        state,
+        status=PayoutStatus.FAILED,
+        bank_ref=event.bank_ref,
+        reason=event.reason,
+        reports=_reported(state, "failed", event.bank_ref, 0),
+    )
+
+
+def _returned(state: PayoutState, event: e.PayoutReturned) -> PayoutState:
+    return replace(
+        state,
+        status=PayoutStatus.RETURNED,
+        fee=state.fee + event.fee,
+        bank_ref=event.bank_ref,
+        reason=event.reason,
+        reports=_reported(state, "returned", event.bank_ref, event.fee),
+    )
+
+
+def _kept(state: PayoutState, event: e.PayoutReportKept) -> PayoutState:
+    return replace(state, reports=_reported(state, event.kind, event.bank_ref, event.amount))
+
+
+def _anomaly(state: PayoutState, event: AnomalyRaised | AnomalyResolved) -> PayoutState:
+    return replace(state, anomalies=open_anomalies(state.anomalies, event))
+
+
+EVOLVE: Final[dict[type[Event], Callable[[Any, Any], PayoutState]]] = {
+    e.PayoutScheduled: _scheduled,
+    e.PayoutInitiated: _initiated,
+    e.PayoutCancelled: _cancelled,
+    e.PayoutPending: _pending,
+    e.PayoutOutcomeUnknown: _unknown,
+    e.PayoutPaid: _paid,
+    e.PayoutFailed: _failed,
+    e.PayoutReturned: _returned,
+    e.PayoutReportKept: _kept,
+    AnomalyRaised: _anomaly,
+    AnomalyResolved: _anomaly,
+}
