@@ -21,6 +21,8 @@ from . import (
     decide_refund_grants,
     decide_refund_operations,
     decide_returns,
+    decide_settlement_breaks,
+    decide_settlements,
     decide_stored_value,
     decide_value_issue,
 )
@@ -44,6 +46,8 @@ __all__ = [
     "decide_refund_grants",
     "decide_refund_operations",
     "decide_returns",
+    "decide_settlement_breaks",
+    "decide_settlements",
     "decide_stored_value",
     "decide_value_issue",
 ]

@@ -16,6 +16,7 @@ from . import (
     periods,
     projection_skips,
     returns,
+    settlements,
     stored_value,
 )
 from .errors import IntegrityViolation
@@ -58,6 +59,7 @@ FOLDS: Final[Mapping[str, Fold]] = {
     "journal": Fold(accounts_state.JOURNAL_INITIAL, accounts_state.JOURNAL_EVOLVE),
     "inbox": Fold(inbox.INITIAL, inbox.EVOLVE),
     "periods": Fold(periods.INITIAL, periods.EVOLVE),
+    "settlement": Fold(settlements.INITIAL, settlements.EVOLVE),
     "projection": Fold(projection_skips.INITIAL, projection_skips.EVOLVE),
 }
 

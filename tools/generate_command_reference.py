@@ -23,6 +23,7 @@ from orderledger.commands.order_commands import OrderCommand
 from orderledger.commands.payment_commands import OfPayment
 from orderledger.commands.period_commands import OfPeriods
 from orderledger.commands.projection_commands import OfProjection
+from orderledger.commands.settlement_commands import OfSettlement
 from orderledger.commands.value_commands import OfValue
 
 TARGET: Final = Path(__file__).resolve().parent.parent / "docs" / "commands.md"
@@ -38,6 +39,11 @@ AREAS: Final[tuple[tuple[str, str, tuple[type[Command], ...]], ...]] = (
     ("Returns", "`return-{return_id}` and the order", (OfReturn,)),
     ("Stored value", "`storedvalue-{account_id}`, and the order if one is named", (OfValue,)),
     ("Constrained accounts", "`account-{account}`", (OfAccount,)),
+    (
+        "Settlement batches",
+        "`settlement-{provider}/{batch}`, and the payments that its lines settle",
+        (OfSettlement,),
+    ),
     ("Manual journal", "`journal-{entry_id}`", (OfJournal,)),
     ("Accounting periods", "`periods-main`", (OfPeriods,)),
     ("Read models", "`projection-{model}`", (OfProjection,)),
