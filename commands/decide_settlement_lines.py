@@ -83,14 +83,14 @@ class Settling:
             )
         )
 
-    def settle(self, line: SettlementLine, match: Match, tolerance: int, by: str = "") -> bool:
+    def settle(self, line: SettlementLine, match: Match, tolerance: int, by: str = "") -> None:
         """
         Let a line settle what the rules found, or raise a break that says why it does not.
 
         An operation that nobody knew to have succeeded (or to have come back) is resolved first.
-        Returns whether the line is settled.
         """
-        if len(match.found) > 1:
+        found, *others = match.found
+        if others:
             parts = tuple([_part(one, one.left) for one in match.found])
             difference = amount_of(line) - sum([part.amount for part in parts])
             self._matched(
@@ -103,11 +103,10 @@ class Settling:
                     by=by,
                 ),
             )
-            return True
-        found = match.found[0]
+            return
         if found.payment.currency != line.gross_currency:
             self._break_currency(line, found)
-            return False
+            return
         found = self._resolved(line, found)
         if found.left <= 0:
             detail = f"{found.payment.payment_id} {found.op.op_id} was settled by other lines"
@@ -115,12 +114,12 @@ class Settling:
                 Money(line.processed, line.currency), detail, part=_part(found, amount_of(line))
             )
             self.raise_break(BreakKind.DUPLICATE, line, said)
-            return False
-        return self._settle_one(line, found, Match((found,), match.rule), tolerance, by)
+            return
+        self._settle_one(line, found, Match((found,), match.rule), tolerance, by)
 
     def _settle_one(
         self, line: SettlementLine, found: Found, match: Match, tolerance: int, by: str
-    ) -> bool:
+    ) -> None:
         difference = amount_of(line) - found.left
         is_shown = found.is_certain
         if is_shown and abs(difference) <= tolerance:
@@ -134,9 +133,9 @@ class Settling:
                     by=by,
                 ),
             )
-            return True
+            return
         if is_shown and difference < 0 and self._settle_parts(line, found, tolerance):
-            return True
+            return
         detail = f"{found.payment.payment_id} {found.op.op_id} has {found.left} left to settle"
         if not is_shown:
             detail = f"{found.payment.payment_id} {found.op.op_id} is {found.op.status.value}"
@@ -146,7 +145,6 @@ class Settling:
             part=_part(found, found.left),
         )
         self.raise_break(BreakKind.AMOUNT_DIFF, line, said)
-        return False
 
     def _settle_parts(self, line: SettlementLine, found: Found, tolerance: int) -> bool:
         """Settle one operation by this line and those that had shown a part of it before."""
