@@ -275,6 +275,7 @@ def record_settlement(command: RecordSettlement, states: States, now: datetime) 
     posted = recipes_journal.settlement(command.provider, command.bank, gross, command.fee)
     text = f"settlement by {command.provider}: gross {gross}, fee {command.fee}"
     try:
+        _check_no_batch(command, states)
         return _post(command, states, JournalKind.SETTLEMENT, text, posted)
     except Rejected as contradiction:
         # A report is kept whatever it contradicts; what to post is for a person to decide.
@@ -287,6 +288,17 @@ def record_settlement(command: RecordSettlement, states: States, now: datetime) 
         if anomaly.key in states.journal(command.entry_id).anomalies:
             return ()
         return (Change(streams.journal(command.entry_id), anomaly),)
+
+
+def _check_no_batch(command: RecordSettlement, states: States) -> None:
+    """The lines of an imported batch post the same fees and payouts as its totals would."""
+    provider, _, batch = command.entry_id.partition("/")
+    if provider == command.provider and batch and states.settlement(provider, batch).exists:
+        raise Rejected(
+            Reason.ALREADY_EXISTS,
+            f"settlement {command.entry_id} was imported line by line",
+            entry_id=command.entry_id,
+        )
 
 
 @decides(ConvertCurrency)

@@ -25,6 +25,8 @@ from . import (
     decide_refund_operations,
     decide_returns,
     decide_sellers,
+    decide_settlement_breaks,
+    decide_settlements,
     decide_stored_value,
     decide_value_issue,
 )
@@ -52,6 +54,8 @@ __all__ = [
     "decide_refund_operations",
     "decide_returns",
     "decide_sellers",
+    "decide_settlement_breaks",
+    "decide_settlements",
     "decide_stored_value",
     "decide_value_issue",
 ]

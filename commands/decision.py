@@ -28,6 +28,7 @@ from orderledger.ledger.periods import PeriodsState
 from orderledger.ledger.projection_skips import SkipsState
 from orderledger.ledger.returns import ReturnState
 from orderledger.ledger.sellers import SellerState, StandingState
+from orderledger.ledger.settlements import SettlementState
 from orderledger.ledger.stored_value import StoredValueState
 
 
@@ -159,6 +160,10 @@ class States:
 
     def inbox(self, provider: str, notification_id: str) -> InboxState:
         state: InboxState = self._get(streams.inbox(provider, notification_id))
+        return state
+
+    def settlement(self, provider: str, batch: str) -> SettlementState:
+        state: SettlementState = self._get(streams.settlement(provider, batch))
         return state
 
     def projection(self, model: str) -> SkipsState:

@@ -40,6 +40,7 @@ class AccountClass(msgspec.Struct, frozen=True):
 CHART: Final[tuple[AccountClass, ...]] = (
     AccountClass("assets:bank", Side.DEBIT, False, "own or safeguarded bank cash"),
     AccountClass("assets:psp", Side.DEBIT, False, "captured by the provider, not yet settled"),
+    AccountClass("assets:psp_reserve", Side.DEBIT, False, "withheld by the provider as a reserve"),
     AccountClass("assets:disputes", Side.DEBIT, True, "pulled back by the provider, contested"),
     AccountClass("liabilities:escrow", Side.CREDIT, True, "customer funds held for the order"),
     AccountClass("liabilities:seller", Side.CREDIT, False, "owed to the seller; negative is debt"),
@@ -68,9 +69,10 @@ PENALTIES: Final = "income:penalties"
 BREAKAGE: Final = "income:breakage"
 FX_GAIN: Final = "income:fx_gain"
 GATEWAY_FEES: Final = "expenses:gateway_fees"
+BANK_FEES: Final = "expenses:bank_fees"
+SETTLEMENT_VARIANCE: Final = "expenses:settlement_variance"
 PROMO: Final = "expenses:promo"
 GOODWILL: Final = "expenses:goodwill"
-BANK_FEES: Final = "expenses:bank_fees"
 BAD_DEBT: Final = "expenses:bad_debt"
 FX_LOSS: Final = "expenses:fx_loss"
 FX_POSITION: Final = "equity:fx"
@@ -85,6 +87,10 @@ def bank(name: str) -> str:
 
 def psp(provider: str) -> str:
     return check(f"assets:psp:{provider}")
+
+
+def psp_reserve(provider: str) -> str:
+    return check(f"assets:psp_reserve:{provider}")
 
 
 def escrow(order_id: str) -> str:

@@ -18,6 +18,7 @@ from . import (
     projection_skips,
     returns,
     sellers,
+    settlements,
     stored_value,
 )
 from .errors import IntegrityViolation
@@ -63,6 +64,7 @@ FOLDS: Final[Mapping[str, Fold]] = {
     "journal": Fold(accounts_state.JOURNAL_INITIAL, accounts_state.JOURNAL_EVOLVE),
     "inbox": Fold(inbox.INITIAL, inbox.EVOLVE),
     "periods": Fold(periods.INITIAL, periods.EVOLVE),
+    "settlement": Fold(settlements.INITIAL, settlements.EVOLVE),
     "projection": Fold(projection_skips.INITIAL, projection_skips.EVOLVE),
 }
 

@@ -41,6 +41,15 @@ PAYOUT_ENTRIES_MAX: Final = 1_000
 PROJECTION_SKIPS_MAX: Final = 1_000
 """Events that one read model leaves out by acknowledgement. Each is a decision of a person."""
 
+SETTLEMENT_LINES_MAX: Final = 1_000_000
+"""Lines of one settlement batch or bank statement. PayPal ends a report at 1,000,000 records."""
+SETTLEMENT_CURRENCIES_MAX: Final = 200
+"""Balances that one settlement states; there are fewer currencies."""
+SETTLEMENT_FEES_MAX: Final = 50
+"""Fees of one settlement line. Adyen states four."""
+SETTLEMENT_CANDIDATES_MAX: Final = 100
+"""Payments that one settlement line may be about, or operations that it settles."""
+
 
 def check_total(what: str, minor: int) -> None:
     """Raise LimitExceeded if an amount in minor units is beyond the largest one."""

@@ -309,3 +309,20 @@ class CaptureFinalised(Event, frozen=True, kw_only=True):
 
     op_id: str
     released_remainder: int
+
+
+@topic("payment.operation_reconciled.v1")
+class OperationReconciled(Event, frozen=True, kw_only=True):
+    """
+    A line of a provider's settlement shows the operation, or with ``is_reversal`` that it came
+    back.
+
+    ``amount`` is positive; several lines may show parts of one operation. Posts nothing: what it
+    settles was posted by the operation's own events.
+    """
+
+    op_id: str
+    settlement: str
+    line_no: int
+    amount: int
+    is_reversal: bool = False

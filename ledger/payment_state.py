@@ -72,12 +72,21 @@ class Authorisation(msgspec.Struct, frozen=True):
         return max(0, self.effective - self.voided - self.captured)
 
 
+class Reconciled(msgspec.Struct, frozen=True, gc=False):
+    """A line of a settlement that shows an operation; ``settlement`` is provider/batch."""
+
+    settlement: str
+    line_no: int
+    amount: int
+
+
 class PaymentState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """
     A payment folded from its events. Amounts in minor units of ``currency``.
 
     ``by_reference`` finds an operation by "kind reference"; ``kept`` holds the keys of reports
-    that changed nothing, ``anomalies`` those of the open anomalies.
+    that changed nothing, ``anomalies`` those of the open anomalies. ``reconciled`` has the lines of
+    settlements that show an operation, by ``reconciled_key``.
     """
 
     payment_id: str = ""
@@ -106,10 +115,16 @@ class PaymentState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     chargeback_reversed: int = 0
     kept: frozenset[str] = frozenset()
     anomalies: tuple[str, ...] = ()
+    reconciled: Mapping[str, tuple[Reconciled, ...]] = {}
 
     @property
     def exists(self) -> bool:
         return self.payment_id != ""
+
+    def reconciled_amount(self, op_id: str, *, is_reversal: bool = False) -> int:
+        """Return how much of an operation, or of its reversal, settlements have shown."""
+        found = self.reconciled.get(reconciled_key(op_id, is_reversal=is_reversal), ())
+        return sum([one.amount for one in found])
 
     @property
     def captured_of_authorisations(self) -> int:
@@ -300,6 +315,11 @@ def _before_success(state: PaymentState) -> PaymentLifecycle:
 def reference_key(kind: str, provider_ref: str) -> str:
     """Return the key of ``by_reference``: providers reuse a reference across kinds."""
     return f"{kind} {provider_ref}"
+
+
+def reconciled_key(op_id: str, *, is_reversal: bool) -> str:
+    """Return the key of ``reconciled``: an operation and its reversal are two movements."""
+    return f"{op_id} reversed" if is_reversal else op_id
 
 
 def refund_operations(state: PaymentState, refund_id: str) -> list[Operation]:

@@ -28,6 +28,7 @@ from .payment_events import (
     OperationOutcomeUnknown,
     OperationPending,
     OperationQueried,
+    OperationReconciled,
     OperationRequested,
     OperationResolvedManually,
     OperationReversed,
@@ -46,8 +47,10 @@ from .payment_state import (
     Authorisation,
     PaymentLifecycle,
     PaymentState,
+    Reconciled,
     failed_refunds,
     owed_again,
+    reconciled_key,
     reference_key,
     refund_operations,
 )
@@ -62,6 +65,7 @@ __all__ = [
     "failed_refunds",
     "owed_again",
     "rank",
+    "reconciled_key",
     "reference_key",
     "refund_operations",
 ]
@@ -397,6 +401,13 @@ def _expired(state: PaymentState, event: AuthorisationExpired) -> PaymentState:
     )
 
 
+def _reconciled(state: PaymentState, event: OperationReconciled) -> PaymentState:
+    key = reconciled_key(event.op_id, is_reversal=event.is_reversal)
+    shown = Reconciled(event.settlement, event.line_no, event.amount)
+    before = state.reconciled.get(key, ())
+    return msgspec.structs.replace(state, reconciled={**state.reconciled, key: (*before, shown)})
+
+
 def _unchanged(state: PaymentState, event: Event) -> PaymentState:
     return state
 
@@ -429,6 +440,7 @@ EVOLVE: Final[Mapping[type[Event], Callable[[PaymentState, Any], PaymentState]]]
     OperationResolvedManually: _unchanged,
     AuthorisationExpired: _expired,
     CaptureFinalised: _unchanged,
+    OperationReconciled: _reconciled,
     AnomalyRaised: _anomaly,
     AnomalyResolved: _anomaly,
 }

@@ -94,6 +94,16 @@ def payout(payout_id: str) -> str:
     return _named("payout", payout_id)
 
 
+def settlement(provider: str, batch: str) -> str:
+    """The stream of one settlement batch of a provider."""
+    return _named("settlement", f"{provider}/{batch}")
+
+
+def bank_statement(bank: str, statement: str) -> str:
+    """The stream of one statement of a bank account."""
+    return _named("bank", f"{bank}/{statement}")
+
+
 PERIODS: Final = "periods-main"
 """The stream of the book's accounting periods: one per book, for they close in order."""
 

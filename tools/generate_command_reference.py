@@ -25,6 +25,7 @@ from orderledger.commands.payout_commands import OfPayout
 from orderledger.commands.period_commands import OfPeriods
 from orderledger.commands.projection_commands import OfProjection
 from orderledger.commands.seller_commands import OfSeller, OfStanding
+from orderledger.commands.settlement_commands import OfSettlement
 from orderledger.commands.value_commands import OfValue
 
 TARGET: Final = Path(__file__).resolve().parent.parent / "docs" / "commands.md"
@@ -50,6 +51,11 @@ AREAS: Final[tuple[tuple[str, str, tuple[type[Command], ...]], ...]] = (
         (OfPayout,),
     ),
     ("Constrained accounts", "`account-{account}`", (OfAccount,)),
+    (
+        "Settlement batches",
+        "`settlement-{provider}/{batch}`, and the payments that its lines settle",
+        (OfSettlement,),
+    ),
     ("Manual journal", "`journal-{entry_id}`", (OfJournal,)),
     ("Accounting periods", "`periods-main`", (OfPeriods,)),
     ("Read models", "`projection-{model}`", (OfProjection,)),

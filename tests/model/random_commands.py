@@ -60,6 +60,13 @@ _POOLS: Final[dict[str, tuple[str, ...]]] = {
     "provider_ref": ("", "ref1", "ref2", "ref3"),
     "notification_id": ("n1", "n2"),
     "bank": ("main",),
+    "batch": ("b1", "b1", "b2"),
+    "statement": ("s1", "s2"),
+    "sha256": ("a" * 64, "b" * 64, "x"),
+    "candidates": ("p1", "p1", "p2"),
+    "merchant_ref": ("o1", "p1", ""),
+    "modification_ref": ("ref1", "ref2", ""),
+    "break_id": ("unknown_reference/1", "unbooked_adjustment/1", "missing_in_file/p1/cap1"),
     "currency": ("USD", "USD", "USD", "EUR", "JPY", "KWD", "PTS", "", "usd"),
     "order_currency": ("USD", "EUR", "JPY"),
     "sold_currency": ("USD", "EUR"),
@@ -146,6 +153,8 @@ class Maker:
             return self._random.choice((1, 1, 1, 2, 0, -1, 10**10))
         if name == "seller_version":
             return self._random.choice((0, 0, 1, 2, 3, 4, 5))
+        if name in ("line_no", "line_count", "bank_line"):
+            return self._random.choice((1, 1, 2, 2, 3, 0))
         if name in ("sequence", "attempt", "captures_max", "over_capture_basis_points"):
             return self._random.choice((1, 1, 2, -1, 0, 7))
         return self._random.choice(_INTS)

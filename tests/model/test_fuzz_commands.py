@@ -125,6 +125,22 @@ def _cancelling(shop: Shop) -> None:
     shop.run(m.CancelOrder(order_id="o1", reason="x", by="ann"))
 
 
+def _settling(shop: Shop) -> None:
+    _captured(shop)
+    begin = {"sha256": "a" * 64, "format": "generic", "line_count": 3, "bank": "main"}
+    shop.run(m.ImportSettlementFile(provider="psp", batch="b1", **begin))  # type: ignore[arg-type]  # its own
+    line = m.SettlementLine(
+        line_no=1,
+        type=m.LineType.PAYMENT,
+        raw_kind="payment",
+        gross=900,
+        gross_currency="USD",
+        net=900,
+        currency="USD",
+    )
+    shop.run(m.RecordSettlementLine(provider="psp", batch="b1", line=line))
+
+
 BEGINNINGS: Final[Sequence[Callable[[Shop], None]]] = (
     _nothing,
     _placed,
@@ -135,6 +151,7 @@ BEGINNINGS: Final[Sequence[Callable[[Shop], None]]] = (
     _paid_out,
     _redeemed,
     _cancelling,
+    _settling,
 )
 
 
