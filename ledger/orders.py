@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from . import order_escrow, order_lines, order_refunds
+from . import order_disputes, order_escrow, order_lines, order_refunds
 from . import order_events as e
 from .escrow_events import FundsRecovered
 from .events import Event
@@ -107,6 +107,7 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     splits: tuple[str, ...] = ()
     split_from: str = ""
     anomalies: tuple[str, ...] = ()
+    disputes: order_disputes.Disputes = {}
 
     @property
     def exists(self) -> bool:
@@ -591,6 +592,7 @@ EVOLVE: Final[Mapping[type[Event], Callable[[OrderState, Any], OrderState]]] = {
     e.FundsReleased: _funds_released,
     e.FundsReturned: _funds_returned,
     FundsRecovered: _funds_recovered,
+    **order_disputes.EVOLVE,
     e.AnomalyRaised: _anomaly,
     e.AnomalyResolved: _anomaly,
 }
