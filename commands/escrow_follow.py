@@ -3,6 +3,7 @@ Keeping an order's escrow slices in step with what its tenders hold in the escro
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -18,10 +19,11 @@ from orderledger.ledger.escrow_shares import (
     has_coupons,
 )
 from orderledger.ledger.events import Event
+from orderledger.ledger.freezes import shrunk
 from orderledger.ledger.journal import EMPTY, Entry
 from orderledger.ledger.money import cumulative_part
 from orderledger.ledger.order_escrow import Escrowed
-from orderledger.ledger.order_events import FundsHeld, FundsReturned
+from orderledger.ledger.order_events import AnomalyRaised, FundsHeld, FundsReturned
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payment_operations import (
     FundingPart,
@@ -35,6 +37,9 @@ from orderledger.ledger.recipes_payment import borne
 from .decision import Change, States
 from .order_guards import change
 from .refund_funding import Funding
+
+FREEZE_SHORT: Final = "freeze_short"
+"""Kind of the anomaly of a freeze that lost money, by freeze, slice and what it lacks now."""
 
 
 def escrow_balance(payment: PaymentState) -> int:
@@ -67,7 +72,23 @@ def follow_payment(
     events = _following(order, payment_id, payment, wanted)
     if has_coupons(order):
         events = (*events, *follow_coupons(applied(order, events)))
-    return _changes(order, events)
+    return _changes(order, (*events, *_short_freezes(order, applied(order, events))))
+
+
+def _short_freezes(before: OrderState, after: OrderState) -> tuple[Event, ...]:
+    """Return the anomalies of freezes that lost money which a report says is gone."""
+    return tuple(
+        [
+            AnomalyRaised(
+                kind=FREEZE_SHORT,
+                refs=(one.freeze_id, one.slice_id, str(one.shortfall)),
+                severity="error",
+                detail=f"{lost} {after.currency} minor units that {one.freeze_id} froze in the "
+                f"slice of {one.slice_id} are gone; it lacks {one.shortfall} of {one.amount}",
+            )
+            for one, lost in shrunk(before.freezes, after.freezes)
+        ]
+    )
 
 
 def _following(
@@ -188,6 +209,7 @@ def follow_all(order: OrderState, states: States) -> tuple[Change, ...]:
         after = applied(after, new)
     if has_coupons(order):
         events.extend(follow_coupons(after))
+    events.extend(_short_freezes(order, applied(order, tuple(events))))
     return _changes(order, tuple(events))
 
 

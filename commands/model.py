@@ -58,6 +58,7 @@ from .account_commands import (
     WriteOffDebt,
 )
 from .decision import Command
+from .freeze_commands import FreezeFunds, UnfreezeFunds
 from .fulfilment_commands import (
     ApproveReturn,
     AutoConfirmDelivery,
@@ -197,6 +198,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     ExpireValue,
     FinishCancellation,
     FreezeAccount,
+    FreezeFunds,
     GrantRefund,
     HoldFunds,
     HoldOrder,
@@ -262,6 +264,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     SetAddress,
     SkipProjectedEvent,
     SplitOrder,
+    UnfreezeFunds,
     Void,
     WithdrawRefund,
     WriteOffDebt,
@@ -309,6 +312,7 @@ __all__ = [
     "ExpireValue",
     "FinishCancellation",
     "FreezeAccount",
+    "FreezeFunds",
     "Funder",
     "FundingPart",
     "FxQuote",
@@ -391,6 +395,7 @@ __all__ = [
     "Tax",
     "Tip",
     "Totals",
+    "UnfreezeFunds",
     "ValueKind",
     "ValueSource",
     "Void",

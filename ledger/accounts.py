@@ -72,6 +72,8 @@ BAD_DEBT: Final = "expenses:bad_debt"
 FX_LOSS: Final = "expenses:fx_loss"
 FX_POSITION: Final = "equity:fx"
 OPENING: Final = "equity:opening"
+DISPUTE_RESERVE: Final = "liabilities:dispute_reserve:"
+"""Beginning of the accounts of ``dispute_reserve``."""
 
 
 def bank(name: str) -> str:
@@ -92,6 +94,10 @@ def refunds(order_id: str) -> str:
 
 def seller(seller_id: str) -> str:
     return check(f"liabilities:seller:{seller_id}")
+
+
+def dispute_reserve(freeze_id: str) -> str:
+    return check(f"{DISPUTE_RESERVE}{freeze_id}")
 
 
 def tax(jurisdiction: str) -> str:

@@ -47,6 +47,7 @@ _POOLS: Final[dict[str, tuple[str, ...]]] = {
     "entry_id": ("e1", "e2"),
     "reversal_id": ("v1", "v2"),
     "release_id": ("rel1", "rel2"),
+    "freeze_id": ("d1", "d1", "d2"),
     "goodwill_id": ("g1", "g2"),
     "rule_id": ("h1", "h2"),
     "reservation_id": ("w1", "w2"),
