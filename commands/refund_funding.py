@@ -21,7 +21,7 @@ from orderledger.ledger.escrow_shares import (
     sellers_of,
     shares_of,
 )
-from orderledger.ledger.freezes import frozen_against, frozen_for
+from orderledger.ledger.freezes import Freeze, frozen_against, frozen_for, of_refund
 from orderledger.ledger.money import allocate
 from orderledger.ledger.order_escrow import Slice
 from orderledger.ledger.order_events import RefundSource
@@ -29,6 +29,8 @@ from orderledger.ledger.order_refunds import Grant
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payment_operations import Component, FundingPart, Recovery, divided
 from orderledger.ledger.release_recovery import Releases, items_of
+
+from .ruling_reserve import from_reserve
 
 _OF_SELLER: Final = ("liabilities:seller:", "liabilities:tips:", "liabilities:rolling_reserve:")
 _LIMITED: Final = ("liabilities:tax:", "liabilities:shipping:", "liabilities:tips:")
@@ -83,7 +85,9 @@ def funded_by(order: OrderState, grant: Grant, amount: int, tender_id: str = "")
     not paid in full may need what the slices hold besides, then what they were released besides.
     Last comes the first seller's debt; raises Rejected AMOUNT_EXCEEDS_AVAILABLE if no seller got
     anything. What is frozen bears only the refund of its own ruling, and that before all else;
-    raises Rejected FUNDS_FROZEN if the rest does not suffice.
+    raises Rejected FUNDS_FROZEN if the rest does not suffice. For a ruling's refund the seller's
+    part comes out of the dispute's reserve as far as it has it, and what nobody has the seller
+    comes to owe, or the platform bears it as goodwill, as the ruling's execution said.
     """
     if grant.source is RefundSource.GOODWILL and not (grant.lines or grant.shipping):
         return Funding((FundingPart(accounts.GOODWILL, amount),), {})
@@ -98,11 +102,14 @@ def funded_by(order: OrderState, grant: Grant, amount: int, tender_id: str = "")
         left = released.take_excess(parts, left)
         left = _take(slices, holding, left)
         left = released.take_besides(parts, left)
-    if left:
+    ruled = of_refund(order.freezes, grant.refund_id)
+    if ruled is not None:
+        parts = from_reserve(ruled, order.currency, parts + _lacking(order, ruled, left))
+    elif left:
         check_not_frozen(order, grant.refund_id, sellers, left)
-    left = _take_from_others(order, grant, slices, left)
-    if left:
-        parts.append(_debt(order, grant, released, left))
+        left = _take_from_others(order, grant, slices, left)
+        if left:
+            parts.append(_debt(order, grant, released, left))
     held = sum(slices.values())
     escrow = (FundingPart(accounts.escrow(order.order_id), held),) if held else ()
     return Funding((*escrow, *_merged(parts)), slices)
@@ -122,6 +129,15 @@ def _take_from_others(order: OrderState, grant: Grant, slices: dict[str, int], a
     beyond, holding = _in_escrow(order, grant, others)
     beyond.pop(OVERFLOW, None)
     return _take(slices, holding, _take(slices, beyond, amount))
+
+
+def _lacking(order: OrderState, freeze: Freeze, amount: int) -> list[FundingPart]:
+    """Return who bears what of a ruling's refund neither escrow nor the releases have."""
+    if amount == 0:
+        return []
+    if freeze.is_goodwill:
+        return [FundingPart(accounts.GOODWILL, amount)]
+    return [Releases(order, freeze.slice_id).debt(amount, order.currency)]
 
 
 def _debt(order: OrderState, grant: Grant, released: "_Released", amount: int) -> FundingPart:
@@ -343,10 +359,19 @@ def given_funding(
     """
     Return the funding that a caller named, by slices; ``given`` is in the order's currency.
 
-    Raises Rejected: WRONG_STATE for those who got nothing yet, or have no part in the grant;
+    Raises Rejected: WRONG_STATE for those who got nothing yet, or have no part in the grant, and
+    for a refund whose ruling says who bears it;
     AMOUNT_EXCEEDS_AVAILABLE beyond what escrow holds for the grant, or what the platform, tax and
     others got for the grant's sellers and still have. Sellers may come to owe.
     """
+    if of_refund(order.freezes, grant.refund_id) is not None:
+        raise Rejected(
+            Reason.WRONG_STATE,
+            f"refund {grant.refund_id} of order {order.order_id} was awarded by a ruling, which "
+            "says who bears it; name no funding",
+            order_id=order.order_id,
+            refund_id=grant.refund_id,
+        )
     own = accounts.escrow(order.order_id)
     sellers = bearing_sellers(order, grant)
     released = _Released(order, sellers, tender_id)
@@ -356,10 +381,8 @@ def given_funding(
     for part in sorted(given, key=lambda one: one.account != accounts.COMMISSION_REFUNDED):
         account = part.account
         if account == own:
-            ruled = frozen_for(order.freezes, order.slices, grant.refund_id)
-            lacks = _take(slices, ruled, part.amount)
             beyond, holding = _in_escrow(order, grant, sellers, slices)
-            lacks = _take(slices, holding, _take(slices, beyond, lacks))
+            lacks = _take(slices, holding, _take(slices, beyond, part.amount))
             check_not_frozen(order, grant.refund_id, sellers, lacks)
             lacks = _take_from_others(order, grant, slices, lacks)
             if lacks:
