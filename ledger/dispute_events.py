@@ -269,11 +269,10 @@ class DisputeMerged(DisputeEvent, frozen=True):
 
 @topic("dispute.joined.v1")
 class DisputeJoined(DisputeEvent, frozen=True):
-    """Another dispute's claims are heard here, with what was filed as evidence for them."""
+    """Another dispute's claims are heard here; its evidence follows as submitted here."""
 
     dispute_id: str
     claims: tuple[ClaimedLine, ...]
-    evidence: tuple[EvidenceItem, ...] = ()
 
 
 @topic("dispute.superseded.v1")

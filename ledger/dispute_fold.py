@@ -62,7 +62,6 @@ def _joined(state: DisputeState, event: e.DisputeJoined) -> DisputeState:
         state,
         claims={**state.claims, **claims},
         claimed=state.claimed + sum(claims.values()),
-        evidence=_with(state, event.evidence, state.claimant, event.at),
         joined=(*state.joined, event.dispute_id),
     )
 
@@ -225,8 +224,8 @@ def _amended(state: DisputeState, event: r.RulingAmended) -> DisputeState:
 
 
 def _started(state: DisputeState, event: r.RulingExecutionStarted) -> DisputeState:
-    new = {one.leg_id: Leg(one.leg_id, one.party, one.amount) for one in event.legs}
-    return replace(state, legs={**new, **state.legs})
+    legs = {one.leg_id: Leg(one.leg_id, one.party, one.amount) for one in event.legs}
+    return replace(state, legs=legs, executions=(*state.executions, event.award_id))
 
 
 def _leg_done(state: DisputeState, event: r.RulingExecutionLegDone) -> DisputeState:
@@ -297,7 +296,7 @@ def _met(state: DisputeState, kind: DeadlineKind, party: Party | None = None) ->
     left = {
         key: one
         for key, one in state.deadlines.items()
-        if one.kind is not kind or one.party not in (party, None)
+        if one.kind is not kind or party not in (None, one.party)
     }
     return replace(state, deadlines=left)
 

@@ -71,14 +71,19 @@ class RulingIssued(DisputeEvent, frozen=True):
 
 @topic("dispute.default_ruling_issued.v1")
 class DefaultRulingIssued(DisputeEvent, frozen=True):
-    """The rule book decides because somebody was silent until ``deadline_id``."""
+    """
+    The rule book decides because somebody was silent.
+
+    ``deadline_id`` is the deadline with which that was certain; empty where the other side waived
+    what was left of its own window.
+    """
 
     ruling_id: str
     allocations: tuple[Allocation, ...]
     remedy: Remedy
     rule_ref: str
-    deadline_id: str
     ruling_hash: str
+    deadline_id: str = ""
     is_binding: bool = False
 
 
@@ -177,8 +182,13 @@ class ExecutionLeg(msgspec.Struct, frozen=True):
 
 @topic("dispute.ruling_execution_started.v1")
 class RulingExecutionStarted(DisputeEvent, frozen=True):
-    """What is to be done for the final division, step by step."""
+    """
+    What is to be done for a final division, step by step.
 
+    ``award_id`` names it on the order: ``dispute:ruling``, or ``dispute:settlement``.
+    """
+
+    award_id: str
     legs: tuple[ExecutionLeg, ...]
 
 

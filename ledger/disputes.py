@@ -116,7 +116,8 @@ class DisputeState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``claimed`` is the amount in dispute, Σ ``claims``. ``as_of`` is when the last step took effect:
     none takes effect before it. ``frozen`` is what was frozen when the dispute was accepted.
     ``evidence_closed`` names the sides whose window is closed, and whether they missed it.
-    ``appeal_until`` is the end of the appeal window of the current ruling.
+    ``appeal_until`` is the end of the appeal window of the ruling that stands. ``legs`` are those
+    of the last execution; ``executions`` are all that began, by the award's id on the order.
     """
 
     stage: Stage = Stage.NONE
@@ -155,6 +156,7 @@ class DisputeState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     opted_in: Mapping[Party, str] = {}
     external_awards: Mapping[str, r.ExternalAwardReceived] = {}
     legs: Mapping[str, Leg] = {}
+    executions: tuple[str, ...] = ()
     deadlines: Mapping[str, Running] = {}
     deadline_count: int = 0
     suspended_by: tuple[str, ...] = ()
@@ -205,7 +207,7 @@ class DisputeState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def executed(self) -> Mapping[Party, int]:
-        """What the legs that are done gave to each party, taken back amounts subtracted."""
+        """What the legs of the last execution that are done gave to each party."""
         sums: dict[Party, int] = {}
         for leg in self.legs.values():
             if leg.is_done:
