@@ -21,6 +21,7 @@ from orderledger.ledger.order_events import (
     RefundGrantWithdrawn,
     RefundLine,
     RefundSettledExternally,
+    RefundSource,
 )
 from orderledger.ledger.order_refunds import Grant, GrantStatus
 from orderledger.ledger.order_totals import refund_of
@@ -32,6 +33,7 @@ from orderledger.ledger.tenders import Tender, charged_by, tenders_of
 from . import order_guards as guards
 from .decide_payment_guards import check_uncontested
 from .decision import Changes, States, decides
+from .dispute_guards import require_undisputed
 from .escrow_follow import borne_otherwise
 from .freezing import settled_freezes
 from .order_commands import (
@@ -53,8 +55,9 @@ def grant_refund(command: GrantRefund, states: States, now: datetime) -> Changes
     Promise a refund.
 
     Refused in this order: ALREADY_EXISTS, WRONG_STATE, NOT_FOUND (line),
-    QUANTITY_EXCEEDS_AVAILABLE, AMOUNT_EXCEEDS_AVAILABLE (shipping), AMOUNT_NOT_POSITIVE,
-    AMOUNT_MISMATCH (expected total), AMOUNT_EXCEEDS_AVAILABLE (charged + goodwill, or surplus).
+    QUANTITY_EXCEEDS_AVAILABLE, DISPUTE_OPEN (its ruling decides on the line),
+    AMOUNT_EXCEEDS_AVAILABLE (shipping), AMOUNT_NOT_POSITIVE, AMOUNT_MISMATCH (expected total),
+    AMOUNT_EXCEEDS_AVAILABLE (charged + goodwill, or surplus).
     """
     _check_grant(command)
     order = guards.existing(states, command.order_id)
@@ -70,6 +73,8 @@ def grant_refund(command: GrantRefund, states: States, now: datetime) -> Changes
         )
     guards.require(order, "grant a refund", _GRANTABLE)
     lines = _lines(order, command.lines)
+    if command.source is not RefundSource.RULING:
+        require_undisputed(order, [moved.line_id for moved in command.lines])
     _check_shipping(order, command.shipping)
     total = sum([line.net + line.tax for line in lines]) + command.shipping + command.adjustment
     _check_total(command, order, total)

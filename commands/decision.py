@@ -16,6 +16,7 @@ import msgspec
 
 from orderledger.ledger import streams
 from orderledger.ledger.accounts_state import AccountState, JournalState
+from orderledger.ledger.disputes import DisputeState
 from orderledger.ledger.events import Event
 from orderledger.ledger.fulfilments import FulfilmentState
 from orderledger.ledger.inbox import InboxState
@@ -164,6 +165,8 @@ class States:
 
     def settlement(self, provider: str, batch: str) -> SettlementState:
         state: SettlementState = self._get(streams.settlement(provider, batch))
+    def dispute(self, dispute_id: str) -> DisputeState:
+        state: DisputeState = self._get(streams.dispute(dispute_id))
         return state
 
     def projection(self, model: str) -> SkipsState:

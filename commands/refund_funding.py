@@ -92,27 +92,51 @@ def funded_by(order: OrderState, grant: Grant, amount: int, tender_id: str = "")
     if grant.source is RefundSource.GOODWILL and not (grant.lines or grant.shipping):
         return Funding((FundingPart(accounts.GOODWILL, amount),), {})
     sellers = bearing_sellers(order, grant)
+    ruled = of_refund(order.freezes, grant.refund_id)
+    if ruled is not None:
+        return _ruled(order, grant, ruled, amount, tender_id)
+    beyond, holding = _in_escrow(order, grant, sellers)
     slices: dict[str, int] = {}
-    left = _take(slices, frozen_for(order.freezes, order.slices, grant.refund_id), amount)
-    beyond, holding = _in_escrow(order, grant, sellers, slices)
-    left = _take(slices, beyond, left)
+    left = _take(slices, beyond, amount)
     parts: list[FundingPart] = []
     released = _Released(order, sellers, tender_id)
     if left:
         left = released.take_excess(parts, left)
         left = _take(slices, holding, left)
         left = released.take_besides(parts, left)
-    ruled = of_refund(order.freezes, grant.refund_id)
-    if ruled is not None:
-        parts = from_reserve(ruled, order.currency, parts + _lacking(order, ruled, left))
-    elif left:
-        check_not_frozen(order, grant.refund_id, sellers, left)
-        left = _take_from_others(order, grant, slices, left)
-        if left:
-            parts.append(_debt(order, grant, released, left))
+    if left:
+        check_not_frozen(order, sellers, left)
+    left = _take_from_others(order, grant, slices, left)
+    if left:
+        parts.append(_debt(order, grant, released, left))
+    return _funding(order, slices, parts)
+
+
+def _funding(order: OrderState, slices: dict[str, int], parts: list[FundingPart]) -> Funding:
     held = sum(slices.values())
     escrow = (FundingPart(accounts.escrow(order.order_id), held),) if held else ()
     return Funding((*escrow, *_merged(parts)), slices)
+
+
+def _ruled(order: OrderState, grant: Grant, freeze: Freeze, amount: int, tender_id: str) -> Funding:
+    """
+    Return who bears a ruling's refund: what it froze in escrow, what the seller was released, the
+    reserve first, what escrow holds besides; the rest is a debt, or goodwill.
+    """
+    slices: dict[str, int] = {}
+    left = _take(slices, frozen_for(order.freezes, order.slices, grant.refund_id), amount)
+    released = _Released(order, [freeze.slice_id], tender_id)
+    parts: list[FundingPart] = []
+    left = released.take_excess(parts, left)
+    beyond, holding = _in_escrow(order, grant, [freeze.slice_id], slices)
+    beyond.pop(OVERFLOW, None)
+    left = _take(slices, holding, _take(slices, beyond, left))
+    left = released.take_besides(parts, left)
+    if left and freeze.is_goodwill:
+        parts.append(FundingPart(accounts.GOODWILL, left))
+    elif left:
+        parts.append(Releases(order, freeze.slice_id).debt(left, order.currency))
+    return _funding(order, slices, from_reserve(freeze, order.currency, parts))
 
 
 def _take_from_others(order: OrderState, grant: Grant, slices: dict[str, int], amount: int) -> int:
@@ -131,15 +155,6 @@ def _take_from_others(order: OrderState, grant: Grant, slices: dict[str, int], a
     return _take(slices, holding, _take(slices, beyond, amount))
 
 
-def _lacking(order: OrderState, freeze: Freeze, amount: int) -> list[FundingPart]:
-    """Return who bears what of a ruling's refund neither escrow nor the releases have."""
-    if amount == 0:
-        return []
-    if freeze.is_goodwill:
-        return [FundingPart(accounts.GOODWILL, amount)]
-    return [Releases(order, freeze.slice_id).debt(amount, order.currency)]
-
-
 def _debt(order: OrderState, grant: Grant, released: "_Released", amount: int) -> FundingPart:
     """Return what a seller who was paid comes to owe; raises if none was: escrow lacks it."""
     for one in released.by_seller.values():
@@ -154,14 +169,13 @@ def _debt(order: OrderState, grant: Grant, released: "_Released", amount: int) -
     )
 
 
-def check_not_frozen(order: OrderState, refund_id: str, sellers: list[str], lacks: int) -> None:
+def check_not_frozen(order: OrderState, sellers: list[str], lacks: int) -> None:
     """Raise Rejected FUNDS_FROZEN if an amount is lacking while sellers' slices are frozen."""
     slices = [order.slices[seller] for seller in sellers if seller in order.slices]
-    barred = {one.slice_id: frozen_against(order.freezes, one, refund_id) for one in slices}
-    if lacks > 0 and any(barred.values()):
-        held = [one.slice_id for one in slices if barred[one.slice_id]]
+    total = sum([one.frozen_total for one in slices])
+    if lacks > 0 and total:
+        held = [one.slice_id for one in slices if one.frozen]
         freezes = sorted({key for one in slices for key in one.frozen})
-        total = sum(barred.values())
         raise Rejected(
             Reason.FUNDS_FROZEN,
             f"order {order.order_id} lacks {lacks} {order.currency} minor units: {total} of "
@@ -383,7 +397,7 @@ def given_funding(
         if account == own:
             beyond, holding = _in_escrow(order, grant, sellers, slices)
             lacks = _take(slices, holding, _take(slices, beyond, part.amount))
-            check_not_frozen(order, grant.refund_id, sellers, lacks)
+            check_not_frozen(order, sellers, lacks)
             lacks = _take_from_others(order, grant, slices, lacks)
             if lacks:
                 raise _too_much(order, grant, part, part.amount - lacks)
@@ -404,7 +418,7 @@ def undone_from_escrow(order: OrderState, amount: int) -> Funding:
     slices: dict[str, int] = {}
     beyond, holding = _in_escrow(order, None, _all_sellers(order))
     lacks = _take(slices, holding, _take(slices, beyond, amount))
-    check_not_frozen(order, "", _all_sellers(order), lacks)
+    check_not_frozen(order, _all_sellers(order), lacks)
     if lacks:
         raise Rejected(
             Reason.AMOUNT_EXCEEDS_AVAILABLE,

@@ -25,9 +25,10 @@ from orderledger.ledger.dispute_parties import Party
 from orderledger.ledger.errors import Reason, Rejected
 from orderledger.ledger.escrow_events import ReservePart
 from orderledger.ledger.escrow_recovery import given_back
-from orderledger.ledger.escrow_shares import shares_of
+from orderledger.ledger.escrow_shares import PartKey, shares_of
 from orderledger.ledger.freezes import Freeze
 from orderledger.ledger.money import allocate
+from orderledger.ledger.order_content import Beneficiary
 from orderledger.ledger.order_escrow import Slice
 from orderledger.ledger.order_events import RefundGranted, RefundLine, RefundSource
 from orderledger.ledger.orders import OrderState
@@ -104,11 +105,16 @@ def legs_of(award: Award) -> tuple[Party, ...]:
 
 
 class Execution:
-    """An order while an award is executed on it: each step sees what the ones before it left."""
+    """
+    An order while an award is executed on it: each step sees what the ones before it left.
+
+    ``paid`` of the buyer's part was paid for a ruling whose place the award takes.
+    """
 
     def __init__(self, order: OrderState, award: Award) -> None:
         self.order = order
         self.award: Final = award
+        self.paid = 0
         self._changes: list[Change] = []
         if (award.freeze_id, award.seller) not in order.freezes:
             # A settlement or an award of somebody else may come before anything was frozen.
@@ -146,11 +152,16 @@ class Execution:
         }[party]
 
     @property
+    def to_grant(self) -> int:
+        """What the buyer's leg has still to grant."""
+        if self.is_done(Party.BUYER):
+            return 0
+        return max(0, self.award.of(Party.BUYER) - self.paid)
+
+    @property
     def due_to_buyer(self) -> int:
         """What the buyer's refund may still draw on the freeze."""
-        if not self.is_done(Party.BUYER):
-            return self.award.of(Party.BUYER)
-        return undrawn(self.order, self.freeze)
+        return self.to_grant or undrawn(self.order, self.freeze)
 
     @property
     def due_to_platform(self) -> int:
@@ -174,7 +185,7 @@ def execute_leg(
     run = Execution(order, award)
     if award.of(party) and not run.is_done(party):
         if party is Party.BUYER:
-            promise(run, award.of(party), terms, tenders)
+            promise(run, terms, tenders)
         elif party is Party.PLATFORM:
             take_fee(run)
         else:
@@ -191,11 +202,9 @@ def finish(order: OrderState, award: Award) -> Changes:
     return run.changes
 
 
-def promise(
-    run: Execution, amount: int, terms: ExecutionTerms, tenders: tuple[Tender, ...]
-) -> None:
+def promise(run: Execution, terms: ExecutionTerms, tenders: tuple[Tender, ...]) -> None:
     """Grant and allocate the buyer's refund, and reserve the freeze for it."""
-    order, award = run.order, run.award
+    order, award, amount = run.order, run.award, run.to_grant
     room = charged_by(tenders) + order.goodwill_approved - order.granted
     if amount > room:
         raise Rejected(
@@ -303,20 +312,34 @@ def pay_seller(run: Execution, terms: ExecutionTerms) -> None:
 def _needed(run: Execution, keep: int) -> Mapping[str, ReservePart]:
     """Return what the legs that are not paid yet may need of the reserve."""
     left = keep - min(run.frozen, keep)
-    if run.is_done(Party.BUYER) and not run.due_to_platform:
+    if not (run.to_grant or run.due_to_platform):
         return needed_for_refund(run.order, run.freeze)
     return {part.currency: part for part in taken_of(run.freeze.reserve, left)}
+
+
+def _first_of_lines(
+    amount: int, items: int, parts: dict[PartKey, int]
+) -> tuple[int, dict[PartKey, int]]:
+    """Return the items and parts that an amount is divided among, those of lines in full first."""
+    of_lines = {key: part for key, part in parts.items() if key[0] == Beneficiary.TAX.value}
+    others = {key: part for key, part in parts.items() if key not in of_lines}
+    within = items + sum(of_lines.values())
+    if amount <= within:
+        return items, of_lines
+    rest = allocate(amount - within, list(others.values()))
+    return items, {**of_lines, **dict(zip(others, rest, strict=True))}
 
 
 def release(run: Execution, amount: int, terms: ExecutionTerms) -> None:
     """
     Recipe 8 in proportion: release up to an amount of what the slice still owes once the other legs
-    are done, so that it does not matter which of them comes first.
+    are done, so that it does not matter which of them comes first. A dispute is about lines, so
+    items and their tax come before what else the slice owes.
     """
     award = run.award
     order = run.order
-    if not run.is_done(Party.BUYER) and award.of(Party.BUYER):
-        order = after_events(order, granted(run, award.of(Party.BUYER)))
+    if run.to_grant:
+        order = after_events(order, granted(run, run.to_grant))
     share = shares_of(order).get(award.seller)
     if share is None or amount == 0:
         return
@@ -336,7 +359,7 @@ def release(run: Execution, amount: int, terms: ExecutionTerms) -> None:
         commission_tax_jurisdiction=terms.commission_tax_jurisdiction,
         conversion=terms.conversion,
     )
-    event = release_of(command, order, amount, items, parts)
+    event = release_of(command, order, amount, *_first_of_lines(amount, items, parts))
     run.add(
         change(order.order_id, event, recipes_order.released(order.order_id, event, order.currency))
     )

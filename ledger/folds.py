@@ -9,6 +9,8 @@ import msgspec
 
 from . import (
     accounts_state,
+    dispute_fold,
+    disputes,
     fulfilments,
     inbox,
     orders,
@@ -65,6 +67,7 @@ FOLDS: Final[Mapping[str, Fold]] = {
     "inbox": Fold(inbox.INITIAL, inbox.EVOLVE),
     "periods": Fold(periods.INITIAL, periods.EVOLVE),
     "settlement": Fold(settlements.INITIAL, settlements.EVOLVE),
+    "dispute": Fold(disputes.INITIAL, dispute_fold.EVOLVE),
     "projection": Fold(projection_skips.INITIAL, projection_skips.EVOLVE),
 }
 

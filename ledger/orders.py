@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from . import escrow_folds, order_lines, order_refunds
+from . import escrow_folds, order_disputes, order_lines, order_refunds
 from . import order_events as e
 from .events import Event
 from .freezes import Freezes
@@ -110,6 +110,7 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     splits: tuple[str, ...] = ()
     split_from: str = ""
     anomalies: tuple[str, ...] = ()
+    disputes: order_disputes.Disputes = {}
 
     @property
     def exists(self) -> bool:
@@ -559,6 +560,7 @@ EVOLVE: Final[Mapping[type[Event], Callable[[OrderState, Any], OrderState]]] = {
     e.RefundSettledExternally: _on_grant(order_refunds.settled_externally),
     e.RefundRoutedAsVoid: _on_grant(order_refunds.settled),
     **escrow_folds.EVOLVE,
+    **order_disputes.EVOLVE,
     e.AnomalyRaised: _anomaly,
     e.AnomalyResolved: _anomaly,
 }

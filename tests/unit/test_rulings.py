@@ -14,6 +14,7 @@ from orderledger.commands.order_commands import (
     WithdrawRefund,
 )
 from orderledger.commands.payment_commands import RecordDeclined, RecordReversed
+from orderledger.commands.ruling_amendment import amend
 from orderledger.commands.ruling_execution import (
     Award,
     ExecutionTerms,
@@ -93,6 +94,20 @@ class RulingBook(OrderBook):
         refund_id = leg_id(award, Party.BUYER)
         for payment_id, amount in self.order().grants[refund_id].allocations.items():
             self.succeed(payment_id, self.refund(payment_id, refund_id, amount))
+
+    def amend(self, *awards: Award) -> None:
+        """Execute the last award in place of the others."""
+        *earlier, last = awards
+        order = self.order()
+        tenders = tenders_of(order, lambda key: self.states[f"payment-{key}"])
+        self.take(amend(order, tuple([one.ruling_id for one in earlier]), last, TERMS, tenders))
+
+    def settle(self, award: Award) -> None:
+        """Pay the refund of an award if it has one, and release what is left."""
+        if leg_id(award, Party.BUYER) in self.order().grants:
+            self.pay_refund(award)
+        if self.order().escrow_held:
+            self.release(release_id=f"rest-{award.ruling_id}")
 
     def books(self, currency: str = "USD") -> dict[str, int]:
         """Return the balances that are not zero, credit positive."""
@@ -334,3 +349,112 @@ def test_a_refund_that_failed_after_success_stays_a_liability(book: RulingBook) 
     book.run(RecordReversed(payment_id="p1", op_id=op_id, provider_ref="x"))
     assert book.books()["refunds"] == 10825
     assert "reserve" not in book.books()
+
+
+AWARDS = {
+    "all to the buyer": (10825, 0, 0),
+    "all to the seller": (0, 10825, 0),
+    "divided": (4330, 5995, 500),
+    "otherwise": (6000, 4125, 700),
+}
+
+
+@pytest.mark.parametrize("released", [0, 4000, 12325])
+@pytest.mark.parametrize("is_paid", [False, True])
+@pytest.mark.parametrize("first", list(AWARDS))
+@pytest.mark.parametrize("second", list(AWARDS))
+def test_an_amended_ruling_ends_as_if_it_had_been_the_first(
+    first: str, second: str, is_paid: bool, released: int
+) -> None:
+    """Recipe 22: what a superseded ruling leaves behind, beyond goodwill for what it overpaid."""
+    ruled, amended = award(*AWARDS[first]), award(*AWARDS[second], ruling_id="r2")
+    found: list[dict[str, int]] = []
+    for is_direct in (True, False):
+        book = RulingBook()
+        if released:
+            book.release(amount=released)
+        book.freeze()
+        if is_direct:
+            book.execute(amended)
+        else:
+            book.execute(ruled)
+            if is_paid and ruled.of(Party.BUYER):
+                book.pay_refund(ruled)
+            book.amend(ruled, amended)
+        book.settle(amended)
+        assert (book.order().escrow_held, book.books().get("reserve", 0)) == (0, 0)
+        assert "refunds" not in book.books()
+        found.append(book.books())
+    direct, after = found
+    overpaid = max(0, ruled.of(Party.BUYER) - amended.of(Party.BUYER)) if is_paid else 0
+    assert after.get("goodwill", 0) == -overpaid
+    assert after["psp"] == direct["psp"] + overpaid
+    assert after.get("fees", 0) == direct.get("fees", 0)
+    # A fee lowers what commission is taken of, and gives none back once it was taken.
+    on_fee = amended.of(Party.PLATFORM) * 12 // 100
+    if released != 4000:
+        assert (after.get("tax", 0), after["tips"]) == (direct.get("tax", 0), direct["tips"])
+        assert net_of(direct, "commission") - 1 <= net_of(after, "commission")
+        assert net_of(after, "commission") <= net_of(direct, "commission") + on_fee + 1
+
+
+def net_of(books: dict[str, int], name: str) -> int:
+    return books.get(name, 0) + books.get(f"{name}_refunded", 0)
+
+
+@pytest.mark.parametrize("released", [0, 12325])
+def test_goodwill_of_a_ruling_comes_back_when_it_is_overturned_in_turn(released: int) -> None:
+    """A platform that bears for good what a second ruling made it bear and a third does not."""
+    book = RulingBook()
+    if released:
+        book.release()
+    book.freeze()
+    first, second, third = (
+        award(10825, 0),
+        award(2000, 8325, 500, ruling_id="r2"),
+        award(9000, 1825, ruling_id="r3"),
+    )
+    book.execute(first)
+    book.pay_refund(first)
+    book.amend(first, second)
+    assert book.books()["goodwill"] == -8825
+    book.amend(first, second, third)
+    book.settle(third)
+    found = book.books()
+    assert (found["goodwill"], found["psp"]) == (-1825, -1500)
+    assert found.get("reserve", 0) == found.get("fees", 0) == found.get("refunds", 0) == 0
+    held = found["seller"] + net_of(found, "commission") + found["tax"] + found["tips"]
+    assert held == 12325 - 9000
+    assert (found["tax"], found["tips"]) == (139, 500)
+
+
+def test_a_ruling_waits_for_the_refund_of_the_one_before(book: RulingBook) -> None:
+    """A refund that is on its way while its ruling is taken back."""
+    book.freeze()
+    first, second = award(4000, 6825), award(0, 10825, ruling_id="r2")
+    book.execute(first)
+    book.refund("p1", "r1:buyer", 4000)
+    with pytest.raises(Rejected, match="is under way"):
+        book.amend(first, second)
+    book.succeed("p1", "refund-r1:buyer-p1")
+    book.run(RecordReversed(payment_id="p1", op_id="refund-r1:buyer-p1", provider_ref="late"))
+    with pytest.raises(Rejected, match="failed after success"):
+        book.amend(first, second)
+
+
+def test_a_partly_executed_ruling_is_amended(book: RulingBook) -> None:
+    """A leg of the first ruling that is left behind when only some were done."""
+    book.freeze()
+    first, second = award(4330, 5995, 500), award(0, 10825, ruling_id="r2")
+    book.leg(first, Party.PLATFORM)
+    assert book.books()["fees"] == 500
+    book.amend(first, second)
+    book.settle(second)
+    assert book.books() == {
+        "seller": 9800,
+        "commission": 1200,
+        "tax": 825,
+        "tips": 500,
+        "psp": -12325,
+    }
+    assert book.order().freezes["d1", "s1"].is_lifted
