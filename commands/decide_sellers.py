@@ -13,6 +13,7 @@ from orderledger.ledger.instants import LATEST
 from orderledger.ledger.journal import EMPTY, Entry
 from orderledger.ledger.money import Money
 from orderledger.ledger.sellers import Reserve, SellerState, reserve_of
+from orderledger.ledger.standing_policy import BEST
 
 from .decision import Change, Changes, States, decides
 from .order_guards import check_amount, check_id, check_rate, check_text
@@ -31,8 +32,6 @@ from .seller_commands import (
 
 RESERVE_DAYS_MAX: Final = 3_650
 """Days that a reserve stays back. Card schemes let a chargeback come up to 540 days later."""
-SCORE_MAX: Final = 10_000
-"""The best score: hundredths of a per cent."""
 
 
 @decides(SetReserve)
@@ -256,10 +255,8 @@ def lift_penalty(command: LiftPenalty, states: States, now: datetime) -> Changes
 @decides(ChangeSellerStanding)
 def change_standing(command: ChangeSellerStanding, states: States, now: datetime) -> Changes:
     """Record a standing; the same standing and score again are no event."""
-    if not 0 <= command.score <= SCORE_MAX:
-        raise InvalidCommand(
-            f"score is {command.score}, it must be 0 to {SCORE_MAX}", field="score"
-        )
+    if not 0 <= command.score <= BEST:
+        raise InvalidCommand(f"score is {command.score}, it must be 0 to {BEST}", field="score")
     check_text("policy", command.policy)
     check_text("cause_event", command.cause_event)
     state = states.standing(command.seller)

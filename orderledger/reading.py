@@ -19,8 +19,10 @@ from orderledger.ledger.folds import fold_of
 from orderledger.ledger.journal import Layer
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payments import PaymentState
+from orderledger.ledger.payouts import PayoutState
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.read_ports import AccountTotal
+from orderledger.ledger.sellers import SellerState
 from orderledger.projections.balances import NAME as BALANCES
 from orderledger.projections.balances import (
     Account,
@@ -96,6 +98,22 @@ class Reading:
     def payment(self, payment_id: str) -> PaymentState:
         """Return the payment folded from its events as committed now; raises NotFound."""
         state: PaymentState = self._folded(streams.payment(payment_id), "payment", payment_id)
+        return state
+
+    def payout(self, payout_id: str) -> PayoutState:
+        """Return the payout folded from its events as committed now; raises NotFound."""
+        state: PayoutState = self._folded(streams.payout(payout_id), "payout", payout_id)
+        return state
+
+    def seller(self, seller_id: str, currency: str) -> SellerState:
+        """
+        Return a seller's stream in one currency folded as committed now; raises NotFound.
+
+        It knows payouts, reserve and penalties. What the seller is owed is a balance, and a row of
+        ``seller_payables``.
+        """
+        stream = streams.seller(seller_id, currency)
+        state: SellerState = self._folded(stream, "seller", f"{seller_id}/{currency}")
         return state
 
     def history(self, stream: str) -> Iterator[RecordedEvent]:

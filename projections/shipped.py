@@ -11,7 +11,10 @@ from .indicators import Indicators
 from .models import ReadModel
 from .orders import Orders
 from .payments import Payments
+from .payouts import Payouts
 from .refunds import Refunds
+from .seller_standing import SellerStanding
+from .sellers import Sellers
 from .stock import Stock
 from .timeline import Timeline
 
@@ -21,8 +24,11 @@ SHIPPED: Final[tuple[ReadModel, ...]] = (
     Indicators(),
     Orders(),
     Payments(),
+    Payouts(),
     Postings(),
     Refunds(),
+    SellerStanding(),
+    Sellers(),
     Stock(),
     Timeline(),
 )

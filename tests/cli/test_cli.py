@@ -132,10 +132,15 @@ def _leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tupl
 ELSEWHERE = {
     ("demo",),
     ("import", "online-retail"),
+    ("payout", "list"),
+    ("payout", "show"),
     ("projection", "diff"),
     ("projection", "run"),
     ("projection", "skip"),
     ("schema", "export"),
+    ("seller", "list"),
+    ("seller", "show"),
+    ("seller", "statement"),
     ("version",),
 }
 
