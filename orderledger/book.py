@@ -24,6 +24,7 @@ from orderledger.ledger.limits import TEXT_LENGTH_MAX
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payments import PaymentState
 from orderledger.ledger.ports import EventStore
+from orderledger.ledger.settlements import SettlementState
 from orderledger.projections.base import read_gapless
 from orderledger.projections.models import ReadModel
 from orderledger.reading import Reading
@@ -195,6 +196,18 @@ class Book:
         if not found.version:
             raise NotFound(f"book {self.name} has no payment {payment_id}", payment_id=payment_id)
         state: PaymentState = found.state
+        return state
+
+    def settlement(self, provider: str, batch: str) -> SettlementState:
+        """Return a settlement batch's state now, from its events; raises NotFound."""
+        found = self._executor.state(streams.settlement(provider, batch))
+        if not found.version:
+            raise NotFound(
+                f"book {self.name} has no settlement {provider}/{batch}",
+                provider=provider,
+                batch=batch,
+            )
+        state: SettlementState = found.state
         return state
 
     @cached_property

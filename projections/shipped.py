@@ -9,9 +9,11 @@ from .balances import Postings
 from .customers import Customers
 from .indicators import Indicators
 from .models import ReadModel
+from .operation_references import OperationReferences
 from .orders import Orders
 from .payments import Payments
 from .refunds import Refunds
+from .settlements import Settlements
 from .stock import Stock
 from .timeline import Timeline
 
@@ -19,10 +21,12 @@ SHIPPED: Final[tuple[ReadModel, ...]] = (
     Anomalies(),
     Customers(),
     Indicators(),
+    OperationReferences(),
     Orders(),
     Payments(),
     Postings(),
     Refunds(),
+    Settlements(),
     Stock(),
     Timeline(),
 )
