@@ -5,6 +5,7 @@ Every decider, registered by importing this module; whoever executes commands im
 from . import (
     decide_accounts,
     decide_authorisations,
+    decide_bank_statements,
     decide_escrow,
     decide_fulfilment,
     decide_inbox,
@@ -30,6 +31,7 @@ from . import (
 __all__ = [
     "decide_accounts",
     "decide_authorisations",
+    "decide_bank_statements",
     "decide_escrow",
     "decide_fulfilment",
     "decide_inbox",

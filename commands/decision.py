@@ -16,6 +16,7 @@ import msgspec
 
 from orderledger.ledger import streams
 from orderledger.ledger.accounts_state import AccountState, JournalState
+from orderledger.ledger.bank_statements import StatementState
 from orderledger.ledger.events import Event
 from orderledger.ledger.fulfilments import FulfilmentState
 from orderledger.ledger.inbox import InboxState
@@ -150,6 +151,10 @@ class States:
 
     def settlement(self, provider: str, batch: str) -> SettlementState:
         state: SettlementState = self._get(streams.settlement(provider, batch))
+        return state
+
+    def bank_statement(self, bank: str, statement: str) -> StatementState:
+        state: StatementState = self._get(streams.bank_statement(bank, statement))
         return state
 
     def projection(self, model: str) -> SkipsState:

@@ -8,6 +8,10 @@ from typing import Final
 from orderledger.ledger.account_events import (
     ConstraintKind,
 )
+from orderledger.ledger.bank_events import (
+    BankLine,
+    BankSubject,
+)
 from orderledger.ledger.inbox_events import (
     Observation,
 )
@@ -65,6 +69,12 @@ from .account_commands import (
     RemitTax,
     ReverseEntry,
     WriteOffDebt,
+)
+from .bank_commands import (
+    ImportBankStatement,
+    MatchBankLine,
+    RecordBankLine,
+    ResolveBankBreak,
 )
 from .decision import Command
 from .fulfilment_commands import (
@@ -219,11 +229,13 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     GrantRefund,
     HoldFunds,
     HoldOrder,
+    ImportBankStatement,
     ImportSettlementFile,
     InitiatePayment,
     InspectReturn,
     IssueValue,
     LiftConstraint,
+    MatchBankLine,
     MatchLine,
     MeetReleaseCondition,
     PlaceOrder,
@@ -236,6 +248,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     ReceiveReturn,
     RecordAborted,
     RecordAuthorisationExpired,
+    RecordBankLine,
     RecordDeclined,
     RecordDelivered,
     RecordDeliveryFailed,
@@ -274,6 +287,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     RequestReturn,
     RequireAction,
     RequireReturnReview,
+    ResolveBankBreak,
     ResolveBreak,
     ResolveOperation,
     ResolveOrderAnomaly,
@@ -302,6 +316,8 @@ __all__ = [
     "ApproveReturn",
     "Authorise",
     "AutoConfirmDelivery",
+    "BankLine",
+    "BankSubject",
     "BreakAction",
     "BreakKind",
     "BuyerCap",
@@ -343,6 +359,7 @@ __all__ = [
     "GrantRefund",
     "HoldFunds",
     "HoldOrder",
+    "ImportBankStatement",
     "ImportSettlementFile",
     "InitiatePayment",
     "InspectReturn",
@@ -350,6 +367,7 @@ __all__ = [
     "LiftConstraint",
     "LineInput",
     "LineType",
+    "MatchBankLine",
     "MatchLine",
     "MeetReleaseCondition",
     "MovedLine",
@@ -370,6 +388,7 @@ __all__ = [
     "ReceiveReturn",
     "RecordAborted",
     "RecordAuthorisationExpired",
+    "RecordBankLine",
     "RecordDeclined",
     "RecordDelivered",
     "RecordDeliveryFailed",
@@ -409,6 +428,7 @@ __all__ = [
     "RequestReturn",
     "RequireAction",
     "RequireReturnReview",
+    "ResolveBankBreak",
     "ResolveBreak",
     "ResolveOperation",
     "ResolveOrderAnomaly",

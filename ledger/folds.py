@@ -9,6 +9,7 @@ import msgspec
 
 from . import (
     accounts_state,
+    bank_statements,
     fulfilments,
     inbox,
     orders,
@@ -60,6 +61,7 @@ FOLDS: Final[Mapping[str, Fold]] = {
     "inbox": Fold(inbox.INITIAL, inbox.EVOLVE),
     "periods": Fold(periods.INITIAL, periods.EVOLVE),
     "settlement": Fold(settlements.INITIAL, settlements.EVOLVE),
+    "bank": Fold(bank_statements.INITIAL, bank_statements.EVOLVE),
     "projection": Fold(projection_skips.INITIAL, projection_skips.EVOLVE),
 }
 

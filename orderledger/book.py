@@ -19,6 +19,7 @@ from orderledger.commands.states import CACHE_STREAMS
 from orderledger.config import locate
 from orderledger.databases import open_store, prepare
 from orderledger.ledger import ids, streams
+from orderledger.ledger.bank_statements import StatementState
 from orderledger.ledger.errors import InvalidCommand, InvalidInput, NotFound
 from orderledger.ledger.limits import TEXT_LENGTH_MAX
 from orderledger.ledger.orders import OrderState
@@ -208,6 +209,18 @@ class Book:
                 batch=batch,
             )
         state: SettlementState = found.state
+        return state
+
+    def bank_statement(self, bank: str, statement: str) -> StatementState:
+        """Return a bank statement's state now, from its events; raises NotFound."""
+        found = self._executor.state(streams.bank_statement(bank, statement))
+        if not found.version:
+            raise NotFound(
+                f"book {self.name} has no bank statement {bank}/{statement}",
+                bank=bank,
+                statement=statement,
+            )
+        state: StatementState = found.state
         return state
 
     @cached_property

@@ -2,8 +2,8 @@
 The command line: nouns, then verbs.
 
 The commands stand in ``cli_read``, ``cli_accounts``, ``cli_periods``, ``cli_settlement``,
-``cli_models`` and ``cli_admin``; nothing but click is imported before one of them runs, so that
-``--help`` is quick.
+``cli_bank``, ``cli_models`` and ``cli_admin``; nothing but click is imported before one of them
+runs, so that ``--help`` is quick.
 """
 
 import errno
@@ -21,6 +21,7 @@ except ModuleNotFoundError:  # pragma: no cover
 from orderledger import (
     cli_accounts,
     cli_admin,
+    cli_bank,
     cli_models,
     cli_periods,
     cli_read,
@@ -137,6 +138,7 @@ _GROUPS: Final[Mapping[str, click.Command]] = {
     "period": cli_periods.period,
     "verify": cli_admin.verify,
     "settlement": cli_settlement.settlement,
+    "bank": cli_bank.bank,
     "projection": cli_models.projection,
     "migrate": cli_admin.migrate,
     "config": cli_admin.config,

@@ -6,6 +6,7 @@ from typing import Final
 
 from .anomalies import Anomalies
 from .balances import Postings
+from .bank_statements import BankStatements
 from .customers import Customers
 from .indicators import Indicators
 from .models import ReadModel
@@ -19,6 +20,7 @@ from .timeline import Timeline
 
 SHIPPED: Final[tuple[ReadModel, ...]] = (
     Anomalies(),
+    BankStatements(),
     Customers(),
     Indicators(),
     OperationReferences(),
