@@ -191,7 +191,8 @@ def resolve_break(command: ResolveBreak, states: States, now: datetime) -> Chang
     raised = known.raised
     if known.resolved is not None:
         return _resolved_again(command, known.resolved)
-    _check_account(command, raised)
+    is_needed = command.action is BreakAction.BOOKED and raised.kind is not BreakKind.CURRENCY_DIFF
+    check_booked_account(command.account, is_needed=is_needed)
     settling = Settling(states, state)
     if command.action is BreakAction.MATCHED:
         _check_settled(command, raised, states)
@@ -220,21 +221,20 @@ def _resolved_again(command: ResolveBreak, known: SettlementBreakResolved) -> Ch
     )
 
 
-def _check_account(command: ResolveBreak, raised: SettlementBreakRaised) -> None:
-    is_needed = command.action is BreakAction.BOOKED and raised.kind is not BreakKind.CURRENCY_DIFF
-    if is_needed != bool(command.account):
+def check_booked_account(account: str, *, is_needed: bool) -> None:
+    """Raise InvalidInput unless an account is named exactly where something is booked to it."""
+    if is_needed != bool(account):
         raise InvalidCommand(
-            f"break {raised.break_id} is {command.action.value} "
-            f"{'to an account: name it' if is_needed else 'without an account'}",
+            "name the account to book to" if is_needed else "nothing is booked: name no account",
             field="account",
         )
-    if not command.account:
+    if not account:
         return
-    accounts.check(command.account)
-    if command.account.startswith(_OF_ORDERS):
+    accounts.check(account)
+    if account.startswith(_OF_ORDERS):
         raise InvalidAccount(
-            f"account {command.account} follows the slices of its order: use its own commands",
-            account=command.account,
+            f"account {account} follows the slices of its order: use its own commands",
+            account=account,
         )
 
 

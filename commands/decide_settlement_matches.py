@@ -22,6 +22,7 @@ from orderledger.ledger.settlement_events import LineType, SettlementLine
 KINDS: Final[Mapping[LineType, tuple[OperationKind, ...]]] = MappingProxyType(
     {
         LineType.PAYMENT: (OperationKind.CAPTURE, OperationKind.PURCHASE),
+        LineType.PAYMENT_REVERSED: (OperationKind.CAPTURE, OperationKind.PURCHASE),
         LineType.REFUND: (OperationKind.REFUND,),
         LineType.REFUND_REVERSED: (OperationKind.REFUND,),
         LineType.PAID_OUT: (OperationKind.CREDIT,),
@@ -29,12 +30,12 @@ KINDS: Final[Mapping[LineType, tuple[OperationKind, ...]]] = MappingProxyType(
     }
 )
 """The kinds of operation that a line of a type may settle."""
-REVERSALS: Final = frozenset({LineType.REFUND_REVERSED, LineType.PAID_OUT_REVERSED})
-"""Lines by which what an operation moved came back."""
-OUTGOING: Final = frozenset(
-    {LineType.REFUND, LineType.PAID_OUT, LineType.CHARGEBACK, LineType.SECOND_CHARGEBACK}
+REVERSALS: Final = frozenset(
+    {LineType.PAYMENT_REVERSED, LineType.REFUND_REVERSED, LineType.PAID_OUT_REVERSED}
 )
-"""Lines whose gross is negative."""
+"""Lines by which what an operation moved came back."""
+OUTGOING: Final = frozenset({LineType.PAYMENT_REVERSED, LineType.REFUND, LineType.PAID_OUT})
+"""Lines of operations whose gross is negative."""
 BY_REFERENCE: Final = "reference"
 BY_PAYMENT_REFERENCE: Final = "payment_reference"
 BY_AMOUNT: Final = "amount"

@@ -2,6 +2,7 @@
 Decisions on the file and the lines of a settlement batch, and on closing it.
 """
 
+import re
 from datetime import datetime
 from typing import Final
 
@@ -42,7 +43,7 @@ from .settlement_commands import (
     RecordSettlementLine,
 )
 
-_HASH_LENGTH: Final = 64
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
 _BASIS: Final = 10_000
 
 
@@ -208,6 +209,12 @@ def check_person(by: str, reason: str | None = None) -> None:
     check_count("characters", max(len(by), len(reason or "")), TEXT_LENGTH_MAX)
 
 
+def check_hash(text: str) -> None:
+    """Raise InvalidCommand unless a text is a SHA-256 in hex."""
+    if _HASH.fullmatch(text) is None:
+        raise InvalidCommand(f"{text!r:.80} is no sha256 in hex", field="sha256")
+
+
 def _check_file(command: ImportSettlementFile) -> None:
     accounts.psp(command.provider)
     accounts.bank(command.bank)
@@ -216,8 +223,7 @@ def _check_file(command: ImportSettlementFile) -> None:
             f"provider {command.provider} has a slash, which parts it from the batch",
             provider=command.provider,
         )
-    if len(command.sha256) != _HASH_LENGTH:
-        raise InvalidCommand(f"{command.sha256!r:.80} is no sha256 in hex", field="sha256")
+    check_hash(command.sha256)
     check_count("characters of a format", len(command.format), TEXT_LENGTH_MAX)
     check_count("lines of a settlement", command.line_count, SETTLEMENT_LINES_MAX)
     check_count("balances", len(command.balances), SETTLEMENT_CURRENCIES_MAX)

@@ -17,6 +17,7 @@ import msgspec
 from orderledger.ledger import streams
 from orderledger.ledger.accounts_state import AccountState, JournalState
 from orderledger.ledger.disputes import DisputeState
+from orderledger.ledger.bank_statements import StatementState
 from orderledger.ledger.events import Event
 from orderledger.ledger.fulfilments import FulfilmentState
 from orderledger.ledger.inbox import InboxState
@@ -167,6 +168,10 @@ class States:
         state: SettlementState = self._get(streams.settlement(provider, batch))
     def dispute(self, dispute_id: str) -> DisputeState:
         state: DisputeState = self._get(streams.dispute(dispute_id))
+        return state
+
+    def bank_statement(self, bank: str, statement: str) -> StatementState:
+        state: StatementState = self._get(streams.bank_statement(bank, statement))
         return state
 
     def projection(self, model: str) -> SkipsState:

@@ -8,6 +8,10 @@ from typing import Final
 from orderledger.ledger.account_events import (
     ConstraintKind,
 )
+from orderledger.ledger.bank_events import (
+    BankLine,
+    BankSubject,
+)
 from orderledger.ledger.dispute_content import (
     Answer,
     AppealOutcome,
@@ -84,6 +88,12 @@ from .account_commands import (
     RemitTax,
     ReverseEntry,
     WriteOffDebt,
+)
+from .bank_commands import (
+    ImportBankStatement,
+    MatchBankLine,
+    RecordBankLine,
+    ResolveBankBreak,
 )
 from .decision import (
     Command,
@@ -323,6 +333,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     GrantRefund,
     HoldFunds,
     HoldOrder,
+    ImportBankStatement,
     ImportSettlementFile,
     ImposePenalty,
     InitiatePayment,
@@ -333,6 +344,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     LiftConstraint,
     LiftPenalty,
     MakeOffer,
+    MatchBankLine,
     MatchLine,
     MeetReleaseCondition,
     MergeDispute,
@@ -349,6 +361,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     ReceiveReturn,
     RecordAborted,
     RecordAuthorisationExpired,
+    RecordBankLine,
     RecordDeclined,
     RecordDelivered,
     RecordDeliveryFailed,
@@ -399,6 +412,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     RequestReturn,
     RequireAction,
     RequireReturnReview,
+    ResolveBankBreak,
     ResolveBreak,
     ResolveDisputeAnomaly,
     ResolveOperation,
@@ -450,6 +464,8 @@ __all__ = [
     "AssignPanel",
     "Authorise",
     "AutoConfirmDelivery",
+    "BankLine",
+    "BankSubject",
     "BreakAction",
     "BreakKind",
     "BuyerCap",
@@ -505,6 +521,7 @@ __all__ = [
     "GrantRefund",
     "HoldFunds",
     "HoldOrder",
+    "ImportBankStatement",
     "ImportSettlementFile",
     "ImposePenalty",
     "InitiatePayment",
@@ -517,6 +534,7 @@ __all__ = [
     "LineInput",
     "LineType",
     "MakeOffer",
+    "MatchBankLine",
     "MatchLine",
     "MeetReleaseCondition",
     "MergeDispute",
@@ -542,6 +560,7 @@ __all__ = [
     "ReceiveReturn",
     "RecordAborted",
     "RecordAuthorisationExpired",
+    "RecordBankLine",
     "RecordDeclined",
     "RecordDelivered",
     "RecordDeliveryFailed",
@@ -596,6 +615,7 @@ __all__ = [
     "RequireAction",
     "RequireReturnReview",
     "ReserveTerms",
+    "ResolveBankBreak",
     "ResolveBreak",
     "ResolveDisputeAnomaly",
     "ResolveOperation",

@@ -11,6 +11,7 @@ from . import (
     accounts_state,
     dispute_fold,
     disputes,
+    bank_statements,
     fulfilments,
     inbox,
     orders,
@@ -68,6 +69,7 @@ FOLDS: Final[Mapping[str, Fold]] = {
     "periods": Fold(periods.INITIAL, periods.EVOLVE),
     "settlement": Fold(settlements.INITIAL, settlements.EVOLVE),
     "dispute": Fold(disputes.INITIAL, dispute_fold.EVOLVE),
+    "bank": Fold(bank_statements.INITIAL, bank_statements.EVOLVE),
     "projection": Fold(projection_skips.INITIAL, projection_skips.EVOLVE),
 }
 

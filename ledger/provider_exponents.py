@@ -1,9 +1,10 @@
 """
 Where a payment provider counts decimals otherwise than ISO 4217.
 
-Source: Adyen, "Currency codes and minor units" (its list says CLP 2, CVE 0, ISK 2 where ISO 4217
-says 0, 2 and 0). Only the adapter that talks to the provider uses this table: inside the ledger an
-amount is always in ISO minor units, and a wrong table here is a factor of one hundred.
+Sources: Adyen, "Currency codes and minor units" (its list says CLP 2, CVE 0, ISK 2 where ISO 4217
+says 0, 2 and 0); PayPal, "Supported currencies" (no decimals of HUF and TWD).
+Only the adapter that talks to the provider, or reads its files, uses this table: inside the ledger
+an amount is always in ISO minor units, and a wrong table here is a factor of one hundred.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,10 @@ from typing import Final
 from .currencies import exponent
 
 PROVIDER_EXPONENTS: Final[Mapping[str, Mapping[str, int]]] = MappingProxyType(
-    {"adyen": MappingProxyType({"CLP": 2, "CVE": 0, "ISK": 2})}
+    {
+        "adyen": MappingProxyType({"CLP": 2, "CVE": 0, "ISK": 2}),
+        "paypal": MappingProxyType({"HUF": 0, "TWD": 0}),
+    }
 )
 
 

@@ -47,7 +47,12 @@ COUNTER_ACCOUNTS: Final[Mapping[LineType, Callable[[str, str], str]]] = MappingP
 """The account against which a line of no operation posts; types that are not here post nothing."""
 
 CHARGEBACKS: Final = frozenset(
-    {LineType.CHARGEBACK, LineType.CHARGEBACK_REVERSED, LineType.SECOND_CHARGEBACK}
+    {
+        LineType.CHARGEBACK,
+        LineType.CHARGEBACK_REVERSED,
+        LineType.SECOND_CHARGEBACK,
+        LineType.CHARGEBACK_FEE,
+    }
 )
 NO_FEES: Final = frozenset({*CHARGEBACKS, LineType.TRANSFER, LineType.ADJUSTMENT})
 """

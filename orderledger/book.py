@@ -19,11 +19,13 @@ from orderledger.commands.states import CACHE_STREAMS
 from orderledger.config import locate
 from orderledger.databases import open_store, prepare
 from orderledger.ledger import ids, streams
+from orderledger.ledger.bank_statements import StatementState
 from orderledger.ledger.errors import InvalidCommand, InvalidInput, NotFound
 from orderledger.ledger.limits import TEXT_LENGTH_MAX
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payments import PaymentState
 from orderledger.ledger.ports import EventStore
+from orderledger.ledger.settlements import SettlementState
 from orderledger.projections.base import read_gapless
 from orderledger.projections.models import ReadModel
 from orderledger.reading import Reading
@@ -195,6 +197,30 @@ class Book:
         if not found.version:
             raise NotFound(f"book {self.name} has no payment {payment_id}", payment_id=payment_id)
         state: PaymentState = found.state
+        return state
+
+    def settlement(self, provider: str, batch: str) -> SettlementState:
+        """Return a settlement batch's state now, from its events; raises NotFound."""
+        found = self._executor.state(streams.settlement(provider, batch))
+        if not found.version:
+            raise NotFound(
+                f"book {self.name} has no settlement {provider}/{batch}",
+                provider=provider,
+                batch=batch,
+            )
+        state: SettlementState = found.state
+        return state
+
+    def bank_statement(self, bank: str, statement: str) -> StatementState:
+        """Return a bank statement's state now, from its events; raises NotFound."""
+        found = self._executor.state(streams.bank_statement(bank, statement))
+        if not found.version:
+            raise NotFound(
+                f"book {self.name} has no bank statement {bank}/{statement}",
+                bank=bank,
+                statement=statement,
+            )
+        state: StatementState = found.state
         return state
 
     @cached_property

@@ -5,6 +5,9 @@ The commands stand in ``cli_read``, ``cli_accounts``, ``cli_export``, ``cli_peri
 The commands stand in ``cli_read``, ``cli_accounts``, ``cli_sellers``, ``cli_periods``,
 ``cli_models`` and ``cli_admin``; nothing but click is imported before one of them runs, so that
 ``--help`` is quick.
+The commands stand in ``cli_read``, ``cli_accounts``, ``cli_periods``, ``cli_settlement``,
+``cli_bank``, ``cli_models`` and ``cli_admin``; nothing but click is imported before one of them
+runs, so that ``--help`` is quick.
 """
 
 import errno
@@ -21,6 +24,15 @@ except ModuleNotFoundError:  # pragma: no cover
 
 from orderledger import cli_accounts, cli_admin, cli_export, cli_models, cli_periods, cli_read
 from orderledger import cli_accounts, cli_admin, cli_models, cli_periods, cli_read, cli_sellers
+from orderledger import (
+    cli_accounts,
+    cli_admin,
+    cli_bank,
+    cli_models,
+    cli_periods,
+    cli_read,
+    cli_settlement,
+)
 from orderledger.cli_output import say
 
 _HELP_WANTED: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
@@ -134,6 +146,8 @@ _GROUPS: Final[Mapping[str, click.Command]] = {
     "export": cli_export.export,
     "period": cli_periods.period,
     "verify": cli_admin.verify,
+    "settlement": cli_settlement.settlement,
+    "bank": cli_bank.bank,
     "projection": cli_models.projection,
     "migrate": cli_admin.migrate,
     "config": cli_admin.config,

@@ -6,22 +6,27 @@ from typing import Final
 
 from .anomalies import Anomalies
 from .balances import Postings
+from .bank_statements import BankStatements
 from .customers import Customers
 from .indicators import Indicators
 from .models import ReadModel
+from .operation_references import OperationReferences
 from .orders import Orders
 from .payments import Payments
 from .payouts import Payouts
 from .refunds import Refunds
 from .seller_standing import SellerStanding
 from .sellers import Sellers
+from .settlements import Settlements
 from .stock import Stock
 from .timeline import Timeline
 
 SHIPPED: Final[tuple[ReadModel, ...]] = (
     Anomalies(),
+    BankStatements(),
     Customers(),
     Indicators(),
+    OperationReferences(),
     Orders(),
     Payments(),
     Payouts(),
@@ -29,6 +34,7 @@ SHIPPED: Final[tuple[ReadModel, ...]] = (
     Refunds(),
     SellerStanding(),
     Sellers(),
+    Settlements(),
     Stock(),
     Timeline(),
 )

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from orderledger.commands.account_commands import OfAccount, OfJournal
+from orderledger.commands.bank_commands import OfStatement
 from orderledger.commands.decision import Command
 from orderledger.commands.dispute_commands import OfDispute
 from orderledger.commands.fulfilment_commands import OfFulfilment, OfReturn
@@ -61,6 +62,11 @@ AREAS: Final[tuple[tuple[str, str, tuple[type[Command], ...]], ...]] = (
         "Settlement batches",
         "`settlement-{provider}/{batch}`, and the payments that its lines settle",
         (OfSettlement,),
+    ),
+    (
+        "Bank statements",
+        "`bank-{bank}/{statement}`, and what its lines show",
+        (OfStatement,),
     ),
     ("Manual journal", "`journal-{entry_id}`", (OfJournal,)),
     ("Accounting periods", "`periods-main`", (OfPeriods,)),

@@ -14,8 +14,9 @@ from orderledger.cli_output import Session
 from orderledger.ledger.errors import OrderLedgerError
 from orderledger.ledger.money import format_minor
 
+from .file_error import ImportFileError
 from .online_retail_import import CACHE_STREAMS, Progress, check, import_file
-from .online_retail_rows import CURRENCY, ImportFileError
+from .online_retail_rows import CURRENCY
 from .online_retail_summary import Summary
 
 PROGRESS_INTERVAL_S: Final = 0.2

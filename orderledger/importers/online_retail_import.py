@@ -19,11 +19,12 @@ from orderledger.commands.requests import Envelope
 from orderledger.ledger.codec import key_hash
 from orderledger.ledger.errors import OrderLedgerError
 
+from .file_error import ImportFileError
 from .online_retail_invoices import Invoice, gather
 from .online_retail_lots import Lots
 from .online_retail_plan import SalePlanner, envelopes
 from .online_retail_refunds import RefundPlanner
-from .online_retail_rows import ImportFileError, Row, open_source, read_rows
+from .online_retail_rows import Row, open_source, read_rows
 from .online_retail_summary import Summary, Tally
 
 CACHE_STREAMS: Final = 4_000

@@ -7,7 +7,8 @@ from typing import Final
 
 import msgspec
 
-from .online_retail_rows import ImportFileError, Row
+from .file_error import ImportFileError
+from .online_retail_rows import Row
 
 OPEN_INVOICES: Final = 8
 """Invoices kept open for more rows. In the data one invoice is interrupted, by one other."""

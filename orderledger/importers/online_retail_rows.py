@@ -20,9 +20,11 @@ from typing import BinaryIO, Final, Generic, TypeVar, cast
 
 import msgspec
 
-from orderledger.ledger.errors import InvalidInput, InvalidMoney
+from orderledger.ledger.errors import InvalidMoney
 from orderledger.ledger.limits import QUANTITY_MAX, UNIT_PRICE_DECIMALS_MAX
 from orderledger.ledger.money import line_total
+
+from .file_error import ImportFileError
 
 CURRENCY: Final = "GBP"
 COLUMNS: Final = (
@@ -48,16 +50,6 @@ _QUANTITY: Final = re.compile(r"-?[0-9]{1,12}")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", re.ASCII)
 _PRICE: Final = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]+)?")
 _CUSTOMER: Final = re.compile(r"([A-Za-z0-9]{1,40})(?:\.0)?")
-
-
-class ImportFileError(InvalidInput):
-    """The file has a line that cannot be read."""
-
-    def __init__(self, line: int, field: str, value: str, why: str) -> None:
-        shown = value if len(value) <= _TEXT_MAX else f"{value[:_TEXT_MAX]}…"
-        super().__init__(
-            f"line {line}: {field} {shown!r} {why}", line=line, field=field, value=shown
-        )
 
 
 class Price(msgspec.Struct, frozen=True, gc=False):

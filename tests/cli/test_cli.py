@@ -130,6 +130,10 @@ def _leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tupl
 
 
 ELSEWHERE = {
+    # tests/cli/test_cli_settlement.py
+    *(("bank", verb) for verb in ("breaks", "import", "match", "resolve", "show")),
+    *(("settlement", verb) for verb in ("breaks", "close", "import", "list", "match")),
+    *(("settlement", verb) for verb in ("missing", "resolve", "show")),
     ("demo",),
     ("import", "online-retail"),
     ("payout", "list"),
@@ -195,6 +199,9 @@ ERRORS = {
     "trial-balance --effective-to 9999-12-31T23:00-10:00": (2, "error: effective_to is 9999-12-31"),
     "account balance assets:psp:adyen --currency usd": (2, "error: currency 'usd' is neither"),
     "journal --from soon": (2, "error: Invalid value: 'soon' is no instant"),
+    "settlement show adyen": (2, "error: 'adyen' is not like adyen/42"),
+    "settlement show adyen/9": (1, "error: book main has no settlement adyen/9"),
+    "bank show main/9": (1, "error: book main has no bank statement main/9"),
     "projection rebuild nope": (1, "error: there is no read model nope; there are anomalies"),
     "projection status --url sqlite:///absent.db": (1, "error: there is no file absent.db"),
     "projection rollback orders --yes": (1, "error: read model orders has no previous generation"),

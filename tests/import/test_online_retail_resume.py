@@ -12,8 +12,9 @@ import pytest
 
 import orderledger
 from orderledger.importers import online_retail_import
+from orderledger.importers.file_error import ImportFileError
 from orderledger.importers.online_retail_import import import_file, plan_invoices
-from orderledger.importers.online_retail_rows import ImportFileError, open_source, read_rows
+from orderledger.importers.online_retail_rows import open_source, read_rows
 from orderledger.importers.online_retail_summary import Tally
 from orderledger.ledger.errors import IdempotencyConflict, Rejected
 from tests.imported_book import balances, events, retail_file, sqlite_url, topics

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from orderledger.importers.file_error import ImportFileError
 from orderledger.importers.online_retail_import import check
 from orderledger.importers.online_retail_invoices import OPEN_INVOICES, gather
-from orderledger.importers.online_retail_rows import ImportFileError, open_source, read_rows
+from orderledger.importers.online_retail_rows import open_source, read_rows
 from tests.imported_book import HEADER, retail_file
 
 GOOD = "536365,85123A,HEART,6,2010-12-01 08:26:00,2.55,17850.0,United Kingdom"

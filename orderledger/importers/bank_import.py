@@ -1,0 +1,186 @@
+"""
+Import a bank statement: read it whole, find what its lines may show, record them in chunks.
+
+Run it again after it was finished or killed: nothing is added twice, nothing is lost.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+
+from orderledger.book import Book
+from orderledger.commands.bank_commands import ImportBankStatement, RecordBankLine
+from orderledger.commands.decide_bank_subjects import SETTLEMENT
+from orderledger.commands.requests import SYSTEM, Actor, Envelope, Source
+from orderledger.ledger.bank_events import BankLine, BankSubject
+from orderledger.ledger.bank_statements import StatementState
+from orderledger.ledger.errors import OrderLedgerError
+from orderledger.ledger.limits import SETTLEMENT_CANDIDATES_MAX
+from orderledger.ledger.settlement_events import LineType
+from orderledger.projections.settlements import SettlementLineRow, SettlementRow
+
+from .bank_csv import ParsedStatement, parse
+from .online_retail_rows import open_source
+from .settlement_file import decoded
+from .settlement_import import CHUNK, Progress
+
+Finder = Callable[[BankLine], Iterable[BankSubject]]
+"""Return further subjects that a line may show, such as payouts to sellers that it names."""
+_WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
+
+
+class StatementOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What the file does not say. ``opening`` and ``closing``, in minor units, go before what it says.
+    """
+
+    bank: str
+    statement: str
+    opening: int | None = None
+    closing: int | None = None
+    tolerance: int = 0
+    actor: Actor = SYSTEM
+    finders: tuple[Finder, ...] = ()
+
+
+class StatementSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What an import came to; ``new_lines`` were not in the book before it."""
+
+    bank: str
+    statement: str
+    sha256: str
+    status: str
+    lines: int
+    new_lines: int
+    matched: int
+    breaks: Mapping[str, int]
+
+
+def read_statement(source: str) -> tuple[str, ParsedStatement]:
+    """Read a file (``-``: standard input); return its hash and content. Raises ImportFileError."""
+    with open_source(source) as stream:
+        data = b"".join(stream)
+    return sha256(data).hexdigest(), parse(decoded(data))
+
+
+def import_statement(
+    book: Book, source: str, options: StatementOptions, progress: Progress | None = None
+) -> StatementSummary:
+    """
+    Import a bank statement into a book; return what it came to.
+
+    Raises ImportFileError before anything is recorded, Rejected where the statement is known with
+    another file, and any error of the book.
+    """
+    file_hash, parsed = read_statement(source)
+    opening = parsed.opening if options.opening is None else options.opening
+    closing = parsed.closing if options.closing is None else options.closing
+    begin = ImportBankStatement(
+        bank=options.bank,
+        statement=options.statement,
+        sha256=file_hash,
+        currency=parsed.currency,
+        line_count=len(parsed.lines),
+        opening=opening or 0,
+        closing=closing,
+        tolerance=options.tolerance,
+    )
+    book.execute_envelope(Envelope(command=begin, actor=options.actor, source=Source.IMPORT))
+    known = book.bank_statement(options.bank, options.statement)
+    missing = [line for line in parsed.lines if known.line(line.line_no) is None]
+    if missing:
+        _record(book, missing, options, (len(parsed.lines), progress))
+    state = book.bank_statement(options.bank, options.statement)
+    return summary_of(state, new_lines=len(missing))
+
+
+def _record(
+    book: Book,
+    lines: Sequence[BankLine],
+    options: StatementOptions,
+    reporting: tuple[int, Progress | None],
+) -> None:
+    whole, progress = reporting
+    payouts = _Payouts(book, options.bank)
+    for start in range(0, len(lines), CHUNK):
+        chunk = lines[start : start + CHUNK]
+        envelopes = [
+            Envelope(
+                command=RecordBankLine(
+                    bank=options.bank,
+                    statement=options.statement,
+                    line=line,
+                    candidates=_candidates(line, payouts, options.finders),
+                    occurred_at=line.booked_at,
+                ),
+                actor=options.actor,
+                source=Source.IMPORT,
+            )
+            for line in chunk
+        ]
+        for result in book.execute_many(envelopes):
+            if isinstance(result, OrderLedgerError):
+                raise result
+        if progress is not None:
+            progress(whole - len(lines) + start + len(chunk), whole)
+
+
+def _candidates(
+    line: BankLine, payouts: "_Payouts", finders: Sequence[Finder]
+) -> tuple[BankSubject, ...]:
+    found = [*payouts.of(line), *(one for finder in finders for one in finder(line))]
+    return tuple(dict.fromkeys(found))[:SETTLEMENT_CANDIDATES_MAX]
+
+
+class _Payouts:
+    """The payouts of providers to an account that no bank line has shown in full yet."""
+
+    def __init__(self, book: Book, bank: str) -> None:
+        models = book.read.models
+        models.catch_up("settlements")
+        self._by_amount: dict[int, list[BankSubject]] = {}
+        self._by_word: dict[str, list[BankSubject]] = {}
+        banks = {(one.provider, one.batch): one.bank for one in models.select(SettlementRow)}
+        for kind in (LineType.PAYOUT, LineType.PAYOUT_RETURNED):
+            for row in models.select(SettlementLineRow, type=kind.value):
+                if banks.get((row.provider, row.batch)) == bank:
+                    self._add(row)
+
+    def _add(self, row: SettlementLineRow) -> None:
+        left = -row.gross - row.arrived
+        if not left:
+            return
+        settlement_id = f"{row.provider}/{row.batch}"
+        subject = BankSubject(SETTLEMENT, settlement_id, row.line_no)
+        self._by_amount.setdefault(left, []).append(subject)
+        names = (row.reference, row.modification_reference, row.merchant_reference, settlement_id)
+        for name in names:
+            for word in _WORD.findall(name):
+                self._by_word.setdefault(word, []).append(subject)
+
+    def of(self, line: BankLine) -> list[BankSubject]:
+        """Return the payouts that a line names, or that have its amount."""
+        named = [
+            one for word in _WORD.findall(line.reference) for one in self._by_word.get(word, ())
+        ]
+        return [*named, *self._by_amount.get(line.amount, ())]
+
+
+def summary_of(state: StatementState, *, new_lines: int) -> StatementSummary:
+    """Return what a statement came to so far."""
+    breaks: dict[str, int] = {}
+    for one in state.open_breaks():
+        breaks[one.kind.value] = breaks.get(one.kind.value, 0) + 1
+    return StatementSummary(
+        bank=state.bank,
+        statement=state.statement,
+        sha256=state.sha256,
+        status=state.status.value,
+        lines=state.lines.size,
+        new_lines=new_lines,
+        matched=sum([1 for _, one in state.lines.items() if one.parts]),
+        breaks=dict(sorted(breaks.items())),
+    )
