@@ -23,6 +23,7 @@ from . import (
     decide_returns,
     decide_stored_value,
     decide_value_issue,
+    decide_work,
 )
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "decide_returns",
     "decide_stored_value",
     "decide_value_issue",
+    "decide_work",
 ]

@@ -121,6 +121,7 @@ from .order_commands import (
 )
 from .payment_commands import (
     AdjustAuthorisation,
+    AlertAuthorisationExpiry,
     Authorise,
     Capture,
     CreditCustomer,
@@ -161,12 +162,16 @@ from .value_commands import (
     RedeemValue,
     RestoreValue,
 )
+from .work_commands import (
+    DiscardWork,
+)
 
 COMMANDS: Final[tuple[type[Command], ...]] = (
     AcceptPriceChange,
     AddLine,
     AddNote,
     AdjustAuthorisation,
+    AlertAuthorisationExpiry,
     AllocateRefund,
     ApproveReturn,
     Authorise,
@@ -190,6 +195,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     CreateOrder,
     CreditCustomer,
     DeclineOrderChange,
+    DiscardWork,
     DispatchFulfilment,
     ExpireAuthorisation,
     ExpireOrder,
@@ -274,6 +280,7 @@ __all__ = [
     "AddLine",
     "AddNote",
     "AdjustAuthorisation",
+    "AlertAuthorisationExpiry",
     "AllocateRefund",
     "ApproveReturn",
     "Authorise",
@@ -301,6 +308,7 @@ __all__ = [
     "CreateOrder",
     "CreditCustomer",
     "DeclineOrderChange",
+    "DiscardWork",
     "Discount",
     "DispatchFulfilment",
     "ExpireAuthorisation",

@@ -17,6 +17,7 @@ from . import (
     projection_skips,
     returns,
     stored_value,
+    work_discards,
 )
 from .errors import IntegrityViolation
 from .events import Event
@@ -59,6 +60,7 @@ FOLDS: Final[Mapping[str, Fold]] = {
     "inbox": Fold(inbox.INITIAL, inbox.EVOLVE),
     "periods": Fold(periods.INITIAL, periods.EVOLVE),
     "projection": Fold(projection_skips.INITIAL, projection_skips.EVOLVE),
+    "work": Fold(work_discards.INITIAL, work_discards.EVOLVE),
 }
 
 

@@ -82,6 +82,11 @@ def projection(model: str) -> str:
     return _named("projection", model)
 
 
+def work(lane: str) -> str:
+    """The stream of what was given up in a lane of work: outbox, queue or timer."""
+    return _named("work", lane)
+
+
 def kind_of(stream: str) -> str:
     """Return the kind of a stream: ``payment`` of ``payment-p1``."""
     return stream.partition("-")[0]
