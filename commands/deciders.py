@@ -38,6 +38,7 @@ from . import (
     decide_settlements,
     decide_stored_value,
     decide_value_issue,
+    decide_work,
 )
 
 __all__ = [
@@ -76,4 +77,5 @@ __all__ = [
     "decide_settlements",
     "decide_stored_value",
     "decide_value_issue",
+    "decide_work",
 ]

@@ -32,6 +32,7 @@ from orderledger.ledger.returns import ReturnState
 from orderledger.ledger.sellers import SellerState, StandingState
 from orderledger.ledger.settlements import SettlementState
 from orderledger.ledger.stored_value import StoredValueState
+from orderledger.ledger.work_discards import DiscardsState
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
@@ -176,6 +177,10 @@ class States:
 
     def projection(self, model: str) -> SkipsState:
         state: SkipsState = self._get(streams.projection(model))
+        return state
+
+    def work(self, lane: str) -> DiscardsState:
+        state: DiscardsState = self._get(streams.work(lane))
         return state
 
 

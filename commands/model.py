@@ -189,6 +189,7 @@ from .order_commands import (
 )
 from .payment_commands import (
     AdjustAuthorisation,
+    AlertAuthorisationExpiry,
     Authorise,
     Capture,
     CreditCustomer,
@@ -277,6 +278,9 @@ from .value_commands import (
     RedeemValue,
     RestoreValue,
 )
+from .work_commands import (
+    DiscardWork,
+)
 
 COMMANDS: Final[tuple[type[Command], ...]] = (
     AcceptDispute,
@@ -285,6 +289,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     AddLine,
     AddNote,
     AdjustAuthorisation,
+    AlertAuthorisationExpiry,
     AllocateRefund,
     AmendRuling,
     AnswerProposal,
@@ -318,6 +323,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     CreditCustomer,
     DecideAppeal,
     DeclineOrderChange,
+    DiscardWork,
     DispatchFulfilment,
     Escalate,
     ExecuteRuling,
@@ -453,6 +459,7 @@ __all__ = [
     "AddLine",
     "AddNote",
     "AdjustAuthorisation",
+    "AlertAuthorisationExpiry",
     "AllocateRefund",
     "Allocation",
     "AmendRuling",
@@ -499,6 +506,7 @@ __all__ = [
     "CreditCustomer",
     "DecideAppeal",
     "DeclineOrderChange",
+    "DiscardWork",
     "Discount",
     "DispatchFulfilment",
     "Escalate",

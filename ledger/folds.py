@@ -23,6 +23,7 @@ from . import (
     sellers,
     settlements,
     stored_value,
+    work_discards,
 )
 from .errors import IntegrityViolation
 from .events import Event
@@ -71,6 +72,7 @@ FOLDS: Final[Mapping[str, Fold]] = {
     "dispute": Fold(disputes.INITIAL, dispute_fold.EVOLVE),
     "bank": Fold(bank_statements.INITIAL, bank_statements.EVOLVE),
     "projection": Fold(projection_skips.INITIAL, projection_skips.EVOLVE),
+    "work": Fold(work_discards.INITIAL, work_discards.EVOLVE),
 }
 
 

@@ -87,6 +87,8 @@ class PaymentState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``by_reference`` finds an operation by "kind reference"; ``kept`` holds the keys of reports
     that changed nothing, ``anomalies`` those of the open anomalies. ``reconciled`` has the lines of
     settlements that show an operation, by ``reconciled_key``.
+    that changed nothing, ``anomalies`` those of the open anomalies, ``alerted`` the deadlines of
+    alerts that were given.
     """
 
     payment_id: str = ""
@@ -116,6 +118,7 @@ class PaymentState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     kept: frozenset[str] = frozenset()
     anomalies: tuple[str, ...] = ()
     reconciled: Mapping[str, tuple[Reconciled, ...]] = {}
+    alerted: tuple[str, ...] = ()
 
     @property
     def exists(self) -> bool:

@@ -16,6 +16,7 @@ from .order_events import AnomalyRaised, AnomalyResolved, open_anomalies
 from .payment_events import (
     AuthorisationAdjusted,
     AuthorisationExpired,
+    AuthorisationExpiring,
     AuthorisationVoided,
     CaptureFinalised,
     CaptureReversed,
@@ -406,6 +407,8 @@ def _reconciled(state: PaymentState, event: OperationReconciled) -> PaymentState
     shown = Reconciled(event.settlement, event.line_no, event.amount)
     before = state.reconciled.get(key, ())
     return msgspec.structs.replace(state, reconciled={**state.reconciled, key: (*before, shown)})
+def _expiring(state: PaymentState, event: AuthorisationExpiring) -> PaymentState:
+    return msgspec.structs.replace(state, alerted=(*state.alerted, event.deadline_id))
 
 
 def _unchanged(state: PaymentState, event: Event) -> PaymentState:
@@ -439,6 +442,7 @@ EVOLVE: Final[Mapping[type[Event], Callable[[PaymentState, Any], PaymentState]]]
     OperationQueried: _queried,
     OperationResolvedManually: _unchanged,
     AuthorisationExpired: _expired,
+    AuthorisationExpiring: _expiring,
     CaptureFinalised: _unchanged,
     OperationReconciled: _reconciled,
     AnomalyRaised: _anomaly,

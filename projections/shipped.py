@@ -8,6 +8,7 @@ from .anomalies import Anomalies
 from .balances import Postings
 from .bank_statements import BankStatements
 from .customers import Customers
+from .deadlines import Deadlines
 from .indicators import Indicators
 from .models import ReadModel
 from .operation_references import OperationReferences
@@ -25,6 +26,7 @@ SHIPPED: Final[tuple[ReadModel, ...]] = (
     Anomalies(),
     BankStatements(),
     Customers(),
+    Deadlines(),
     Indicators(),
     OperationReferences(),
     Orders(),
