@@ -6,6 +6,7 @@ and two cards. Shared by the tests of split tenders.
 from decimal import Decimal
 from typing import Any, Final
 
+from orderledger.book import Book
 from orderledger.commands import model as m
 from orderledger.commands.order_commands import AllocationStrategy
 from orderledger.ledger import accounts
@@ -15,8 +16,9 @@ from orderledger.ledger.payment_events import Capabilities, CaptureMode
 from orderledger.ledger.stored_value import StoredValueState
 from orderledger.ledger.streams import stored_value
 from orderledger.ledger.tenders import Tender, tenders_of
-from tests.model.shop import Shop, balances_of
+from tests.model.shop import NOW, Shop, balances_of
 
+SOON: Final = NOW.replace(year=2027)
 MANY: Final = Capabilities(multicapture=True, captures_max=50)
 CARD_A, CARD_B, GIFT, POINTS = "p1", "p2", "gift", "points"
 TENDERS: Final = (CARD_A, CARD_B, GIFT, POINTS)
@@ -59,6 +61,8 @@ class SplitShop(Shop):
 
     def __init__(self, *, is_captured: bool = True) -> None:
         super().__init__()
+        self.now = NOW
+        self.book = Book(self.store, clock=lambda: self.now)
         self.place(*LINES, shipping=SHIPPING)
         self.total = self.order().total
         self._issue_value()
@@ -74,10 +78,8 @@ class SplitShop(Shop):
             self.pay(self.card_b, CARD_B)
 
     def _issue_value(self) -> None:
-        from tests.model.shop import NOW
-
         given: dict[str, Any] = {"account_id": GIFT, "kind": "gift_card", "holder": "card-1"}
-        self.issue(2_000, lot_id="soon", expires_at=NOW.replace(year=2027), **given)
+        self.issue(2_000, lot_id="soon", expires_at=SOON, **given)
         self.issue(GIFT_MONEY - 2_000, lot_id="never", **given)
         kind: Any = "loyalty"
         source: Any = "goodwill"

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from orderledger.commands import model as m
@@ -21,6 +22,7 @@ from tests.model.split_shop import (
     POINTS_COUNT,
     POINTS_WORTH,
     SHIPPING,
+    SOON,
     SplitShop,
 )
 
@@ -229,3 +231,79 @@ def test_a_coupon_follows_value_that_paid_sellers_give_back() -> None:
         shop.settle(refund_id, pieces=5)
     assert shop.order().slices["s2"].available == 0
     holds_what_is_due(shop, "s1")
+
+
+def test_value_that_expired_meanwhile_can_be_spent_again() -> None:
+    """Catches a refund to a gift card that is called settled and cannot be spent."""
+    shop = SplitShop()
+    lots = shop.value(GIFT).lots
+    assert lots["soon"].expires_at == SOON
+    shop.now = SOON
+    shop.grant("r1", 2_500)
+    shop.allocated("r1", FIRST)
+    back = m.RestoreValue(
+        account_id=GIFT, restore_id="x", redemption_id=GIFT, order_id="o1", refund_id="r1"
+    )
+    assert shop.refusal(back) == "window_closed"
+    assert shop.refusal(msgspec.structs.replace(back, expires_at=SOON)) == "InvalidCommand"
+    later = SOON.replace(year=SOON.year + 1)
+    again = msgspec.structs.replace(back, expires_at=later)
+    shop.run(again)
+    assert shop.run(again).event_ids == ()
+    shop.check()
+    assert shop.value(GIFT).spendable(SOON) == 2_500
+    assert shop.value(GIFT).lots["never"].expires_at is None
+    assert shop.refusal(m.ExpireValue(account_id=GIFT, lot_id="soon")) == "not_yet_due"
+
+
+def test_what_was_left_of_a_lot_is_not_revived_by_a_refund() -> None:
+    """Catches value that had expired and becomes spendable because other value came back."""
+    shop = SplitShop()
+    shop.issue(50, GIFT, lot_id="rest", expires_at=SOON, kind="gift_card", holder="card-1")
+    shop.grant("r1", 1_500)
+    shop.allocated("r1", FIRST)
+    shop.give_back("r1", GIFT, 1_200)  # 1000 to the lot without an expiry, 200 to the other
+    shop.now = SOON
+    shop.run(
+        m.RestoreValue(
+            account_id=GIFT,
+            restore_id="x",
+            redemption_id=GIFT,
+            order_id="o1",
+            refund_id="r1",
+            expires_at=SOON.replace(year=SOON.year + 1),
+        )
+    )
+    shop.check()
+    assert shop.value(GIFT).lots["soon"].remaining == 300
+    assert shop.balance(accounts.BREAKAGE) == -200
+
+
+def test_value_may_lapse_where_the_terms_say_so() -> None:
+    """Catches points that come back to life although the shop's terms let them end."""
+    shop = SplitShop()
+    shop.now = SOON
+    shop.grant("r1", 2_500)
+    shop.allocated("r1", FIRST)
+    shop.run(
+        m.RestoreValue(
+            account_id=GIFT,
+            restore_id="x",
+            redemption_id=GIFT,
+            order_id="o1",
+            refund_id="r1",
+            lapses=True,
+        )
+    )
+    assert shop.value(GIFT).spendable(SOON) == 1_000
+    shop.run(m.ExpireValue(account_id=GIFT, lot_id="soon"))
+    shop.check()
+    assert shop.balance(accounts.BREAKAGE) == -1_500
+
+
+def test_points_and_gift_cards_are_tenders_of_their_own() -> None:
+    """Catches a policy that cannot tell a gift card from points: both were store credit."""
+    shop = SplitShop()
+    shop.grant("r1", 3_500)
+    shop.allocate("r1", strategy=FIRST, voucher_tenders=("loyalty",))
+    assert dict(shop.order().grants["r1"].allocations) == {POINTS: 777, CARD_A: 2_723}
