@@ -9,6 +9,8 @@ the order's stream in the same append.
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from orderledger.ledger import accounts, recipes_journal, recipes_payment, streams
 from orderledger.ledger.errors import InvalidCommand, NotFound, Reason, Rejected
 from orderledger.ledger.events import Event
@@ -17,7 +19,7 @@ from orderledger.ledger.money import Money, cumulative_part
 from orderledger.ledger.order_events import RefundSettled, ValueApplied, ValueReturned
 from orderledger.ledger.orders import ENDED, Lifecycle, OrderState
 from orderledger.ledger.payment_operations import FundingPart
-from orderledger.ledger.stored_value import Redemption, StoredValueState, give_back
+from orderledger.ledger.stored_value import Lot, Redemption, StoredValueState, give_back
 from orderledger.ledger.value_events import ValueExpired, ValueRedeemed, ValueRestored
 
 from .decide_payment_guards import amount_due, check_amount
@@ -101,7 +103,10 @@ def redeem(command: RedeemValue, states: States, now: datetime) -> Changes:
         Money(received, order.currency),
     )
     applied = ValueApplied(
-        redemption_id=command.redemption_id, account_id=command.account_id, amount=received
+        redemption_id=command.redemption_id,
+        account_id=command.account_id,
+        amount=received,
+        tender=state.kind.value,
     )
     return (
         Change(streams.stored_value(command.account_id), event, posted),
@@ -112,7 +117,12 @@ def redeem(command: RedeemValue, states: States, now: datetime) -> Changes:
 
 @decides(RestoreValue)
 def restore(command: RestoreValue, states: States, now: datetime) -> Changes:
-    """Give value back to its lots; raises if no refund of that much is allocated to it."""
+    """
+    Give value back to its lots.
+
+    Raises if no refund of that much is allocated to it; WINDOW_CLOSED if a lot has expired and
+    neither a new expiry is given nor that it lapses.
+    """
     check_id("restore_id", command.restore_id)
     _check_funding(command)
     order = existing(states, command.order_id)
@@ -146,6 +156,19 @@ def restore(command: RestoreValue, states: States, now: datetime) -> Changes:
             redemption_id=command.redemption_id,
             amount=returned,
         )
+    event = _extended(command, state, event, now)
+    return _giving_back(command, state, order, event, now)
+
+
+def _giving_back(
+    command: RestoreValue,
+    state: StoredValueState,
+    order: OrderState,
+    event: ValueRestored,
+    now: datetime,
+) -> Changes:
+    """Return the changes of a restore that is allowed."""
+    returned = event.order_amount
     funding = _funding(command, order, returned)
     events: list[Event] = [
         *recovered(funding, command.redemption_id, command.restore_id),
@@ -171,12 +194,43 @@ def restore(command: RestoreValue, states: States, now: datetime) -> Changes:
     )
     posted = _restoring_entry(state, event, funding.parts)
     later = after(order, *events, *[one.event for one in left_escrow])
+    # What is left of a lot that is extended had ended: only what goes back can be spent again.
+    ended = [state.lots[one] for one in event.extended_lots if state.lots[one].remaining]
     return (
-        Change(streams.stored_value(command.account_id), event, posted),
+        *[_expiring(state, lot, now) for lot in ended],
+        Change(
+            streams.stored_value(command.account_id),
+            event,
+            _restoring_entry(state, event, funding.parts),
+        ),
         *on_order(order, *events),
         *left_escrow,
         *settled_freezes(later),
     )
+
+
+def _extended(
+    command: RestoreValue, state: StoredValueState, event: ValueRestored, now: datetime
+) -> ValueRestored:
+    """Extend the lots that have expired; raises if nobody says what becomes of the value."""
+    ended = state.expired_lots(event.lots, now)
+    if command.expires_at is not None and command.expires_at <= now:
+        raise InvalidCommand(
+            f"value that goes back would expire at {command.expires_at.isoformat()}, which is not "
+            f"after {now.isoformat()}",
+            expires_at=command.expires_at.isoformat(),
+        )
+    if ended and command.expires_at is None and not command.lapses:
+        raise Rejected(
+            Reason.WINDOW_CLOSED,
+            f"lots {', '.join(ended)} of account {command.account_id} have expired: say until when "
+            "what goes back can be spent, in expires_at, or that it lapses",
+            account_id=command.account_id,
+            lots=list(ended),
+        )
+    if not ended or command.lapses:
+        return event
+    return msgspec.structs.replace(event, extended_lots=ended, extended_until=command.expires_at)
 
 
 def _check_funding(command: RestoreValue) -> None:
@@ -217,19 +271,22 @@ def expire(command: ExpireValue, states: States, now: datetime) -> Changes:
             lot_id=command.lot_id,
             expires_at=expiry,
         )
-    if lot.remaining == 0:
-        return ()
+    return (_expiring(state, lot, now),) if lot.remaining else ()
+
+
+def _expiring(state: StoredValueState, lot: Lot, now: datetime) -> Change:
+    """Return how what is left of a lot ends."""
     event = ValueExpired(
-        account_id=command.account_id,
-        lot_id=command.lot_id,
+        account_id=state.account_id,
+        lot_id=lot.lot_id,
         amount=lot.remaining,
         currency=state.currency,
-        due_at=lot.expires_at,
+        due_at=lot.expires_at or now,
     )
     posted = recipes_journal.stored_value_expired(
         ledger_account(state.holder, state.kind), Money(lot.remaining, state.currency)
     )
-    return (Change(streams.stored_value(command.account_id), event, posted),)
+    return Change(streams.stored_value(state.account_id), event, posted)
 
 
 def _restored(
@@ -356,4 +413,5 @@ def _is_restored(known: ValueRestored, command: RestoreValue) -> bool:
         known.redemption_id == command.redemption_id
         and known.refund_id == command.refund_id
         and command.amount in (None, known.order_amount)
+        and (not known.extended_lots or command.expires_at == known.extended_until)
     )

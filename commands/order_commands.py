@@ -401,7 +401,9 @@ class AllocateRefund(OrderCommand, frozen=True, kw_only=True):
     """
     Say which payments give a granted refund back.
 
-    ``parts`` is for EXPLICIT only. ``voucher_tenders`` are the tenders counted as vouchers.
+    ``parts`` is for EXPLICIT only. ``voucher_tenders`` are the tenders counted as vouchers: the
+    methods of payments, and the kinds of stored value (``store_credit``, ``gift_card``,
+    ``loyalty``).
     """
 
     refund_id: str

@@ -22,6 +22,8 @@ from orderledger.ledger.escrow_shares import (
     shares_of,
 )
 from orderledger.ledger.freezes import Freeze, frozen_against, frozen_for, of_refund
+    shippers_of,
+)
 from orderledger.ledger.money import allocate
 from orderledger.ledger.order_escrow import Slice
 from orderledger.ledger.order_events import RefundSource
@@ -88,6 +90,13 @@ def funded_by(order: OrderState, grant: Grant, amount: int, tender_id: str = "")
     raises Rejected FUNDS_FROZEN if the rest does not suffice. For a ruling's refund the seller's
     part comes out of the dispute's reserve as far as it has it, and what nobody has the seller
     comes to owe, or the platform bears it as goodwill, as the ruling's execution said.
+    Goodwill is the platform's. Otherwise each of the grant's sellers bears its own part: its slice
+    pays what it holds beyond what is still due to it; the rest comes back from those it was
+    released to, each what it got for the goods, so that commission, its tax, tax and coupon go back
+    in full with a full refund; ``release_recovery`` says of which release, and at which rate. An
+    order that was not paid in full may need what the slices hold besides, then what they were
+    released besides. Last comes the first seller's debt; raises Rejected AMOUNT_EXCEEDS_AVAILABLE
+    if no seller got anything.
     """
     if grant.source is RefundSource.GOODWILL and not (grant.lines or grant.shipping):
         return Funding((FundingPart(accounts.GOODWILL, amount),), {})
@@ -97,12 +106,18 @@ def funded_by(order: OrderState, grant: Grant, amount: int, tender_id: str = "")
         return _ruled(order, grant, ruled, amount, tender_id)
     beyond, holding = _in_escrow(order, grant, sellers)
     slices: dict[str, int] = {}
-    left = _take(slices, beyond, amount)
     parts: list[FundingPart] = []
     released = _Released(order, sellers, tender_id)
+    left = amount
+    for seller, wanted in _own_parts(order, beyond, amount).items():
+        own = _drawn(slices, beyond, wanted, seller)
+        own = released.take_excess(parts, own, seller)
+        own = _drawn(slices, holding, own, seller)
+        left -= wanted - released.take_besides(parts, own, seller)
+    left = _drawn(slices, beyond, left)
     if left:
         left = released.take_excess(parts, left)
-        left = _take(slices, holding, left)
+        left = _drawn(slices, holding, left)
         left = released.take_besides(parts, left)
     if left:
         check_not_frozen(order, sellers, left)
@@ -137,6 +152,26 @@ def _ruled(order: OrderState, grant: Grant, freeze: Freeze, amount: int, tender_
     elif left:
         parts.append(Releases(order, freeze.slice_id).debt(left, order.currency))
     return _funding(order, slices, from_reserve(freeze, order.currency, parts))
+def _own_parts(order: OrderState, beyond: Mapping[str, int], amount: int) -> Mapping[str, int]:
+    """
+    Divide an amount among several sellers by what each got beyond what is still due to it.
+
+    Without this the money that one seller is owed would pay for another one's goods where that one
+    was paid out already, and what the other lacks would be found only at its own release.
+    """
+    if len(beyond) < 2:
+        return {}
+    shares = shares_of(order)
+    excess: dict[str, int] = {}
+    for seller, minor in beyond.items():
+        share = shares.get(seller)
+        due = share.buyer if share is not None else 0
+        is_sellers = seller != OVERFLOW
+        excess[seller] = max(0, brought(order, order.slices[seller]) - due) if is_sellers else minor
+    within = min(amount, sum(excess.values()))
+    if not within:
+        return {}
+    return dict(zip(excess, allocate(within, list(excess.values())), strict=True))
 
 
 def _take_from_others(order: OrderState, grant: Grant, slices: dict[str, int], amount: int) -> int:
@@ -189,8 +224,16 @@ def check_not_frozen(order: OrderState, sellers: list[str], lacks: int) -> None:
 
 
 def bearing_sellers(order: OrderState, grant: Grant) -> list[str]:
-    """Return the sellers whose slices bear a grant: those of its lines, or all of the order."""
-    return sellers_of(order, grant) or _all_sellers(order)
+    """
+    Return the sellers whose slices bear a grant: those of its lines and of its shipping.
+
+    All of the order where it has neither, or an amount beside its shipping that is nobody's.
+    """
+    found = dict.fromkeys(sellers_of(order, grant))
+    if not found and grant.adjustment:
+        return _all_sellers(order)
+    found.update(dict.fromkeys(shippers_of(order, grant)))
+    return list(found) or _all_sellers(order)
 
 
 def _all_sellers(order: OrderState) -> list[str]:
@@ -208,6 +251,19 @@ def _take(slices: dict[str, int], from_: Mapping[str, int], amount: int) -> int:
             if part:
                 slices[slice_id] = slices.get(slice_id, 0) + part
     return amount - within
+
+
+def _drawn(
+    slices: dict[str, int], from_: dict[str, int], amount: int, only: str | None = None
+) -> int:
+    """Take an amount as ``_take`` does, of all slices or of ``only`` one, and remember it."""
+    having = dict(from_) if only is None else {only: from_.get(only, 0)}
+    taken: dict[str, int] = {}
+    lacks = _take(taken, having, amount)
+    for slice_id, part in taken.items():
+        from_[slice_id] -= part
+        slices[slice_id] = slices.get(slice_id, 0) + part
+    return lacks
 
 
 def _in_escrow(
@@ -259,10 +315,14 @@ class _Released:
             if seller in order.slices and order.slices[seller].released
         }
 
-    def take_excess(self, parts: list[FundingPart], amount: int) -> int:
-        """Take what sellers got beyond what is due to them now; return what is lacking."""
+    def take_excess(self, parts: list[FundingPart], amount: int, only: str | None = None) -> int:
+        """
+        Take what sellers, or ``only`` one, got beyond what is due to them now.
+
+        Returns what is lacking.
+        """
         wanted: list[tuple[str, PartKey, int]] = []
-        for seller, releases in self.by_seller.items():
+        for seller, releases in self._of(only):
             one, share = self.order.slices[seller], self.shares.get(seller)
             due = _due(one, share)
             found = {key: left - due.get(key, 0) for key, left in releases.left().items()}
@@ -273,11 +333,14 @@ class _Released:
                 wanted.append((seller, _COUPON, -coupon))
         return self._take(parts, wanted, amount)
 
-    def take_besides(self, parts: list[FundingPart], amount: int) -> int:
-        """Take what sellers have left at all; return what they lack."""
+    def _of(self, only: str | None) -> list[tuple[str, Releases]]:
+        return [(key, one) for key, one in self.by_seller.items() if only in (None, key)]
+
+    def take_besides(self, parts: list[FundingPart], amount: int, only: str | None = None) -> int:
+        """Take what sellers, or ``only`` one, have left at all; return what they lack."""
         wanted = [
             (seller, key, left)
-            for seller, releases in self.by_seller.items()
+            for seller, releases in self._of(only)
             for key, left in releases.left().items()
         ]
         return self._take(parts, wanted, amount)

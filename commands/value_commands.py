@@ -71,7 +71,9 @@ class RestoreValue(OfValue, frozen=True, kw_only=True):
     ``refund_id`` names the refund that was granted and allocated to the redemption; without one
     the redemption is undone, which only an order that is not confirmed, or is over, allows.
     ``amount`` is in the order's currency; None: all that is allocated, or left. ``funding`` is who
-    bears it, summing to the amount; empty: as for ``RequestRefund``.
+    bears it, summing to the amount; empty: as for ``RequestRefund``. ``expires_at`` is until when
+    what goes back to a lot that has expired meanwhile can be spent, and is needed there: a refund
+    that cannot be spent is none. With ``lapses`` it goes back as expired instead, by your terms.
     """
 
     restore_id: str
@@ -80,6 +82,8 @@ class RestoreValue(OfValue, frozen=True, kw_only=True):
     refund_id: str = ""
     amount: int | None = None
     funding: tuple[FundingPart, ...] = ()
+    expires_at: Instant | None = None
+    lapses: bool = False
 
     def streams(self) -> tuple[str, ...]:
         return (streams.stored_value(self.account_id), streams.order(self.order_id))

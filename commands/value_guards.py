@@ -59,11 +59,12 @@ def _follow(
     change: int,
     of: OfRefund = NO_REFUND,
 ) -> Changes:
-    if change == 0:
-        return ()
-    before = order.escrowed.get(tender_id) or Escrowed()
-    now = Escrowed(before.amount + change, before.paid_amount)
-    moved = follow(order, tender_id, now, "", of)
+    moved: tuple[Event, ...] = ()
+    if change:
+        before = order.escrowed.get(tender_id) or Escrowed()
+        now = Escrowed(before.amount + change, before.paid_amount)
+        moved = follow(order, tender_id, now, "", of)
+    # Coupons follow too where those who were paid bear it all: they gave the coupon's part back.
     coupons = follow_coupons(after(order, *moved))
     stream = streams.order(order.order_id)
     return (*(Change(stream, event) for event in moved), *_posted(order, coupons))

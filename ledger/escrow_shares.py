@@ -164,6 +164,27 @@ def sellers_of(order: OrderState, grant: Grant) -> list[str]:
     return list(found)
 
 
+def shippers_of(order: OrderState, grant: Grant) -> list[str]:
+    """
+    Return the sellers of the shipping that a grant gives back, each once.
+
+    Grants take the charges in their order, as ``shares_of`` does.
+    """
+    start = 0
+    for other in order.grants.values():
+        if other.refund_id == grant.refund_id:
+            break
+        start += other.shipping if other.is_live else 0
+    end = start + grant.shipping
+    found: dict[str, None] = {}
+    reached = 0
+    for charge in order.shipping:
+        if reached < end and reached + charge.charged > start:
+            found[charge.seller] = None
+        reached += charge.charged
+    return list(found)
+
+
 def follow(
     order: OrderState,
     tender_id: str,

@@ -388,12 +388,14 @@ class ValueApplied(Event, frozen=True):
     """
     Stored value paid for this order; written with ValueRedeemed.
 
-    The redemption is a tender like a payment: a refund may be allocated to its id.
+    The redemption is a tender like a payment: a refund may be allocated to its id. ``tender`` names
+    its kind, by which a later refund's order of tenders knows it.
     """
 
     redemption_id: str
     account_id: str
     amount: int
+    tender: str = "store_credit"
 
 
 @topic("order.value_returned.v1")

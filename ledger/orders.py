@@ -428,7 +428,9 @@ def _payment_linked(state: OrderState, event: e.PaymentLinked) -> OrderState:
 
 def _value_applied(state: OrderState, event: e.ValueApplied) -> OrderState:
     before = state.redeemed.get(event.redemption_id, 0)
-    return replace(state, redeemed={**state.redeemed, event.redemption_id: before + event.amount})
+    redeemed = {**state.redeemed, event.redemption_id: before + event.amount}
+    tenders = {**state.tenders, event.redemption_id: event.tender}
+    return replace(state, redeemed=redeemed, tenders=tenders)
 
 
 def _value_returned(state: OrderState, event: e.ValueReturned) -> OrderState:

@@ -85,6 +85,15 @@ class StoredValueState(msgspec.Struct, frozen=True, kw_only=True):
     def balance(self) -> int:
         return self.issued + self.restored - self.redeemed - self.expired
 
+    def expired_lots(self, parts: tuple[LotPart, ...], at: datetime) -> tuple[str, ...]:
+        """Return the lots of these parts whose expiry has come."""
+        found: list[str] = []
+        for part in parts:
+            lot = self.lots.get(part.lot_id)
+            if lot is not None and lot.expires_at is not None and lot.expires_at <= at:
+                found.append(part.lot_id)
+        return tuple(found)
+
     def spendable(self, at: datetime) -> int:
         """Return what can be redeemed at an instant: the balance less lots past their expiry."""
         return sum(lot.remaining for lot in self.lots.values() if lot.is_spendable(at))
@@ -181,10 +190,15 @@ def _restored(state: StoredValueState, event: ValueRestored) -> StoredValueState
             restored=redemption.restored + event.lots,
             order_restored=redemption.order_restored + event.order_amount,
         )
+    lots = _shift(state.lots, event.lots, sign=1)
+    for lot_id in event.extended_lots:
+        if lot_id in lots:
+            extended = msgspec.structs.replace(lots[lot_id], expires_at=event.extended_until)
+            lots[lot_id] = extended
     return msgspec.structs.replace(
         state,
         restored=state.restored + event.amount,
-        lots=_shift(state.lots, event.lots, sign=1),
+        lots=lots,
         redemptions=redemptions,
         restores={**state.restores, event.restore_id: event},
     )

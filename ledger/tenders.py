@@ -108,7 +108,7 @@ def _of_redemption(redemption_id: str, amount: int, order: OrderState) -> Tender
     undone = max(0, returned - sum(claimed.values()))
     return Tender(
         redemption_id,
-        _REDEMPTION,
+        order.tenders.get(redemption_id) or _REDEMPTION,
         captured=amount - undone,
         refunded=returned - undone,
         refundable=max(0, amount - returned),

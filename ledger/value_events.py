@@ -70,7 +70,12 @@ class ValueRedeemed(Event, frozen=True, kw_only=True):
 
 @topic("value.restored.v1")
 class ValueRestored(Event, frozen=True, kw_only=True):
-    """Redeemed value went back to the lots it came from. ``lots`` sum to ``amount``."""
+    """
+    Redeemed value went back to the lots it came from. ``lots`` sum to ``amount``.
+
+    ``extended_lots`` are those of them that had expired: they can be spent again until
+    ``extended_until``. What was left of them had ended before.
+    """
 
     account_id: str
     restore_id: str
@@ -82,6 +87,8 @@ class ValueRestored(Event, frozen=True, kw_only=True):
     order_currency: str
     lots: tuple[LotPart, ...]
     refund_id: str = ""
+    extended_lots: tuple[str, ...] = ()
+    extended_until: datetime | None = None
 
 
 @topic("value.expired.v1")
