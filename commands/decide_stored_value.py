@@ -192,7 +192,6 @@ def _giving_back(
         f"restored {command.restore_id}",
         command.refund_id,
     )
-    posted = _restoring_entry(state, event, funding.parts)
     later = after(order, *events, *[one.event for one in left_escrow])
     # What is left of a lot that is extended had ended: only what goes back can be spent again.
     ended = [state.lots[one] for one in event.extended_lots if state.lots[one].remaining]

@@ -5,6 +5,7 @@ Every decider, registered by importing this module; whoever executes commands im
 from . import (
     decide_accounts,
     decide_authorisations,
+    decide_bank_statements,
     decide_dispute_evidence,
     decide_dispute_execution,
     decide_dispute_external,
@@ -13,7 +14,6 @@ from . import (
     decide_dispute_negotiation,
     decide_dispute_rulings,
     decide_disputes,
-    decide_bank_statements,
     decide_escrow,
     decide_freezes,
     decide_fulfilment,
@@ -44,6 +44,7 @@ from . import (
 __all__ = [
     "decide_accounts",
     "decide_authorisations",
+    "decide_bank_statements",
     "decide_dispute_evidence",
     "decide_dispute_execution",
     "decide_dispute_external",
@@ -52,7 +53,6 @@ __all__ = [
     "decide_dispute_negotiation",
     "decide_dispute_rulings",
     "decide_disputes",
-    "decide_bank_statements",
     "decide_escrow",
     "decide_freezes",
     "decide_fulfilment",

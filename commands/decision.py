@@ -16,8 +16,8 @@ import msgspec
 
 from orderledger.ledger import streams
 from orderledger.ledger.accounts_state import AccountState, JournalState
-from orderledger.ledger.disputes import DisputeState
 from orderledger.ledger.bank_statements import StatementState
+from orderledger.ledger.disputes import DisputeState
 from orderledger.ledger.events import Event
 from orderledger.ledger.fulfilments import FulfilmentState
 from orderledger.ledger.inbox import InboxState
@@ -167,6 +167,8 @@ class States:
 
     def settlement(self, provider: str, batch: str) -> SettlementState:
         state: SettlementState = self._get(streams.settlement(provider, batch))
+        return state
+
     def dispute(self, dispute_id: str) -> DisputeState:
         state: DisputeState = self._get(streams.dispute(dispute_id))
         return state

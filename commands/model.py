@@ -453,6 +453,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
 """Every command there is, by name."""
 
 __all__ = [
+    "COMMANDS",
     "AcceptDispute",
     "AcceptOffer",
     "AcceptPriceChange",
@@ -476,7 +477,6 @@ __all__ = [
     "BreakAction",
     "BreakKind",
     "BuyerCap",
-    "COMMANDS",
     "CancelFulfilment",
     "CancelLine",
     "CancelOrder",

@@ -20,10 +20,9 @@ from orderledger.ledger.escrow_shares import (
     Share,
     sellers_of,
     shares_of,
-)
-from orderledger.ledger.freezes import Freeze, frozen_against, frozen_for, of_refund
     shippers_of,
 )
+from orderledger.ledger.freezes import Freeze, frozen_against, frozen_for, of_refund
 from orderledger.ledger.money import allocate
 from orderledger.ledger.order_escrow import Slice
 from orderledger.ledger.order_events import RefundSource
@@ -80,23 +79,17 @@ def funded_by(order: OrderState, grant: Grant, amount: int, tender_id: str = "")
     """
     Return who bears ``amount`` of a grant that goes back to a tender.
 
-    Goodwill is the platform's. Otherwise the slices of the grant's sellers pay what they hold
-    beyond what is still due to them; the rest comes back from those they were released to, each
-    what it got for the goods, so that commission, its tax, tax and coupon go back in full with a
-    full refund; ``release_recovery`` says of which release, and at which rate. An order that was
-    not paid in full may need what the slices hold besides, then what they were released besides.
-    Last comes the first seller's debt; raises Rejected AMOUNT_EXCEEDS_AVAILABLE if no seller got
-    anything. What is frozen bears only the refund of its own ruling, and that before all else;
-    raises Rejected FUNDS_FROZEN if the rest does not suffice. For a ruling's refund the seller's
-    part comes out of the dispute's reserve as far as it has it, and what nobody has the seller
-    comes to owe, or the platform bears it as goodwill, as the ruling's execution said.
     Goodwill is the platform's. Otherwise each of the grant's sellers bears its own part: its slice
     pays what it holds beyond what is still due to it; the rest comes back from those it was
     released to, each what it got for the goods, so that commission, its tax, tax and coupon go back
     in full with a full refund; ``release_recovery`` says of which release, and at which rate. An
     order that was not paid in full may need what the slices hold besides, then what they were
     released besides. Last comes the first seller's debt; raises Rejected AMOUNT_EXCEEDS_AVAILABLE
-    if no seller got anything.
+    if no seller got anything. What is frozen bears only the refund of its own ruling; raises
+    Rejected FUNDS_FROZEN if the rest does not suffice. For a ruling's refund the seller's part
+    comes out of what is frozen in escrow, then of the dispute's reserve as far as it has it, and
+    what nobody has the seller comes to owe, or the platform bears it as goodwill, as the ruling's
+    execution said.
     """
     if grant.source is RefundSource.GOODWILL and not (grant.lines or grant.shipping):
         return Funding((FundingPart(accounts.GOODWILL, amount),), {})
@@ -152,6 +145,8 @@ def _ruled(order: OrderState, grant: Grant, freeze: Freeze, amount: int, tender_
     elif left:
         parts.append(Releases(order, freeze.slice_id).debt(left, order.currency))
     return _funding(order, slices, from_reserve(freeze, order.currency, parts))
+
+
 def _own_parts(order: OrderState, beyond: Mapping[str, int], amount: int) -> Mapping[str, int]:
     """
     Divide an amount among several sellers by what each got beyond what is still due to it.

@@ -9,9 +9,9 @@ import msgspec
 
 from . import (
     accounts_state,
+    bank_statements,
     dispute_fold,
     disputes,
-    bank_statements,
     fulfilments,
     inbox,
     orders,

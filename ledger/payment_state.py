@@ -85,10 +85,9 @@ class PaymentState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     A payment folded from its events. Amounts in minor units of ``currency``.
 
     ``by_reference`` finds an operation by "kind reference"; ``kept`` holds the keys of reports
-    that changed nothing, ``anomalies`` those of the open anomalies. ``reconciled`` has the lines of
-    settlements that show an operation, by ``reconciled_key``.
     that changed nothing, ``anomalies`` those of the open anomalies, ``alerted`` the deadlines of
-    alerts that were given.
+    alerts that were given. ``reconciled`` has the lines of settlements that show an operation, by
+    ``reconciled_key``.
     """
 
     payment_id: str = ""

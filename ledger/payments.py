@@ -407,6 +407,8 @@ def _reconciled(state: PaymentState, event: OperationReconciled) -> PaymentState
     shown = Reconciled(event.settlement, event.line_no, event.amount)
     before = state.reconciled.get(key, ())
     return msgspec.structs.replace(state, reconciled={**state.reconciled, key: (*before, shown)})
+
+
 def _expiring(state: PaymentState, event: AuthorisationExpiring) -> PaymentState:
     return msgspec.structs.replace(state, alerted=(*state.alerted, event.deadline_id))
 

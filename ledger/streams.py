@@ -121,6 +121,8 @@ def projection(model: str) -> str:
 def dispute(dispute_id: str) -> str:
     """The stream of one dispute about an order."""
     return _named("dispute", dispute_id)
+
+
 def work(lane: str) -> str:
     """The stream of what was given up in a lane of work: outbox, queue or timer."""
     return _named("work", lane)

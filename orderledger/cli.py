@@ -1,13 +1,8 @@
 """
 The command line: nouns, then verbs.
 
-The commands stand in ``cli_read``, ``cli_accounts``, ``cli_export``, ``cli_periods``,
-The commands stand in ``cli_read``, ``cli_accounts``, ``cli_sellers``, ``cli_periods``,
-``cli_models`` and ``cli_admin``; nothing but click is imported before one of them runs, so that
-``--help`` is quick.
-The commands stand in ``cli_read``, ``cli_accounts``, ``cli_periods``, ``cli_settlement``,
-``cli_bank``, ``cli_models`` and ``cli_admin``; nothing but click is imported before one of them
-runs, so that ``--help`` is quick.
+The commands stand in the modules ``cli_*`` beside this one; nothing but click is imported before
+one of them runs, so that ``--help`` is quick.
 """
 
 import errno
@@ -22,15 +17,15 @@ try:
 except ModuleNotFoundError:  # pragma: no cover
     sys.exit("error: the command line needs click and rich: install orderledger[cli]")
 
-from orderledger import cli_accounts, cli_admin, cli_export, cli_models, cli_periods, cli_read
-from orderledger import cli_accounts, cli_admin, cli_models, cli_periods, cli_read, cli_sellers
 from orderledger import (
     cli_accounts,
     cli_admin,
     cli_bank,
+    cli_export,
     cli_models,
     cli_periods,
     cli_read,
+    cli_sellers,
     cli_settlement,
 )
 from orderledger.cli_output import say

@@ -141,6 +141,8 @@ def _settling(shop: Shop) -> None:
         currency="USD",
     )
     shop.run(m.RecordSettlementLine(provider="psp", batch="b1", line=line))
+
+
 def _disputed(shop: Shop) -> None:
     _captured(shop)
     shop.run(file(placed_at=NOW, delivered_at=None, rule_book=rules(escalation_from_hours=0)))
