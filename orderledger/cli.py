@@ -3,6 +3,9 @@ The command line: nouns, then verbs.
 
 The commands stand in the modules ``cli_*`` beside this one; nothing but click is imported before
 one of them runs, so that ``--help`` is quick.
+The commands stand in ``cli_read``, ``cli_accounts``, ``cli_disputes``, ``cli_periods``,
+``cli_models`` and ``cli_admin``; nothing but click is imported before one of them runs, so that
+``--help`` is quick.
 """
 
 import errno
@@ -28,6 +31,7 @@ from orderledger import (
     cli_sellers,
     cli_settlement,
 )
+from orderledger import cli_accounts, cli_admin, cli_disputes, cli_models, cli_periods, cli_read
 from orderledger.cli_output import say
 
 _HELP_WANTED: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
@@ -135,6 +139,7 @@ _GROUPS: Final[Mapping[str, click.Command]] = {
     "payment": cli_read.payment,
     "seller": cli_sellers.seller,
     "payout": cli_sellers.payout,
+    "dispute": cli_disputes.dispute,
     "account": cli_accounts.account,
     "trial-balance": cli_accounts.trial_balance,
     "journal": cli_accounts.journal,

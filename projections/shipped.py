@@ -9,6 +9,7 @@ from .balances import Postings
 from .bank_statements import BankStatements
 from .customers import Customers
 from .deadlines import Deadlines
+from .disputes import Disputes
 from .indicators import Indicators
 from .models import ReadModel
 from .operation_references import OperationReferences
@@ -27,6 +28,7 @@ SHIPPED: Final[tuple[ReadModel, ...]] = (
     BankStatements(),
     Customers(),
     Deadlines(),
+    Disputes(),
     Indicators(),
     OperationReferences(),
     Orders(),

@@ -135,6 +135,8 @@ ELSEWHERE = {
     *(("settlement", verb) for verb in ("breaks", "close", "import", "list", "match")),
     *(("settlement", verb) for verb in ("missing", "resolve", "show")),
     ("demo",),
+    ("dispute", "list"),
+    ("dispute", "show"),
     ("import", "online-retail"),
     ("payout", "list"),
     ("payout", "show"),
