@@ -22,6 +22,7 @@ from . import order_guards
 from .decision import Changes, States, decides
 from .dispute_hearing import Hearing, heard
 from .escrow_follow import follow_all
+from .ruling_amendment import amend
 from .ruling_commands import ExecuteRuling
 from .ruling_execution import Award, ExecutionTerms, execute_leg, finish, leg_id, legs_of
 
@@ -34,8 +35,10 @@ def execute(command: ExecuteRuling, states: States, now: datetime) -> Changes:
     """
     Execute the legs that are not done; the last of them ends the dispute.
 
-    A leg that the order refuses is recorded as failed and can be tried again. Raises
-    DISPUTE_SUSPENDED while something outside may pay the buyer too.
+    A leg that the order refuses is recorded as failed and can be tried again. An amended ruling
+    takes the place of what was executed before, in one step or not at all. Raises
+    DISPUTE_SUSPENDED while something outside may pay the buyer too, and for an amended ruling what
+    ``ruling_amendment.amend`` raises.
     """
     hearing = heard(command, states, now)
     if hearing.state.stage is Stage.EXECUTED:
@@ -53,8 +56,11 @@ def execute(command: ExecuteRuling, states: States, now: datetime) -> Changes:
     held = follow_all(order, states)
     hearing.move(held)
     order = order_guards.after(order, *[one.event for one in held])
-    for party in legs_of(award):
-        order = _execute(hearing, order, award, party, command.terms)
+    if len(hearing.state.executions) > 1:
+        order = _replace(hearing, order, award, command.terms)
+    else:
+        for party in legs_of(award):
+            order = _execute(hearing, order, award, party, command.terms)
     if all(hearing.state.legs[leg_id(award, party)].is_done for party in legs_of(award)):
         _finish(hearing, order, award)
     return hearing.changes
@@ -86,6 +92,19 @@ def _execute(
         return order
     hearing.move(changes)
     hearing.step(r.RulingExecutionLegDone(at=hearing.at, leg_id=one, operation_ref=one))
+    return order_guards.after(order, *[change.event for change in changes])
+
+
+def _replace(
+    hearing: Hearing, order: OrderState, award: Award, terms: ExecutionTerms
+) -> OrderState:
+    """Put an award in the place of those that were executed before it, all legs in one."""
+    earlier = hearing.state.executions[:-1]
+    changes = amend(order, earlier, award, terms, tenders_of(order, hearing.states.payment))
+    hearing.move(changes)
+    for party in legs_of(award):
+        one = leg_id(award, party)
+        hearing.step(r.RulingExecutionLegDone(at=hearing.at, leg_id=one, operation_ref=one))
     return order_guards.after(order, *[change.event for change in changes])
 
 

@@ -13,11 +13,13 @@ from orderledger.ledger.dispute_content import (
     hash_of_ruling,
 )
 from orderledger.ledger.dispute_parties import Party
+from orderledger.ledger.dispute_stages import Stage
 from orderledger.ledger.disputes import DisputeState
 from orderledger.ledger.errors import Reason, Rejected
 from orderledger.ledger.instants import LATEST
 from orderledger.ledger.order_disputes import DisputeOpened
-from orderledger.ledger.order_events import AnomalyResolved
+from orderledger.ledger.order_events import AnomalyResolved, OrderReopened
+from orderledger.ledger.orders import Lifecycle
 
 from . import dispute_guards as guards
 from . import order_guards
@@ -241,7 +243,20 @@ def amend(command: AmendRuling, states: States, now: datetime) -> Changes:
             ruling_hash=made,
         )
     )
+    if state.stage is Stage.EXECUTED:
+        _reopen(hearing)
     return hearing.changes
+
+
+def _reopen(hearing: Hearing) -> None:
+    """Tell the order that it is contested again, until the amendment is executed."""
+    state = hearing.state
+    if hearing.states.order(state.order_id).lifecycle is Lifecycle.COMPLETED:
+        hearing.on_order(OrderReopened(cause="ruling amended", cause_event=hearing.stream))
+    claims = tuple([ClaimedLine(line_id, amount) for line_id, amount in state.claims.items()])
+    hearing.on_order(
+        DisputeOpened(dispute_id=state.dispute_id, claimant=state.claimant, claims=claims)
+    )
 
 
 @decides(ResolveDisputeAnomaly)

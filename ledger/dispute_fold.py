@@ -220,7 +220,7 @@ def _amended(state: DisputeState, event: r.RulingAmended) -> DisputeState:
         event.supersedes,
         is_final=True,
     )
-    return _standing(replace(state, rulings=rulings), ruling)
+    return _standing(replace(state, rulings=rulings, legs={}, outcome=None), ruling)
 
 
 def _started(state: DisputeState, event: r.RulingExecutionStarted) -> DisputeState:

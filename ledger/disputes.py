@@ -117,7 +117,7 @@ class DisputeState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     none takes effect before it. ``frozen`` is what was frozen when the dispute was accepted.
     ``evidence_closed`` names the sides whose window is closed, and whether they missed it.
     ``appeal_until`` is the end of the appeal window of the ruling that stands. ``legs`` are those
-    of the last execution; ``executions`` are all that began, by the award's id on the order.
+    of the award that stands; ``executions`` are all that began, by the award's id on the order.
     """
 
     stage: Stage = Stage.NONE
@@ -207,7 +207,7 @@ class DisputeState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def executed(self) -> Mapping[Party, int]:
-        """What the legs of the last execution that are done gave to each party."""
+        """What the legs that are done gave to each party, of the award that stands."""
         sums: dict[Party, int] = {}
         for leg in self.legs.values():
             if leg.is_done:

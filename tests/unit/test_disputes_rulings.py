@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from orderledger.commands.dispute_commands import CloseEvidence, StrikeEvidence, SubmitEvidence
+from orderledger.commands.dispute_commands import (
+    AnswerProposal,
+    CloseEvidence,
+    ProposeResolution,
+    StartMediation,
+    StrikeEvidence,
+    SubmitEvidence,
+)
+from orderledger.commands.order_commands import GrantRefund, WithdrawRefund
 from orderledger.commands.ruling_commands import (
     AmendRuling,
     Appeal,
@@ -22,7 +30,7 @@ from orderledger.ledger.dispute_content import AppealOutcome, VoteReveal, seal
 from orderledger.ledger.dispute_parties import Party
 from orderledger.ledger.dispute_stages import Stage
 from orderledger.ledger.order_axes import DisputeStatus, axes_of
-from orderledger.ledger.order_events import AnomalyRaised
+from orderledger.ledger.order_events import AnomalyRaised, RefundSource
 from orderledger.ledger.tenders import tenders_of
 from tests.dispute_book import SALT, DisputeBook, item, rules, ruling, shares
 
@@ -157,12 +165,6 @@ def test_a_recused_arbitrator_neither_votes_nor_rules(book: DisputeBook) -> None
 
 def test_no_ruling_while_evidence_may_come(book: DisputeBook) -> None:
     """A side that is ruled on before its time to speak is over (invariant 26)."""
-    from orderledger.commands.dispute_commands import (
-        AnswerProposal,
-        ProposeResolution,
-        StartMediation,
-    )
-
     book.in_evidence()
     book.run(StartMediation(dispute_id="d1", mediator="max", by="clerk"))
     division = shares(1, 999)
@@ -280,6 +282,49 @@ def test_execution_ends_the_dispute_once(book: DisputeBook) -> None:
     order = book.order()
     axes = axes_of(order, tenders_of(order, lambda key: book.states[f"payment-{key}"]))
     assert axes.dispute is DisputeStatus.RULED
+
+
+@pytest.mark.parametrize(("buyer", "goodwill"), [(200, 400), (900, 0), (600, 0)])
+def test_an_amended_ruling_is_executed_once_more(
+    book: DisputeBook, buyer: int, goodwill: int
+) -> None:
+    """A buyer who gets both divisions, or a seller who bears what the platform decided wrongly."""
+    book.ruled()
+    book.perform()
+    book.run(ExecuteRuling(dispute_id="d1"))
+    refund_id = "d1:r1:buyer"
+    book.succeed("p1", book.refund("p1", refund_id, 600))
+    book.run(amend(allocations=shares(buyer, 1000 - buyer)))
+    assert book.stage is Stage.FINAL
+    book.run(ExecuteRuling(dispute_id="d1"))
+    assert book.run(ExecuteRuling(dispute_id="d1")) == ()
+    assert book.stage is Stage.EXECUTED
+    assert book.dispute().executed == {Party.BUYER: buyer, Party.SELLER: 1000 - buyer}
+    assert book.order().granted == max(buyer, 600)
+    assert book.balance("expenses:goodwill") == goodwill
+
+
+def test_a_leg_that_fails_is_tried_again(book: DisputeBook) -> None:
+    """An execution that is given up because one leg was refused, or that does the others twice."""
+    book.ruled()
+    book.perform()
+    book.run(
+        GrantRefund(
+            order_id="o1",
+            refund_id="g1",
+            reason="kind",
+            source=RefundSource.PRICE,
+            adjustment=9_500,
+        )
+    )
+    events = book.did(ExecuteRuling(dispute_id="d1"))
+    assert "RulingExecutionLegFailed" in events
+    assert "RulingExecuted" not in events
+    book.run(WithdrawRefund(order_id="o1", refund_id="g1", reason="mistake"))
+    assert book.stage is Stage.EXECUTING
+    book.run(ExecuteRuling(dispute_id="d1"))
+    assert book.stage is Stage.EXECUTED
+    assert sum(event == "RulingExecutionLegDone" for event in book.kinds()) == 2
 
 
 def refer(**fields: Any) -> ReferExternally:
