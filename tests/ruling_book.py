@@ -47,14 +47,15 @@ BOOKS = {
 class RulingBook(OrderBook):
     """The worked example: items 10,000, shipping 1,000, tax 825, tip 500, charged 12,325."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_paid: bool = True) -> None:
         super().__init__()
         self.confirmed(
             item("a 1 x 100.00", tax=(Tax("NY", 825),)),
             shipping=(ShippingCharge("x", "s1", 1000),),
             tips=(Tip("s1", 500),),
         )
-        self.pay("p1", 12325)
+        if is_paid:
+            self.pay("p1", 12325)
         self.run(MeetReleaseCondition(order_id="o1", seller="s1", cause="delivered"))
 
     def release(self, **fields: Any) -> None:

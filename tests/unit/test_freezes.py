@@ -311,3 +311,15 @@ def test_the_freeze_of_an_open_dispute_is_lifted_by_its_end() -> None:
     book.run(WithdrawDispute(dispute_id="d1", by="b1", reason="found it"))
     assert not book.order().slices["s1"].frozen
     assert book.did(lift()) == []
+
+
+def test_an_observed_refund_takes_another_sellers_free_money_before_frozen_money() -> None:
+    """A claim that shrinks while the order holds money that nobody claims."""
+    book = OrderBook()
+    book.confirmed("a 1 x 60.00", "b 1 x 60.00 of s2")
+    book.pay("p1", 12000)
+    book.run(frozen(6000))
+    book.run(observed_refund(3000, "x"))
+    slices = book.order().slices
+    assert (slices["s1"].frozen_total, slices["s2"].available) == (6000, 3000)
+    assert book.order().freezes["d1", "s1"].shortfall == 0

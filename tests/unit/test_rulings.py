@@ -4,8 +4,18 @@ from decimal import Decimal
 
 import pytest
 
-from orderledger.commands.order_commands import ConversionTerms, GrantRefund, WithdrawRefund
-from orderledger.commands.payment_commands import RecordDeclined, RecordReversed
+from orderledger.commands.order_commands import (
+    AllocationStrategy,
+    ConversionTerms,
+    GrantRefund,
+    WithdrawRefund,
+)
+from orderledger.commands.payment_commands import (
+    RecordDeclined,
+    RecordReversed,
+    RecordSucceeded,
+    RequestRefund,
+)
 from orderledger.commands.ruling_execution import Award, ExecutionTerms, finish
 from orderledger.ledger import accounts
 from orderledger.ledger.dispute_parties import Party
@@ -343,3 +353,41 @@ def test_a_partly_executed_ruling_is_amended(book: RulingBook) -> None:
         "psp": -12325,
     }
     assert book.order().freezes["d1", "s1"].is_lifted
+
+
+def test_the_reserve_is_empty_whatever_release_gives_the_refund_back() -> None:
+    """A remainder in a dispute's reserve where its estimate was of another release's rate."""
+    book = RulingBook(is_paid=False)
+    book.pay("p1", 6000)
+    book.release(conversion=ConversionTerms(currency="EUR", rate=Decimal("0.9137")))
+    book.pay("p2", 6325)
+    terms = ConversionTerms(currency="EUR", rate=Decimal("0.7"))
+    book.release(release_id="second", conversion=terms)
+    book.freeze()
+    given = award(4330, 6495)
+    book.execute(given, ExecutionTerms(strategy=AllocationStrategy.PROPORTIONAL))
+    kept = book.books("EUR")["reserve"]
+    book.pay_refund(given)
+    assert "reserve" not in book.books("EUR")
+    assert "FreezeSettled" in book.kinds()
+    assert kept > 0
+
+
+def test_the_provider_may_pay_a_rulings_refund_in_parts(book: RulingBook) -> None:
+    """A reserve that is given up while a part of its refund is still to be requested."""
+    book.release()
+    book.freeze()
+    given = award(4330, 6495)
+    book.execute(given)
+    op_id = book.refund("p1", "r1:buyer", 4330)
+    book.run(RecordSucceeded(payment_id="p1", op_id=op_id, provider_ref="x", amount=4000))
+    assert book.books()["reserve"] == 3520 * 330 // 4330
+    more = RequestRefund(
+        payment_id="p1", op_id="more", amount=330, currency="USD", refund_id="r1:buyer"
+    )
+    book.run(more)
+    book.succeed("p1", "more")
+    found = book.books()
+    assert "reserve" not in found
+    assert "refunds" not in found
+    assert (found["seller"], found["psp"]) == (6280, 4330 - 12325)
