@@ -65,6 +65,7 @@ from .decide_observed_events import (
 from .decide_payment_guards import found_payment
 from .decision import Change, Changes, States
 from .escrow_follow import follow_payment
+from .freezing import settled_freezes
 from .order_guards import after as after_events
 
 _PAYS: Final = frozenset({OperationKind.AUTHORISE, OperationKind.CAPTURE, OperationKind.PURCHASE})
@@ -150,12 +151,15 @@ def finished(record: Record, before: PaymentState) -> Changes:
         return tuple(record.changes)
     order = record.states.order(after.order_id)
     follows = follow_payment(order, after.payment_id, after)
-    _observe_order(record, order, follows)
-    return (*record.changes, *follows)
+    later = _observe_order(record, order, follows)
+    return (*record.changes, *follows, *settled_freezes(later))
 
 
-def _observe_order(record: Record, order: OrderState, follows: Changes) -> None:
-    """A debt of escrow, or a grant paid beyond its total, that a report made is an anomaly."""
+def _observe_order(record: Record, order: OrderState, follows: Changes) -> OrderState:
+    """
+    Return the order as it is then. A debt of escrow, or a grant paid beyond its total, that a
+    report made is an anomaly.
+    """
     own = streams.order(record.state.order_id)
     later = after_events(
         order, *[one.event for one in (*record.changes, *follows) if one.stream == own]
@@ -168,6 +172,7 @@ def _observe_order(record: Record, order: OrderState, follows: Changes) -> None:
         if grant.settled_total > max(grant.total, before):
             detail = f"{grant.settled_total} of {grant.total} {later.currency} reached the buyer"
             record.anomaly("RefundBeyondGrant", refund_id, detail=detail, severity="error")
+    return later
 
 
 def _is_posted(entry: Entry) -> bool:

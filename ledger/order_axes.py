@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
+from .order_disputes import has_ruling, open_disputes
 from .order_refunds import GrantStatus
 from .orders import OrderState
 from .tenders import Tender, charged_by, refunded_by
@@ -98,15 +99,22 @@ def axes_of(order: OrderState, tenders: tuple[Tender, ...]) -> OrderAxes:
         charge=_charge(kept, cost),
         refund=_refund(order, charged, refunded),
         fulfilment=_fulfilment(order),
-        dispute=DisputeStatus.CHARGED_BACK
-        if any(one.lost for one in tenders)
-        else DisputeStatus.NONE,
+        dispute=_dispute(order, tenders),
         authorised=authorised,
         charged=charged,
         refunded=refunded,
         granted=order.granted,
         balance=charged - refunded - (order.total - order.granted_lowering_due),
     )
+
+
+def _dispute(order: OrderState, tenders: tuple[Tender, ...]) -> DisputeStatus:
+    # Money that the bank took back weighs more than what anybody here still decides.
+    if any(one.lost for one in tenders):
+        return DisputeStatus.CHARGED_BACK
+    if open_disputes(order.disputes):
+        return DisputeStatus.OPEN
+    return DisputeStatus.RULED if has_ruling(order.disputes) else DisputeStatus.NONE
 
 
 def _authorise(covered: int, cost: int) -> AuthoriseStatus:

@@ -1,9 +1,9 @@
 """
 The command line: nouns, then verbs.
 
-The commands stand in ``cli_read``, ``cli_accounts``, ``cli_sellers``, ``cli_periods``,
-``cli_models`` and ``cli_admin``; nothing but click is imported before one of them runs, so that
-``--help`` is quick.
+The commands stand in ``cli_read``, ``cli_accounts``, ``cli_disputes``, ``cli_sellers``,
+``cli_periods``, ``cli_models`` and ``cli_admin``; nothing but click is imported before one of them
+runs, so that ``--help`` is quick.
 """
 
 import errno
@@ -18,7 +18,15 @@ try:
 except ModuleNotFoundError:  # pragma: no cover
     sys.exit("error: the command line needs click and rich: install orderledger[cli]")
 
-from orderledger import cli_accounts, cli_admin, cli_models, cli_periods, cli_read, cli_sellers
+from orderledger import (
+    cli_accounts,
+    cli_admin,
+    cli_disputes,
+    cli_models,
+    cli_periods,
+    cli_read,
+    cli_sellers,
+)
 from orderledger.cli_output import say
 
 _HELP_WANTED: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
@@ -124,6 +132,7 @@ _GROUPS: Final[Mapping[str, click.Command]] = {
     "status": cli_read.status,
     "order": cli_read.order,
     "payment": cli_read.payment,
+    "dispute": cli_disputes.dispute,
     "seller": cli_sellers.seller,
     "payout": cli_sellers.payout,
     "account": cli_accounts.account,

@@ -81,7 +81,7 @@ def order_history(session: Session, order_id: str) -> None:
     """
     Show what happened to an order, in log order.
 
-    Includes the events of its payments, fulfilments and returns.
+    Includes the events of its payments, fulfilments, returns and disputes.
     """
     _show_history(session, session.reading.order_history(order_id))
 

@@ -78,10 +78,10 @@ def show_table(
     models = session.reading.models
     # Before the rows are read: they show at least what it says.
     status = models.status(models.owner(table).name)
-    found = _limited(session, table, models.find(table, where, after=after), limit)
-    _say_what_lacks(session, status)
-    shown = _json(table, found) if session.is_json else _cells(table, found)
-    left_out = session.rows(shown, _columns(table))
+    found = limited(session, table, models.find(table, where, after=after), limit)
+    say_what_lacks(session, status)
+    shown = json_of(table, found) if session.is_json else cells_of(table, found)
+    left_out = session.rows(shown, columns_of(table))
     if left_out:
         session.talk(f"too narrow for {', '.join(left_out)}: --json has all")
     return 1 if status.problem else 0
@@ -136,7 +136,8 @@ def _value(table: "Table", column: "Column", text: str) -> "Value":
     )
 
 
-def _say_what_lacks(session: Session, status: "ModelStatus") -> None:
+def say_what_lacks(session: Session, status: "ModelStatus") -> None:
+    """Say on stderr what rows of a model may lack."""
     model = status.model
     if status.problem:
         say(f"warning: {status.problem}")
@@ -158,7 +159,7 @@ def _say_what_lacks(session: Session, status: "ModelStatus") -> None:
         )
 
 
-def _limited(
+def limited(
     session: Session, table: "Table", found: "Iterator[Tuple]", limit: int | None
 ) -> "Iterator[Tuple]":
     """Iterate over rows up to a limit, and say how to go on where more follow."""
@@ -177,12 +178,13 @@ def _word(value: "Value") -> str:
     return shlex.quote(value.isoformat() if isinstance(value, datetime) else str(value))
 
 
-def _json(table: "Table", found: "Iterator[Tuple]") -> "Iterator[Row]":
+def json_of(table: "Table", found: "Iterator[Tuple]") -> "Iterator[Row]":
+    """Iterate over rows as JSON has them: by column."""
     names = [column.name for column in table.columns]
     return (dict(zip(names, row, strict=True)) for row in found)
 
 
-def _cells(table: "Table", found: "Iterator[Tuple]") -> "Iterator[Row]":
+def cells_of(table: "Table", found: "Iterator[Tuple]") -> "Iterator[Row]":
     """Iterate over rows as a table shows them: amounts with the decimals of the row's currency."""
     names = [column.name for column in table.columns]
     amounts = [number for number, one in enumerate(table.columns) if one.kind == "amount"]
@@ -207,7 +209,8 @@ def _titles(table: "Table") -> list[str]:
     ]
 
 
-def _columns(table: "Table") -> Columns:
+def columns_of(table: "Table") -> Columns:
+    """Return the columns of a printed table, and which give way where it is narrow."""
     titles = _titles(table)
     numeric = [
         title

@@ -14,6 +14,7 @@ import msgspec
 from orderledger.databases import journal_of, open_models
 from orderledger.ledger import streams
 from orderledger.ledger.codec import decode_event
+from orderledger.ledger.disputes import DisputeState
 from orderledger.ledger.errors import NotFound
 from orderledger.ledger.folds import fold_of
 from orderledger.ledger.journal import Layer
@@ -115,13 +116,18 @@ class Reading:
         state: SellerState = self._folded(stream, "seller", f"{seller_id}/{currency}")
         return state
 
+    def dispute(self, dispute_id: str) -> DisputeState:
+        """Return the dispute folded from its events as committed now; raises NotFound."""
+        state: DisputeState = self._folded(streams.dispute(dispute_id), "dispute", dispute_id)
+        return state
+
     def history(self, stream: str) -> Iterator[RecordedEvent]:
         """Iterate over one stream's events in order, in constant memory; none if it has none."""
         return _history.history(self._store, stream)
 
     def order_history(self, order_id: str) -> Iterator[RecordedEvent]:
         """
-        Iterate over the events of an order and of its payments, fulfilments and returns.
+        Iterate over the events of an order and of its payments, fulfilments, returns and disputes.
 
         In log order; raises NotFound.
         """

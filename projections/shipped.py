@@ -7,6 +7,7 @@ from typing import Final
 from .anomalies import Anomalies
 from .balances import Postings
 from .customers import Customers
+from .disputes import Disputes
 from .indicators import Indicators
 from .models import ReadModel
 from .orders import Orders
@@ -21,6 +22,7 @@ from .timeline import Timeline
 SHIPPED: Final[tuple[ReadModel, ...]] = (
     Anomalies(),
     Customers(),
+    Disputes(),
     Indicators(),
     Orders(),
     Payments(),

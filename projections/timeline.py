@@ -5,7 +5,8 @@ What happened to each order, step by step, and how long each step took. SQL view
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
-from orderledger.ledger.events import topics
+from orderledger.ledger.events import topic_of
+from orderledger.ledger.folds import FOLDS
 
 from .models import ReadModel, Recorded, Rows
 from .tables import TableRow, table
@@ -14,7 +15,7 @@ from .tables import TableRow, table
 @table("order_steps", key_count=2)
 class OrderStepRow(TableRow, frozen=True):
     """
-    One row per event of an order and of its payments, fulfilments and returns, in log order.
+    One row per event of an order and of its payments, fulfilments, returns and disputes.
 
     Durations are microseconds on the world's clock; a step that is reported late has happened
     before the one recorded before it, and a negative duration.
@@ -44,7 +45,7 @@ class OrderClockRow(TableRow, frozen=True):
 
 _CLOCKS: Final = OrderClockRow.table
 
-OF_ORDERS: Final = frozenset({"payment", "fulfilment", "return"})
+OF_ORDERS: Final = frozenset({"payment", "fulfilment", "return", "dispute"})
 """Kinds of stream that belong to an order and say so in their state."""
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -56,9 +57,7 @@ class Timeline(ReadModel):
     version = 1
     tables = (STEPS, _CLOCKS)
     topics = frozenset(
-        topic
-        for topic in topics()
-        if topic.startswith(("order.", "payment.", "fulfilment.", "return.", "anomaly."))
+        topic_of(event) for kind in ("order", *OF_ORDERS) for event in FOLDS[kind].evolve
     )
     folds = OF_ORDERS
 

@@ -15,6 +15,7 @@ from orderledger.ledger.codec import decode_event
 from orderledger.ledger.errors import CorruptEvent, NotFound
 from orderledger.ledger.events import Event
 from orderledger.ledger.journal import Entry, decode_entry
+from orderledger.ledger.order_disputes import DisputeOpened
 from orderledger.ledger.order_events import LatePaymentDetected, OrderLinesMoved, PaymentLinked
 from orderledger.ledger.ports import EventStore, StoredEvent
 
@@ -77,7 +78,7 @@ def payment_history(store: EventStore, payment_id: str) -> Iterator[RecordedEven
 
 def order_history(store: EventStore, order_id: str) -> Iterator[RecordedEvent]:
     """
-    Iterate over an order's events and those of its payments, fulfilments and returns, merged.
+    Iterate over the events of an order and of its payments, fulfilments, returns and disputes.
 
     In log order; events that wait for the sequencer come last. Raises NotFound. Reads the order's
     stream twice: first for what belongs to it.
@@ -89,12 +90,14 @@ def order_history(store: EventStore, order_id: str) -> Iterator[RecordedEvent]:
 
 
 def linked_streams(store: EventStore, order_id: str) -> tuple[str, ...]:
-    """Return the streams of the order's payments, fulfilments and returns, as they were linked."""
+    """Return the streams of the order's payments, fulfilments, returns and disputes, as linked."""
     linked: dict[str, None] = {}
     for row in store.stream(streams.order(order_id)):
         match decode_event(row.topic, row.payload):
             case PaymentLinked(payment_id=payment_id) | LatePaymentDetected(payment_id=payment_id):
                 linked[streams.payment(payment_id)] = None
+            case DisputeOpened(dispute_id=dispute_id):
+                linked[streams.dispute(dispute_id)] = None
             case OrderLinesMoved(cause=cause) if streams.kind_of(cause) in _LINKED_KINDS:
                 linked[cause] = None
             case _:

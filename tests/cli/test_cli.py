@@ -129,6 +129,8 @@ def _leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tupl
 
 ELSEWHERE = {
     ("demo",),
+    ("dispute", "list"),
+    ("dispute", "show"),
     ("import", "online-retail"),
     ("payout", "list"),
     ("payout", "show"),
