@@ -31,7 +31,7 @@ class Attempt:
     """
     Decides commands in order, each on the state that the ones before it leave.
 
-    Loads in one query what the commands announce, and one by one what only a decider can name.
+    Loads in one query what the commands announce, and what only a decider can name as it asks.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Attempt:
             try:
                 return self._deciding.decide(prepared, self._around.now, decider)
             except MissingState as missing:
-                self._loaded.update(self._load(missing.stream))
+                self._loaded.update(self._load(missing.streams))
 
     def decide_or_raise(self, prepared: Prepared) -> Decided:
         """Decide one command and raise a refusal too."""
@@ -92,11 +92,11 @@ class Attempt:
             constraint_generation=self._around.constraints.generation if has_postings else None,
         )
 
-    def _load(self, stream: str) -> dict[str, Versioned]:
+    def _load(self, streams: Sequence[str]) -> dict[str, Versioned]:
         connection = self._around.connection
         if connection is not None:
-            return self._around.cache.load((stream,), connection=connection)
-        return self._around.cache.get((stream,), ())
+            return self._around.cache.load(streams, connection=connection)
+        return self._around.cache.get(streams, ())
 
 
 def _announced(prepared: Sequence[Prepared]) -> tuple[set[str], set[str]]:

@@ -36,6 +36,7 @@ from .payout_guards import (
     check_seen,
     check_still_owed,
     entries_of,
+    gather,
     look_at,
 )
 
@@ -63,6 +64,7 @@ def schedule_payout(command: SchedulePayout, states: States, now: datetime) -> C
         )
     check_not_suspended(states.standing(command.seller), command.seller)
     state = states.seller(command.seller, command.currency)
+    gather(states, [one.order_id for one in command.entries])
     changes: list[Change] = []
     entries: list[s.PayoutEntry] = []
     for order_id, wanted in _by_order(command.entries).items():
@@ -208,6 +210,7 @@ def initiate_payout(command: InitiatePayout, states: States, now: datetime) -> C
     _require_scheduled(state, "initiated")
     check_not_suspended(states.standing(state.seller), state.seller)
     account = states.seller(state.seller, state.currency)
+    gather(states, [one.order_id for one in state.entries])
     changes: list[Change] = []
     for order_id in dict.fromkeys([one.order_id for one in state.entries]):
         looked = look_at(states, order_id)

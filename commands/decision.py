@@ -8,7 +8,7 @@ changes, and makes every stream that was read but not written a check of the app
 concurrent commands have a serial order.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Final, Protocol, TypeVar
 
@@ -87,10 +87,11 @@ Changes = tuple[Change, ...]
 
 
 class MissingState(Exception):
-    """Control flow inside the executor: the decider needs a stream that is not loaded yet."""
+    """Control flow inside the executor: the decider needs streams that are not loaded yet."""
 
-    def __init__(self, stream: str) -> None:
+    def __init__(self, stream: str, *others: str) -> None:
         self.stream: Final[str] = stream
+        self.streams: Final[tuple[str, ...]] = (stream, *others)
 
 
 class Readable(Protocol):
@@ -116,6 +117,18 @@ class States:
             return self._loaded[stream]
         except KeyError:
             raise MissingState(stream) from None
+
+    def gather(self, names: Iterable[str]) -> None:
+        """Have many streams loaded in one query that the decider is about to look at."""
+        missing: list[str] = []
+        for name in names:
+            self.read.add(name)
+            try:
+                self._loaded[name]
+            except KeyError:
+                missing.append(name)
+        if missing:
+            raise MissingState(*missing)
 
     def order(self, order_id: str) -> OrderState:
         state: OrderState = self._get(streams.order(order_id))

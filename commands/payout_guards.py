@@ -3,10 +3,11 @@ What the decisions on payouts share: what a release is worth to its seller now, 
 against the balance that the caller saw.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from orderledger.ledger import streams
 from orderledger.ledger.errors import InvalidCommand, Reason, Rejected
 from orderledger.ledger.limits import AMOUNT_MINOR_MAX
 from orderledger.ledger.order_events import FundsReleased
@@ -27,6 +28,14 @@ class Looked(msgspec.Struct, frozen=True):
 
     order: OrderState
     changes: tuple[Change, ...]
+
+
+def gather(states: States, order_ids: Iterable[str]) -> None:
+    """Have orders and all their payments loaded, in a query each."""
+    named = list(dict.fromkeys(order_ids))
+    states.gather([streams.order(order_id) for order_id in named])
+    payments = [one for order_id in named for one in states.order(order_id).payments]
+    states.gather([streams.payment(payment_id) for payment_id in payments])
 
 
 def look_at(states: States, order_id: str) -> Looked:

@@ -29,8 +29,8 @@ def owed(order: OrderState, seller: str, currency: str) -> int:
     """
     Return what the order's events left on the seller's account, in one currency.
 
-    What a dispute's reserve gave back to a buyer, it had from the seller. Below zero where refunds
-    took more than was released.
+    What a dispute's reserve gave to a buyer or for a fee, it had from the seller. Below zero where
+    refunds and fees took more than was released.
     """
     account = accounts.seller(seller)
     total = 0
@@ -42,6 +42,10 @@ def owed(order: OrderState, seller: str, currency: str) -> int:
         got = credited(release, order.currency)
         if release.slice_id == seller and got.currency == currency:
             total += got.minor
+    for fee in order.fees.values():
+        if fee.slice_id == seller:
+            taken = [part.minor for part in (*fee.reserve, *fee.debt) if part.currency == currency]
+            total -= sum(taken)
     for parts in order.recovered.values():
         for part in parts:
             one = part.recovery

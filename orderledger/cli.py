@@ -6,6 +6,9 @@ one of them runs, so that ``--help`` is quick.
 The commands stand in ``cli_read``, ``cli_accounts``, ``cli_disputes``, ``cli_periods``,
 ``cli_models`` and ``cli_admin``; nothing but click is imported before one of them runs, so that
 ``--help`` is quick.
+The commands stand in ``cli_read``, ``cli_accounts``, ``cli_disputes``, ``cli_sellers``,
+``cli_periods``, ``cli_models`` and ``cli_admin``; nothing but click is imported before one of them
+runs, so that ``--help`` is quick.
 """
 
 import errno
@@ -25,6 +28,7 @@ from orderledger import (
     cli_admin,
     cli_bank,
     cli_export,
+    cli_disputes,
     cli_models,
     cli_periods,
     cli_read,
@@ -32,6 +36,7 @@ from orderledger import (
     cli_settlement,
 )
 from orderledger import cli_accounts, cli_admin, cli_disputes, cli_models, cli_periods, cli_read
+)
 from orderledger.cli_output import say
 
 _HELP_WANTED: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
@@ -140,6 +145,9 @@ _GROUPS: Final[Mapping[str, click.Command]] = {
     "seller": cli_sellers.seller,
     "payout": cli_sellers.payout,
     "dispute": cli_disputes.dispute,
+    "dispute": cli_disputes.dispute,
+    "seller": cli_sellers.seller,
+    "payout": cli_sellers.payout,
     "account": cli_accounts.account,
     "trial-balance": cli_accounts.trial_balance,
     "journal": cli_accounts.journal,

@@ -83,6 +83,7 @@ def show_table(
     shown = _json(table, found) if session.is_json else _cells(table, found)
     left_out = session.rows(shown, _columns(table))
     found = limited(session, table, models.find(table, where, after=key), limit)
+    found = limited(session, table, models.find(table, where, after=after), limit)
     say_what_lacks(session, status)
     shown = json_of(table, found) if session.is_json else cells_of(table, found)
     left_out = session.rows(shown, columns_of(table))

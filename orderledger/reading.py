@@ -115,6 +115,8 @@ class Reading:
         """
         stream = streams.seller(seller_id, currency)
         state: SellerState = self._folded(stream, "seller", f"{seller_id}/{currency}")
+        return state
+
     def dispute(self, dispute_id: str) -> DisputeState:
         """Return the dispute folded from its events as committed now; raises NotFound."""
         state: DisputeState = self._folded(streams.dispute(dispute_id), "dispute", dispute_id)

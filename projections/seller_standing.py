@@ -136,9 +136,8 @@ def _add(rows: Rows, seller: str, column: str, count: int) -> None:
 
 def _row(rows: Rows, seller: str) -> SellerStandingRow:
     found = rows.get(_STANDING, (seller,))
-    if found is not None:
-        return SellerStandingRow(*cast(Any, found))
-    return SellerStandingRow(seller, "", 0, "", 0, False, "", *(0,) * 6, None)
+    nothing = (seller, "", 0, "", 0, False, "", *(0,) * 6, None)
+    return SellerStandingRow(*cast(Any, found if found is not None else nothing))
 
 
 def _write(rows: Rows, seller: str, **changed: Any) -> None:

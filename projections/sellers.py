@@ -197,9 +197,8 @@ def _change(
 ) -> None:
     """Write a seller's row with amounts (credit positive) added to its columns."""
     found = rows.get(_PAYABLES, (seller, currency))
-    before = SellerPayableRow(*cast(Any, found)) if found is not None else None
-    if before is None:
-        before = SellerPayableRow(seller, currency, *(0,) * 14, recorded.occurred_at)
+    nothing = (seller, currency, *(0,) * 14, recorded.occurred_at)
+    before = SellerPayableRow(*cast(Any, found if found is not None else nothing))
     changed = {
         name: getattr(before, name) + (minor if name in _CREDITS else -minor)
         for name, minor in sums.items()

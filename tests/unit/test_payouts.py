@@ -437,3 +437,37 @@ def test_two_releases_of_one_order(book: SellersBook) -> None:
     assert book.refusal(book.scheduling("p2", "o2/r2")) == "amount_exceeds_available"
     assert book.pay_out("p2", "o1") == 900
     assert book.payable() == 0
+
+
+def test_scheduled_payouts_have_the_balance_first(book: SellersBook) -> None:
+    """Two payouts that together pay more than the balance, because neither has left it yet."""
+    book.pay_out("p0", "o1")
+    for order_id, amount in (("o2", 1000), ("o3", 500)):
+        book.earn(order_id, amount)
+    book.give_back("o1", "f1", 300)
+    assert book.schedule("p1", "o2") == 1000
+    assert book.schedule("p2", "o3") == 200
+    for payout_id in ("p1", "p2"):
+        book.initiate(payout_id)
+    assert book.payable() == 0
+
+
+def test_a_refund_of_another_order_stops_a_scheduled_payout(book: SellersBook) -> None:
+    """A payout that makes a debt which was known when it was sent."""
+    book.pay_out("p0", "o1")
+    book.earn("o2", 500)
+    book.schedule("p1", "o2")
+    book.give_back("o1", "f1", 300)
+    assert book.refusal(book.initiating("p1")) == "insufficient_funds"
+    book.run(CancelPayout(payout_id="p1", reason="debt"))
+    assert book.pay_out("p2", "o2") == 200
+
+
+def test_entries_are_freed_once(book: SellersBook) -> None:
+    """An entry that another payout has by now and that a late report frees."""
+    book.schedule("p1", "o1")
+    book.run(CancelPayout(payout_id="p1", reason="x"))
+    book.schedule("p2", "o1")
+    late = book.did(report("returned", fee=15))
+    assert late == ["AnomalyRaised", "PayoutReturned"]
+    assert book.refusal(book.scheduling("p3", "o1")) == "already_paid_out"
