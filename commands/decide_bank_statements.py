@@ -48,7 +48,7 @@ from .bank_commands import (
     RecordBankLine,
     ResolveBankBreak,
 )
-from .decide_bank_subjects import arrived, expected_of
+from .decide_bank_subjects import Arrival, arrived, expected_of
 from .decide_settlement_breaks import check_booked_account
 from .decide_settlements import check_hash, check_person
 from .decision import Change, Changes, States, decides
@@ -98,7 +98,8 @@ class _Statement:
         """Let a line show subjects; what is left is what the bank kept."""
         parts = tuple([ShownPart(one.subject, one.amount) for one in found])
         for part in parts:
-            self._changes.extend(arrived(part.subject, part.amount, self.state, line))
+            arrival = Arrival(part.amount, self.state, line)
+            self._changes.extend(arrived(part.subject, arrival, self.states))
         difference = line.amount - sum([part.amount for part in parts])
         amount = Money(difference, self.state.currency)
         event = BankLineMatched(

@@ -21,6 +21,14 @@ from .decision import Change, Changes, States
 SETTLEMENT: Final = "settlement"
 
 
+class Arrival(msgspec.Struct, frozen=True, gc=False):
+    """An amount, signed as the bank has it, that a line of a statement shows of a subject."""
+
+    amount: int
+    statement: StatementState
+    line: BankLine
+
+
 class Expected(msgspec.Struct, frozen=True, gc=False):
     """
     What is still to arrive for a subject: ``amount`` signed as the bank will have it, and the
@@ -33,7 +41,7 @@ class Expected(msgspec.Struct, frozen=True, gc=False):
 
 Expect = Callable[[BankSubject, StatementState, States], Expected | None]
 """Return what a subject has still to arrive on a statement's account; None: nothing."""
-Arrive = Callable[[BankSubject, int, StatementState, BankLine], Changes]
+Arrive = Callable[[BankSubject, Arrival, States], Changes]
 """Return what it means that an amount of a subject arrived; it posts what is not posted yet."""
 _kinds: dict[str, tuple[Expect, Arrive]] = {}
 
@@ -51,11 +59,9 @@ def expected_of(subject: BankSubject, statement: StatementState, states: States)
     return None if known is None else known[0](subject, statement, states)
 
 
-def arrived(
-    subject: BankSubject, amount: int, statement: StatementState, line: BankLine
-) -> Changes:
+def arrived(subject: BankSubject, arrival: Arrival, states: States) -> Changes:
     """Return the changes of a subject's own stream when a line shows it."""
-    return _kinds[subject.kind][1](subject, amount, statement, line)
+    return _kinds[subject.kind][1](subject, arrival, states)
 
 
 def _expect_payout(
@@ -75,17 +81,15 @@ def _expect_payout(
     return Expected(-line.processed - known.arrived, tuple([one for one in names if one]))
 
 
-def _payout_arrived(
-    subject: BankSubject, amount: int, statement: StatementState, line: BankLine
-) -> Changes:
+def _payout_arrived(subject: BankSubject, arrival: Arrival, states: States) -> Changes:
     """Note on the batch that its payout arrived; it was posted when the payout was recorded."""
     provider, _, batch = subject.id.partition("/")
     event = SettlementPayoutArrived(
         line_no=subject.line_no,
-        bank=statement.bank,
-        statement=statement.statement,
-        bank_line=line.line_no,
-        amount=amount,
+        bank=arrival.statement.bank,
+        statement=arrival.statement.statement,
+        bank_line=arrival.line.line_no,
+        amount=arrival.amount,
     )
     return (Change(streams.settlement(provider, batch), event),)
 

@@ -1,6 +1,6 @@
 """Commands about bank statements: importing one, and what does not agree with the book."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import click
 
@@ -237,12 +237,11 @@ def match(session: Session, name: str, *, line_no: int, **given: object) -> int:
     from orderledger.ledger.bank_events import BankSubject
 
     bank_name, statement = parted(name)
-    texts, tolerance = given["payouts"], given["tolerance"]
-    assert isinstance(texts, tuple)
+    texts, tolerance = cast("tuple[str, ...]", given["payouts"]), given["tolerance"]
     assert isinstance(tolerance, int)
     subjects: list[BankSubject] = []
     for text in texts:
-        settlement_id, _, number = str(text).rpartition(":")
+        settlement_id, _, number = text.rpartition(":")
         if not settlement_id or not number.isdecimal():
             raise click.BadParameter(f"{text!r} is not PROVIDER/BATCH:LINE", param_hint="--payout")
         subjects.append(BankSubject(SETTLEMENT, settlement_id, int(number)))

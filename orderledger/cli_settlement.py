@@ -1,7 +1,7 @@
 """Commands about settlement batches: importing a file, and what does not agree with the book."""
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import click
 
@@ -138,10 +138,8 @@ def _balances(given: dict[str, object]) -> "tuple[StatedBalance, ...]":
 
     stated: dict[str, dict[str, int]] = {}
     for name in ("opening", "closing", "payout"):
-        texts = given[name]
-        assert isinstance(texts, tuple)
-        for text in texts:
-            one = Money.parse(str(text))
+        for text in cast("tuple[str, ...]", given[name]):
+            one = Money.parse(text)
             stated.setdefault(one.currency, {})[name] = one.minor
     return tuple([StatedBalance(code, **amounts) for code, amounts in sorted(stated.items())])
 
@@ -359,12 +357,11 @@ def _match_by_hand(
 ) -> None:
     from orderledger.commands.settlement_commands import MatchLine, OperationName
 
-    texts, tolerance = given["operations"], given["tolerance"]
-    assert isinstance(texts, tuple)
+    texts, tolerance = cast("tuple[str, ...]", given["operations"]), given["tolerance"]
     assert isinstance(tolerance, int)
     names: list[OperationName] = []
     for text in texts:
-        payment_id, colon, op_id = str(text).rpartition(":")
+        payment_id, colon, op_id = text.rpartition(":")
         if not colon:
             raise click.BadParameter(f"{text!r} is not PAYMENT:OPERATION", param_hint="--operation")
         names.append(OperationName(payment_id, op_id))

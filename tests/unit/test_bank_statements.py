@@ -7,11 +7,9 @@ import pytest
 
 from orderledger.commands import decide_bank_subjects
 from orderledger.commands import model as m
-from orderledger.commands.decide_bank_subjects import Expected, shows
+from orderledger.commands.decide_bank_subjects import Arrival, Expected, shows
 from orderledger.commands.decision import Change, Changes, States
-from orderledger.ledger.bank_events import BankLine
 from orderledger.ledger.bank_statements import StatementState, StatementStatus
-from orderledger.ledger.journal import entry
 from orderledger.ledger.money import Money
 from orderledger.ledger.order_events import AnomalyRaised
 from orderledger.ledger.recipes_settlement import bank_booked
@@ -146,6 +144,25 @@ def test_a_reference_is_a_word() -> None:
     assert shop.bank_breaks() == {"unknown_reference/1": 300}
 
 
+def test_a_payout_arrives_once() -> None:
+    """Catches a payout that two lines of the bank show."""
+    shop = BankShop()
+    shop.paid_out(700)
+    shop.statement(2)
+    shop.booked(1, 700, "PO-1", payout(1))
+    shop.booked(2, 700, "PO-1", payout(1))
+    assert shop.bank_breaks() == {"unknown_reference/2": 700}
+
+
+def test_what_comes_in_is_not_what_goes_out() -> None:
+    """Catches a returned payout that money coming in under its reference seems to show."""
+    shop = BankShop()
+    shop.paid_out(-500)
+    shop.statement(1, tolerance=1_000)
+    shop.booked(1, 500, "PO-1", payout(1))
+    assert shop.bank_breaks() == {"unknown_reference/1": 500}
+
+
 def test_a_payout_comes_back() -> None:
     """Catches a returned payout that is taken for one that arrives (hard case 28)."""
     shop = BankShop()
@@ -217,12 +234,10 @@ def test_another_part_registers_what_a_line_may_show(monkeypatch: pytest.MonkeyP
     ) -> Expected | None:
         return Expected(-9_800, (subject.id,)) if statement.bank == "main" else None
 
-    def arrive(
-        subject: m.BankSubject, amount: int, statement: StatementState, one: BankLine
-    ) -> Changes:
-        posted = bank_booked(statement.bank, "liabilities:payouts:p1", Money(amount, "USD"))
+    def arrive(subject: m.BankSubject, arrival: Arrival, states: States) -> Changes:
+        posted = bank_booked("main", "liabilities:payouts:p1", Money(arrival.amount, "USD"))
         event = AnomalyRaised(kind="x", refs=(subject.id,))
-        return (Change(f"bank-main/{statement.statement}", event, entry(*posted.postings)),)
+        return (Change(f"bank-main/{arrival.statement.statement}", event, posted),)
 
     shows("seller_payout", expect, arrive)
     with pytest.raises(ValueError, match="registered twice"):
