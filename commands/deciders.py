@@ -5,6 +5,7 @@ Every decider, registered by importing this module; whoever executes commands im
 from . import (
     decide_accounts,
     decide_authorisations,
+    decide_chargebacks,
     decide_escrow,
     decide_freezes,
     decide_fulfilment,
@@ -29,6 +30,7 @@ from . import (
 __all__ = [
     "decide_accounts",
     "decide_authorisations",
+    "decide_chargebacks",
     "decide_escrow",
     "decide_freezes",
     "decide_fulfilment",

@@ -8,6 +8,15 @@ from typing import Final
 from orderledger.ledger.account_events import (
     ConstraintKind,
 )
+from orderledger.ledger.chargeback_events import (
+    ChargebackReport,
+    EvidenceDocument,
+)
+from orderledger.ledger.chargeback_stages import (
+    ChargebackFact,
+    ChargebackStage,
+    Liability,
+)
 from orderledger.ledger.inbox_events import (
     Observation,
 )
@@ -56,6 +65,13 @@ from .account_commands import (
     RemitTax,
     ReverseEntry,
     WriteOffDebt,
+)
+from .chargeback_commands import (
+    AcceptChargeback,
+    AssignChargebackLoss,
+    EndChargebackDefence,
+    RecordChargeback,
+    SubmitChargebackEvidence,
 )
 from .decision import Command
 from .freeze_commands import FreezeFunds, UnfreezeFunds
@@ -164,12 +180,14 @@ from .value_commands import (
 )
 
 COMMANDS: Final[tuple[type[Command], ...]] = (
+    AcceptChargeback,
     AcceptPriceChange,
     AddLine,
     AddNote,
     AdjustAuthorisation,
     AllocateRefund,
     ApproveReturn,
+    AssignChargebackLoss,
     Authorise,
     AutoConfirmDelivery,
     CancelFulfilment,
@@ -192,6 +210,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     CreditCustomer,
     DeclineOrderChange,
     DispatchFulfilment,
+    EndChargebackDefence,
     ExpireAuthorisation,
     ExpireOrder,
     ExpireReturn,
@@ -217,6 +236,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     ReceiveReturn,
     RecordAborted,
     RecordAuthorisationExpired,
+    RecordChargeback,
     RecordDeclined,
     RecordDelivered,
     RecordDeliveryFailed,
@@ -264,6 +284,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     SetAddress,
     SkipProjectedEvent,
     SplitOrder,
+    SubmitChargebackEvidence,
     UnfreezeFunds,
     Void,
     WithdrawRefund,
@@ -273,12 +294,14 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
 
 __all__ = [
     "COMMANDS",
+    "AcceptChargeback",
     "AcceptPriceChange",
     "AddLine",
     "AddNote",
     "AdjustAuthorisation",
     "AllocateRefund",
     "ApproveReturn",
+    "AssignChargebackLoss",
     "Authorise",
     "AutoConfirmDelivery",
     "BuyerCap",
@@ -290,6 +313,9 @@ __all__ = [
     "Capabilities",
     "Capture",
     "CaptureMode",
+    "ChargebackFact",
+    "ChargebackReport",
+    "ChargebackStage",
     "CloseAccount",
     "ClosePeriod",
     "CloseReturn",
@@ -306,6 +332,8 @@ __all__ = [
     "DeclineOrderChange",
     "Discount",
     "DispatchFulfilment",
+    "EndChargebackDefence",
+    "EvidenceDocument",
     "ExpireAuthorisation",
     "ExpireOrder",
     "ExpireReturn",
@@ -322,6 +350,7 @@ __all__ = [
     "InitiatePayment",
     "InspectReturn",
     "IssueValue",
+    "Liability",
     "LiftConstraint",
     "LineInput",
     "MeetReleaseCondition",
@@ -341,6 +370,7 @@ __all__ = [
     "ReceiveReturn",
     "RecordAborted",
     "RecordAuthorisationExpired",
+    "RecordChargeback",
     "RecordDeclined",
     "RecordDelivered",
     "RecordDeliveryFailed",
@@ -391,6 +421,7 @@ __all__ = [
     "SkipProjectedEvent",
     "SplitOrder",
     "StockReservation",
+    "SubmitChargebackEvidence",
     "Surcharge",
     "Tax",
     "Tip",
