@@ -1,8 +1,9 @@
 """
 The command line: nouns, then verbs.
 
-The commands stand in ``cli_read``, ``cli_accounts``, ``cli_periods``, ``cli_models`` and
-``cli_admin``; nothing but click is imported before one of them runs, so that ``--help`` is quick.
+The commands stand in ``cli_read``, ``cli_accounts``, ``cli_chargebacks``, ``cli_periods``,
+``cli_models`` and ``cli_admin``; nothing but click is imported before one of them runs, so that
+``--help`` is quick.
 """
 
 import errno
@@ -17,7 +18,7 @@ try:
 except ModuleNotFoundError:  # pragma: no cover
     sys.exit("error: the command line needs click and rich: install orderledger[cli]")
 
-from orderledger import cli_accounts, cli_admin, cli_models, cli_periods, cli_read
+from orderledger import cli_accounts, cli_admin, cli_chargebacks, cli_models, cli_periods, cli_read
 from orderledger.cli_output import say
 
 _HELP_WANTED: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
@@ -123,6 +124,7 @@ _GROUPS: Final[Mapping[str, click.Command]] = {
     "status": cli_read.status,
     "order": cli_read.order,
     "payment": cli_read.payment,
+    "chargeback": cli_chargebacks.chargeback,
     "account": cli_accounts.account,
     "trial-balance": cli_accounts.trial_balance,
     "journal": cli_accounts.journal,

@@ -59,13 +59,23 @@ def rows(
     row names its currency. An instant is ISO 8601, in UTC if it has no zone. Nothing is caught up:
     what the rows lack is said on stderr. Exit status 1 where they were made from another history.
     """
-    models = session.reading.models
-    table = models.table(name)
-    where = _conditions(table, conditions)
+    table = session.reading.models.table(name)
     key = _key(table, after) if after else None
+    return show_rows(session, table, _conditions(table, conditions), key, limit)
+
+
+def show_rows(
+    session: Session,
+    table: "Table",
+    where: Mapping[str, "Value"],
+    after: "Key | None" = None,
+    limit: int | None = None,
+) -> int:
+    """Show rows with these values of columns, and say what they lack; return the exit status."""
+    models = session.reading.models
     # Before the rows are read: they show at least what it says.
     status = models.status(models.owner(table).name)
-    found = _limited(session, table, models.find(table, where, after=key), limit)
+    found = _limited(session, table, models.find(table, where, after=after), limit)
     _say_what_lacks(session, status)
     shown = _json(table, found) if session.is_json else _cells(table, found)
     left_out = session.rows(shown, _columns(table))

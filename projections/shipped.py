@@ -6,6 +6,7 @@ from typing import Final
 
 from .anomalies import Anomalies
 from .balances import Postings
+from .chargebacks import Chargebacks
 from .customers import Customers
 from .indicators import Indicators
 from .models import ReadModel
@@ -17,6 +18,7 @@ from .timeline import Timeline
 
 SHIPPED: Final[tuple[ReadModel, ...]] = (
     Anomalies(),
+    Chargebacks(),
     Customers(),
     Indicators(),
     Orders(),

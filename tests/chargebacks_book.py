@@ -37,10 +37,10 @@ TOTAL = 12_325
 
 def report(fact: str, stage: str = "chargeback", **fields: Any) -> RecordChargeback:
     """Return the report of a fact about chargeback cb1 of payment p1."""
+    at = fields.pop("occurred_at", None)
     given: dict[str, Any] = {"payment_id": "p1", "chargeback_id": "cb1", **fields}
-    return RecordChargeback(
-        report=ChargebackReport(fact=ChargebackFact(fact), stage=ChargebackStage(stage), **given)
-    )
+    said = ChargebackReport(fact=ChargebackFact(fact), stage=ChargebackStage(stage), **given)
+    return RecordChargeback(report=said, occurred_at=at)
 
 
 def opened(amount: int, stage: str = "chargeback", **fields: Any) -> RecordChargeback:

@@ -19,6 +19,7 @@ from orderledger.ledger.folds import fold_of
 from orderledger.ledger.journal import decode_entry
 from orderledger.ledger.payment_events import Capabilities, CaptureMode
 from orderledger.replay.verify import verify
+from tests.chargebacks_book import opened, report
 from tests.model.random_commands import Maker
 from tests.model.shop import Shop, item
 
@@ -106,6 +107,17 @@ def _cancelling(shop: Shop) -> None:
     shop.run(m.CancelOrder(order_id="o1", reason="x", by="ann"))
 
 
+def _contested(shop: Shop) -> None:
+    _refunding(shop)
+    shop.release("s2")
+    shop.run(opened(6_000))
+
+
+def _charged_back(shop: Shop) -> None:
+    _contested(shop)
+    shop.run(report("lost"))
+
+
 BEGINNINGS: Final[Sequence[Callable[[Shop], None]]] = (
     _nothing,
     _placed,
@@ -115,6 +127,8 @@ BEGINNINGS: Final[Sequence[Callable[[Shop], None]]] = (
     _released,
     _redeemed,
     _cancelling,
+    _contested,
+    _charged_back,
 )
 
 
