@@ -116,7 +116,7 @@ def release_funds(command: ReleaseFunds, states: States, now: datetime) -> Chang
             amount=wanted,
             available=left,
         )
-    event = _release(command, order, wanted, items, parts)
+    event = release_of(command, order, wanted, items, parts)
     entry = recipes_order.released(order.order_id, event, order.currency)
     return (*held, guards.change(order.order_id, event, entry))
 
@@ -209,13 +209,14 @@ def remaining_of(share: Share, one: Slice, back: GivenBack) -> tuple[int, dict[P
     return items, parts
 
 
-def _release(
+def release_of(
     command: ReleaseFunds,
     order: OrderState,
     amount: int,
     items: int,
     parts: dict[PartKey, int],
 ) -> FundsReleased:
+    """Return the release of an amount on a command's terms, out of what remains of a share."""
     # Less than everything is divided in proportion; every part stays within what remains of it.
     amounts = allocate(amount, [items, *parts.values()])
     base = amounts[0]

@@ -26,6 +26,7 @@ from orderledger.ledger.tenders import tenders_of
 
 from . import order_guards as guards
 from .decision import Changes, States, decides
+from .dispute_guards import require_undisputed
 from .order_change_actions import apply_actions, check_actions
 from .order_commands import (
     CancelLine,
@@ -112,6 +113,7 @@ def confirm_order_change(command: ConfirmOrderChange, states: States, now: datet
     change = _open_change(order, command.change_id)
     _check_version(order, change.base_version)
     applied = apply_actions(order, change.actions)
+    require_undisputed(order, (*applied.removed, *[line.line_id for line in applied.changed]))
     event = OrderChangeConfirmed(
         change_id=change.change_id,
         new_version=order.version + 1,
@@ -190,8 +192,9 @@ def cancel_line(command: CancelLine, states: States, now: datetime) -> Changes:
     """
     Cancel units of a line of a confirmed order.
 
-    Raises CHANGE_ALREADY_OPEN, NOT_FOUND, QUANTITY_EXCEEDS_AVAILABLE beyond ordered − shipped −
-    cancelled, AMOUNT_EXCEEDS_AVAILABLE beyond the shipping charged or against what was granted.
+    Raises CHANGE_ALREADY_OPEN, NOT_FOUND, DISPUTE_OPEN, QUANTITY_EXCEEDS_AVAILABLE beyond
+    ordered − shipped − cancelled, AMOUNT_EXCEEDS_AVAILABLE beyond the shipping charged or against
+    what was granted.
     """
     guards.check_quantity("quantity", command.quantity)
     guards.check_amount("shipping", command.shipping, minimum=0)
@@ -201,6 +204,7 @@ def cancel_line(command: CancelLine, states: States, now: datetime) -> Changes:
     line = order.lines.get(command.line_id)
     if line is None:
         raise guards.unknown_line(order, command.line_id)
+    require_undisputed(order, (command.line_id,))
     if command.quantity > line.cancellable:
         raise guards.too_many(
             order, command.line_id, command.quantity, line.cancellable, "cancelled"
@@ -299,6 +303,7 @@ def split_order(command: SplitOrder, states: States, now: datetime) -> Changes:
             order_id=command.new_order_id,
         )
     _check_can_split(order)
+    require_undisputed(order, [moved.line_id for moved in command.lines])
     return _split(command, order)
 
 

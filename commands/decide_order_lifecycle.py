@@ -28,6 +28,7 @@ from orderledger.ledger.tenders import Tender, charged_by, tenders_of
 
 from . import order_guards as guards
 from .decision import Changes, States, decides
+from .dispute_guards import require_no_dispute
 from .order_commands import (
     CancelOrder,
     CompleteOrder,
@@ -167,12 +168,18 @@ def _check_nothing_in_flight(order: OrderState, tenders: tuple[Tender, ...]) -> 
 
 @decides(CancelOrder)
 def cancel_order(command: CancelOrder, states: States, now: datetime) -> Changes:
-    """Begin a cancellation; raises QUANTITY_EXCEEDS_AVAILABLE if goods are with the buyer."""
+    """
+    Begin a cancellation.
+
+    Raises DISPUTE_OPEN while it is contested, QUANTITY_EXCEEDS_AVAILABLE if goods are with the
+    buyer.
+    """
     guards.check_text("reason", command.reason)
     order = guards.existing(states, command.order_id)
     if order.lifecycle in (Lifecycle.CANCELLING, Lifecycle.CANCELLED):
         return ()
     guards.require_for(order, "cancel it", OrderCancellationRequested)
+    require_no_dispute(order, "cancel it")
     for line_id, line in order.lines.items():
         out = max(line.shipped, line.delivered) - line.returned - line.lost
         if out > 0:
@@ -262,8 +269,8 @@ def complete_order(command: CompleteOrder, states: States, now: datetime) -> Cha
     Close a confirmed order.
 
     Raises NOT_YET_DUE within the return window, QUANTITY_EXCEEDS_AVAILABLE while units are under
-    way or a return is open, FUNDS_FROZEN while a freeze is not lifted, AMOUNT_EXCEEDS_AVAILABLE
-    while escrow still holds money.
+    way or a return is open, DISPUTE_OPEN while a dispute is, FUNDS_FROZEN while a freeze is not
+    lifted, AMOUNT_EXCEEDS_AVAILABLE while escrow still holds money.
     """
     order = guards.existing(states, command.order_id)
     if order.lifecycle is Lifecycle.COMPLETED:
@@ -283,6 +290,7 @@ def complete_order(command: CompleteOrder, states: States, now: datetime) -> Cha
                 live=line.live,
                 delivered=line.delivered,
             )
+    require_no_dispute(order, "complete it")
     _check_not_frozen(order)
     if order.escrow_held:
         raise Rejected(

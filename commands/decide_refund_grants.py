@@ -9,6 +9,7 @@ from datetime import datetime
 
 from orderledger.ledger import limits, recipes_order, recipes_payment
 from orderledger.ledger.errors import InvalidCommand, Reason, Rejected
+from orderledger.ledger.freezes import of_refund
 from orderledger.ledger.journal import Entry, merge
 from orderledger.ledger.money import allocate, cumulative_part
 from orderledger.ledger.order_events import (
@@ -20,6 +21,7 @@ from orderledger.ledger.order_events import (
     RefundGrantWithdrawn,
     RefundLine,
     RefundSettledExternally,
+    RefundSource,
 )
 from orderledger.ledger.order_refunds import Grant, GrantStatus
 from orderledger.ledger.order_totals import refund_of
@@ -31,7 +33,9 @@ from orderledger.ledger.tenders import Tender, charged_back_by, charged_by, tend
 from . import order_guards as guards
 from .decide_payment_guards import check_uncontested
 from .decision import Changes, States, decides
+from .dispute_guards import require_undisputed
 from .escrow_follow import borne_otherwise
+from .freezing import settled_freezes
 from .order_commands import (
     AllocateRefund,
     AllocationStrategy,
@@ -51,8 +55,9 @@ def grant_refund(command: GrantRefund, states: States, now: datetime) -> Changes
     Promise a refund.
 
     Refused in this order: ALREADY_EXISTS, WRONG_STATE, NOT_FOUND (line),
-    QUANTITY_EXCEEDS_AVAILABLE, AMOUNT_EXCEEDS_AVAILABLE (shipping), AMOUNT_NOT_POSITIVE,
-    AMOUNT_MISMATCH (expected total), AMOUNT_EXCEEDS_AVAILABLE (charged + goodwill, or surplus).
+    QUANTITY_EXCEEDS_AVAILABLE, DISPUTE_OPEN (its ruling decides on the line),
+    AMOUNT_EXCEEDS_AVAILABLE (shipping), AMOUNT_NOT_POSITIVE, AMOUNT_MISMATCH (expected total),
+    AMOUNT_EXCEEDS_AVAILABLE (charged + goodwill, or surplus).
     """
     _check_grant(command)
     order = guards.existing(states, command.order_id)
@@ -68,6 +73,8 @@ def grant_refund(command: GrantRefund, states: States, now: datetime) -> Changes
         )
     guards.require(order, "grant a refund", _GRANTABLE)
     lines = _lines(order, command.lines)
+    if command.source is not RefundSource.RULING:
+        require_undisputed(order, [moved.line_id for moved in command.lines])
     _check_shipping(order, command.shipping)
     total = sum([line.net + line.tax for line in lines]) + command.shipping + command.adjustment
     _check_total(command, order, total)
@@ -217,16 +224,22 @@ def allocate_refund(command: AllocateRefund, states: States, now: datetime) -> C
     if _is_allocated(grant, command):
         return ()
     _require_status(grant, "allocate it", GrantStatus.GRANTED)
-    tenders = tenders_of(order, states.payment)
+    event = allocation(command, order, grant, tenders_of(order, states.payment))
+    return (guards.change(command.order_id, event),)
+
+
+def allocation(
+    command: AllocateRefund, order: OrderState, grant: Grant, tenders: tuple[Tender, ...]
+) -> RefundAllocated:
+    """Return the allocation of a grant to tenders; raises what ``allocate_refund`` raises."""
     free = {one.tender_id: _free(order, grant, one) for one in tenders}
     if command.strategy is AllocationStrategy.EXPLICIT:
         parts = _explicit(command, order, grant, free)
     else:
         parts = _by_strategy(command, order, grant, tenders, free)
-    event = RefundAllocated(
+    return RefundAllocated(
         refund_id=command.refund_id, parts=parts, strategy=command.strategy.value
     )
-    return (guards.change(command.order_id, event),)
 
 
 def _check_parts(command: AllocateRefund) -> None:
@@ -333,8 +346,8 @@ def withdraw_refund(command: WithdrawRefund, states: States, now: datetime) -> C
     """
     Take a grant back.
 
-    Raises OPERATION_IN_FLIGHT once an operation was requested for it, WRONG_STATE where an order
-    that is over would be left with money that nobody is entitled to.
+    Raises OPERATION_IN_FLIGHT once an operation was requested for it, WRONG_STATE where a ruling
+    awarded it, or where an order that is over would be left with money that nobody is entitled to.
     """
     guards.check_text("reason", command.reason)
     order = guards.existing(states, command.order_id)
@@ -342,6 +355,14 @@ def withdraw_refund(command: WithdrawRefund, states: States, now: datetime) -> C
     if grant.status is GrantStatus.WITHDRAWN:
         return ()
     _require_status(grant, "withdraw it", GrantStatus.GRANTED, GrantStatus.ALLOCATED)
+    if of_refund(order.freezes, grant.refund_id) is not None:
+        raise Rejected(
+            Reason.WRONG_STATE,
+            f"refund {grant.refund_id} of order {order.order_id} was awarded by a ruling; only a "
+            "ruling that takes its place takes it back",
+            order_id=order.order_id,
+            refund_id=grant.refund_id,
+        )
     tenders = tenders_of(order, states.payment)
     check_not_requested(order, grant, tenders)
     event = RefundGrantWithdrawn(refund_id=command.refund_id, reason=command.reason, by=command.by)
@@ -408,14 +429,18 @@ def refund_by_alternative_means(
         by=command.by,
     )
     paid = _owed_paid_out(command, order, grant, owed, states)
+    settled = guards.change(command.order_id, event, merge(paid))
     if not declined:
-        return (guards.change(command.order_id, event, merge(paid)),)
+        return (settled, *settled_freezes(guards.after(order, event)))
     funding = funded_by(order, grant, declined)
     requested = recipes_payment.refund_requested(order.order_id, funding.parts, order.currency)
     out = recipes_order.refund_paid_out(order.order_id, command.bank, declined, order.currency)
+    borne = borne_otherwise(order, grant.refund_id, funding, command.reference)
+    later = guards.after(order, event, *[one.event for one in borne])
     return (
         guards.change(command.order_id, event, merge((*paid, requested, out))),
-        *borne_otherwise(order, grant.refund_id, funding, command.reference),
+        *borne,
+        *settled_freezes(later),
     )
 
 

@@ -22,6 +22,7 @@ from orderledger.ledger.value_events import ValueExpired, ValueRedeemed, ValueRe
 
 from .decide_payment_guards import amount_due, check_amount
 from .decision import Change, Changes, States, decides
+from .freezing import settled_freezes
 from .order_guards import after, check_id, existing
 from .refund_funding import Funding, check_parts, undone_from_escrow
 from .value_commands import ExpireValue, RedeemValue, RestoreValue
@@ -169,10 +170,12 @@ def restore(command: RestoreValue, states: States, now: datetime) -> Changes:
         command.refund_id,
     )
     posted = _restoring_entry(state, event, funding.parts)
+    later = after(order, *events, *[one.event for one in left_escrow])
     return (
         Change(streams.stored_value(command.account_id), event, posted),
         *on_order(order, *events),
         *left_escrow,
+        *settled_freezes(later),
     )
 
 

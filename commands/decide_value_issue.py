@@ -17,6 +17,7 @@ from orderledger.ledger.value_events import ValueIssued, ValueKind, ValueSource
 
 from .decide_payment_guards import check_amount, check_uncontested
 from .decision import Change, Changes, States, decides
+from .freezing import settled_freezes
 from .order_guards import after, check_id, existing
 from .refund_funding import check_parts, undone_from_escrow
 from .value_commands import IssueValue
@@ -100,7 +101,8 @@ def _issued_as_refund(
             raise _more_than_granted(order, grant, command.amount, grant.owed_again)
         for payment_id in grant.owed:
             check_uncontested(states.payment(payment_id), refund_id)
-        return (Change(stream, event, owed), *on_order(order, settled))
+        given_up = settled_freezes(after(order, settled))
+        return (Change(stream, event, owed), *on_order(order, settled), *given_up)
     if grant.status is not GrantStatus.GRANTED:
         raise Rejected(
             Reason.WRONG_STATE,

@@ -16,6 +16,7 @@ import msgspec
 
 from orderledger.ledger import streams
 from orderledger.ledger.accounts_state import AccountState, JournalState
+from orderledger.ledger.disputes import DisputeState
 from orderledger.ledger.events import Event
 from orderledger.ledger.fulfilments import FulfilmentState
 from orderledger.ledger.inbox import InboxState
@@ -145,6 +146,10 @@ class States:
 
     def inbox(self, provider: str, notification_id: str) -> InboxState:
         state: InboxState = self._get(streams.inbox(provider, notification_id))
+        return state
+
+    def dispute(self, dispute_id: str) -> DisputeState:
+        state: DisputeState = self._get(streams.dispute(dispute_id))
         return state
 
     def projection(self, model: str) -> SkipsState:

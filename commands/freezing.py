@@ -4,6 +4,8 @@ Freezing a seller's part of an order, and lifting that: in escrow, and what was 
 Pure functions on the order, for whatever decides to freeze: a command, a dispute, a chargeback.
 """
 
+from collections.abc import Mapping
+
 from orderledger.ledger import recipes_freeze
 from orderledger.ledger.errors import Reason, Rejected
 from orderledger.ledger.escrow_events import FundsFrozen, FundsUnfrozen, ReservePart
@@ -12,9 +14,12 @@ from orderledger.ledger.order_escrow import Slice
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payment_operations import Component
 from orderledger.ledger.release_recovery import Releases
+from orderledger.ledger.ruling_events import FreezeSettled
 
-from .decision import Changes
+from .decision import Change, Changes
 from .order_guards import change
+from .refund_funding import funded_by
+from .ruling_reserve import beyond, needed_by
 
 _OF_SELLER = (Component.ITEMS, Component.SELLER_SHIPPING)
 
@@ -109,12 +114,59 @@ def unfreeze(order: OrderState, freeze_id: str, cause: str = "") -> Changes:
 
 
 def lifting(order: OrderState, one: Freeze, cause: str) -> FundsUnfrozen:
-    """Return the event that lifts all that is left of a freeze."""
+    """
+    Return the event that lifts all that is left of a freeze, but for what the refund that a ruling
+    promised may still draw.
+    """
     held = order.slices.get(one.slice_id) or Slice(one.slice_id)
+    frozen = held.frozen.get(one.freeze_id, 0)
     return FundsUnfrozen(
         freeze_id=one.freeze_id,
         slice_id=one.slice_id,
-        escrowed=held.frozen.get(one.freeze_id, 0),
-        reserve=tuple(one.reserve.values()),
+        escrowed=frozen - min(frozen, undrawn(order, one)),
+        reserve=beyond(one.reserve, needed_for_refund(order, one)),
         cause=cause,
     )
+
+
+def undrawn(order: OrderState, one: Freeze) -> int:
+    """Return what a refund may still draw of the freeze that its ruling made for it."""
+    grant = order.grants.get(one.refund_id)
+    if grant is None or not grant.is_live or grant.outstanding == 0:
+        return 0
+    held = order.slices.get(one.slice_id) or Slice(one.slice_id)
+    return max(0, one.promised - held.refunds.get(one.refund_id, 0))
+
+
+def needed_for_refund(order: OrderState, one: Freeze) -> Mapping[str, ReservePart]:
+    """Return what the refund that may draw on a freeze needs of its reserve."""
+    amount = undrawn(order, one)
+    grant = order.grants.get(one.refund_id)
+    if grant is None or amount == 0:
+        return {}
+    parts = funded_by(order, grant, min(amount, grant.outstanding)).parts
+    return needed_by(one, order.currency, parts)
+
+
+def settled_freezes(order: OrderState) -> Changes:
+    """
+    Return the changes that give up what lifted freezes kept for a refund that needs it no more.
+
+    For deciders that settle a refund: the reserve of a dispute is empty once its refund reached
+    the buyer, however the refund's parts were rounded.
+    """
+    changes: list[Change] = []
+    for one in order.freezes.values():
+        held = order.slices.get(one.slice_id) or Slice(one.slice_id)
+        frozen = held.frozen.get(one.freeze_id, 0)
+        if not one.is_lifted or not (frozen or one.reserve) or undrawn(order, one):
+            continue
+        event = FreezeSettled(
+            freeze_id=one.freeze_id,
+            slice_id=one.slice_id,
+            escrowed=frozen,
+            reserve=tuple(one.reserve.values()),
+        )
+        entry = recipes_freeze.seller_share_unfrozen(event)
+        changes.append(change(order.order_id, event, entry))
+    return tuple(changes)

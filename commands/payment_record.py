@@ -17,6 +17,7 @@ from .chargeback_follow import credits_to_attach, ended_freezes, new_freezes, no
 from .chargeback_losses import loss_assignments
 from .decision import Change, Changes, States
 from .escrow_follow import follow_payment
+from .freezing import settled_freezes
 from .order_guards import after as after_events
 
 
@@ -59,8 +60,8 @@ def finished(record: PaymentRecord, before: PaymentState) -> Changes:
         return tuple(record.changes)
     order = record.states.order(after.order_id)
     follows = follow_payment(order, after.payment_id, after)
-    _observe_order(record, order, follows)
-    return (*record.changes, *follows)
+    later = _observe_order(record, order, follows)
+    return (*record.changes, *follows, *settled_freezes(later))
 
 
 def _with_chargebacks(record: PaymentRecord, before: PaymentState) -> Changes:
@@ -83,9 +84,15 @@ def _with_chargebacks(record: PaymentRecord, before: PaymentState) -> Changes:
         record.add(assigned)
     after = record.state
     follows = follow_payment(current, after.payment_id, after)
-    _observe_order(record, order, follows)
-    current = _later(current, follows)
-    rest = [*new_freezes(current, before, after), *notes(order, after), *reopened(order, after)]
+    current = _observe_order(record, order, follows)
+    settled = settled_freezes(current)
+    current = _later(current, settled)
+    rest = [
+        *settled,
+        *new_freezes(current, before, after),
+        *notes(order, after),
+        *reopened(order, after),
+    ]
     return (*record.changes, *follows, *rest)
 
 
@@ -93,10 +100,13 @@ def _later(order: OrderState, changes: Changes) -> OrderState:
     return after_events(order, *[one.event for one in changes])
 
 
-def _observe_order(record: PaymentRecord, order: OrderState, follows: Changes) -> None:
-    """A debt of escrow, or a grant paid beyond its total, that a report made is an anomaly."""
+def _observe_order(record: PaymentRecord, order: OrderState, follows: Changes) -> OrderState:
+    """
+    Return the order as it is then. A debt of escrow, or a grant paid beyond its total, that a
+    report made is an anomaly.
+    """
     if not record.state.order_id:
-        return
+        return order
     own = streams.order(record.state.order_id)
     later = after_events(
         order, *[one.event for one in (*record.changes, *follows) if one.stream == own]
@@ -109,6 +119,7 @@ def _observe_order(record: PaymentRecord, order: OrderState, follows: Changes) -
         if grant.settled_total > max(grant.total, before):
             detail = f"{grant.settled_total} of {grant.total} {later.currency} reached the buyer"
             record.anomaly("RefundBeyondGrant", refund_id, detail=detail, severity="error")
+    return later
 
 
 def _is_posted(entry: Entry) -> bool:

@@ -21,7 +21,7 @@ from orderledger.ledger.escrow_shares import (
     sellers_of,
     shares_of,
 )
-from orderledger.ledger.freezes import frozen_against, frozen_for
+from orderledger.ledger.freezes import Freeze, frozen_against, frozen_for, of_refund
 from orderledger.ledger.money import allocate
 from orderledger.ledger.order_escrow import Slice
 from orderledger.ledger.order_events import RefundSource
@@ -29,6 +29,8 @@ from orderledger.ledger.order_refunds import Grant
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payment_operations import Component, FundingPart, Recovery, divided
 from orderledger.ledger.release_recovery import Releases, items_of
+
+from .ruling_reserve import from_reserve
 
 _OF_SELLER: Final = ("liabilities:seller:", "liabilities:tips:", "liabilities:rolling_reserve:")
 _LIMITED: Final = ("liabilities:tax:", "liabilities:shipping:", "liabilities:tips:")
@@ -83,15 +85,19 @@ def funded_by(order: OrderState, grant: Grant, amount: int, tender_id: str = "")
     not paid in full may need what the slices hold besides, then what they were released besides.
     Last comes the first seller's debt; raises Rejected AMOUNT_EXCEEDS_AVAILABLE if no seller got
     anything. What is frozen bears only the refund of its own ruling, and that before all else;
-    raises Rejected FUNDS_FROZEN if the rest does not suffice.
+    raises Rejected FUNDS_FROZEN if the rest does not suffice. For a ruling's refund the seller's
+    part comes out of the dispute's reserve as far as it has it, and what nobody has the seller
+    comes to owe, or the platform bears it as goodwill, as the ruling's execution said.
     """
     if grant.source is RefundSource.GOODWILL and not (grant.lines or grant.shipping):
         return Funding((FundingPart(accounts.GOODWILL, amount),), {})
     sellers = bearing_sellers(order, grant)
+    ruled = of_refund(order.freezes, grant.refund_id)
+    if ruled is not None:
+        return _ruled(order, grant, ruled, amount, tender_id)
+    beyond, holding = _in_escrow(order, grant, sellers)
     slices: dict[str, int] = {}
-    left = _take(slices, frozen_for(order.freezes, order.slices, grant.refund_id), amount)
-    beyond, holding = _in_escrow(order, grant, sellers, slices)
-    left = _take(slices, beyond, left)
+    left = _take(slices, beyond, amount)
     parts: list[FundingPart] = []
     released = _Released(order, sellers, tender_id)
     if left:
@@ -99,13 +105,38 @@ def funded_by(order: OrderState, grant: Grant, amount: int, tender_id: str = "")
         left = _take(slices, holding, left)
         left = released.take_besides(parts, left)
     if left:
-        check_not_frozen(order, grant.refund_id, sellers, left)
+        check_not_frozen(order, sellers, left)
     left = _take_from_others(order, grant, slices, left)
     if left:
         parts.append(_debt(order, grant, released, left))
+    return _funding(order, slices, parts)
+
+
+def _funding(order: OrderState, slices: dict[str, int], parts: list[FundingPart]) -> Funding:
     held = sum(slices.values())
     escrow = (FundingPart(accounts.escrow(order.order_id), held),) if held else ()
     return Funding((*escrow, *_merged(parts)), slices)
+
+
+def _ruled(order: OrderState, grant: Grant, freeze: Freeze, amount: int, tender_id: str) -> Funding:
+    """
+    Return who bears a ruling's refund: what it froze in escrow, what the seller was released, the
+    reserve first, what escrow holds besides; the rest is a debt, or goodwill.
+    """
+    slices: dict[str, int] = {}
+    left = _take(slices, frozen_for(order.freezes, order.slices, grant.refund_id), amount)
+    released = _Released(order, [freeze.slice_id], tender_id)
+    parts: list[FundingPart] = []
+    left = released.take_excess(parts, left)
+    beyond, holding = _in_escrow(order, grant, [freeze.slice_id], slices)
+    beyond.pop(OVERFLOW, None)
+    left = _take(slices, holding, _take(slices, beyond, left))
+    left = released.take_besides(parts, left)
+    if left and freeze.is_goodwill:
+        parts.append(FundingPart(accounts.GOODWILL, left))
+    elif left:
+        parts.append(Releases(order, freeze.slice_id).debt(left, order.currency))
+    return _funding(order, slices, from_reserve(freeze, order.currency, parts))
 
 
 def _take_from_others(order: OrderState, grant: Grant, slices: dict[str, int], amount: int) -> int:
@@ -138,14 +169,13 @@ def _debt(order: OrderState, grant: Grant, released: "_Released", amount: int) -
     )
 
 
-def check_not_frozen(order: OrderState, refund_id: str, sellers: list[str], lacks: int) -> None:
+def check_not_frozen(order: OrderState, sellers: list[str], lacks: int) -> None:
     """Raise Rejected FUNDS_FROZEN if an amount is lacking while sellers' slices are frozen."""
     slices = [order.slices[seller] for seller in sellers if seller in order.slices]
-    barred = {one.slice_id: frozen_against(order.freezes, one, refund_id) for one in slices}
-    if lacks > 0 and any(barred.values()):
-        held = [one.slice_id for one in slices if barred[one.slice_id]]
+    total = sum([one.frozen_total for one in slices])
+    if lacks > 0 and total:
+        held = [one.slice_id for one in slices if one.frozen]
         freezes = sorted({key for one in slices for key in one.frozen})
-        total = sum(barred.values())
         raise Rejected(
             Reason.FUNDS_FROZEN,
             f"order {order.order_id} lacks {lacks} {order.currency} minor units: {total} of "
@@ -353,10 +383,19 @@ def given_funding(
     """
     Return the funding that a caller named, by slices; ``given`` is in the order's currency.
 
-    Raises Rejected: WRONG_STATE for those who got nothing yet, or have no part in the grant;
+    Raises Rejected: WRONG_STATE for those who got nothing yet, or have no part in the grant, and
+    for a refund whose ruling says who bears it;
     AMOUNT_EXCEEDS_AVAILABLE beyond what escrow holds for the grant, or what the platform, tax and
     others got for the grant's sellers and still have. Sellers may come to owe.
     """
+    if of_refund(order.freezes, grant.refund_id) is not None:
+        raise Rejected(
+            Reason.WRONG_STATE,
+            f"refund {grant.refund_id} of order {order.order_id} was awarded by a ruling, which "
+            "says who bears it; name no funding",
+            order_id=order.order_id,
+            refund_id=grant.refund_id,
+        )
     own = accounts.escrow(order.order_id)
     sellers = bearing_sellers(order, grant)
     released = _Released(order, sellers, tender_id)
@@ -366,11 +405,9 @@ def given_funding(
     for part in sorted(given, key=lambda one: one.account != accounts.COMMISSION_REFUNDED):
         account = part.account
         if account == own:
-            ruled = frozen_for(order.freezes, order.slices, grant.refund_id)
-            lacks = _take(slices, ruled, part.amount)
             beyond, holding = _in_escrow(order, grant, sellers, slices)
-            lacks = _take(slices, holding, _take(slices, beyond, lacks))
-            check_not_frozen(order, grant.refund_id, sellers, lacks)
+            lacks = _take(slices, holding, _take(slices, beyond, part.amount))
+            check_not_frozen(order, sellers, lacks)
             lacks = _take_from_others(order, grant, slices, lacks)
             if lacks:
                 raise _too_much(order, grant, part, part.amount - lacks)
@@ -391,7 +428,7 @@ def undone_from_escrow(order: OrderState, amount: int) -> Funding:
     slices: dict[str, int] = {}
     beyond, holding = _in_escrow(order, None, _all_sellers(order))
     lacks = _take(slices, holding, _take(slices, beyond, amount))
-    check_not_frozen(order, "", _all_sellers(order), lacks)
+    check_not_frozen(order, _all_sellers(order), lacks)
     if lacks:
         raise Rejected(
             Reason.AMOUNT_EXCEEDS_AVAILABLE,

@@ -64,6 +64,7 @@ CHART: Final[tuple[AccountClass, ...]] = (
 
 COMMISSION: Final = "income:commission"
 COMMISSION_REFUNDED: Final = "income:commission_refunded"
+ARBITRATION_FEES: Final = "income:arbitration_fees"
 BREAKAGE: Final = "income:breakage"
 FX_GAIN: Final = "income:fx_gain"
 GATEWAY_FEES: Final = "expenses:gateway_fees"

@@ -14,6 +14,12 @@ from .events import Event
 from .freezes import Freezes
 from .order_escrow import Escrowed, Slice
 from .payment_operations import FundingPart
+from .ruling_events import (
+    ArbitrationFeeReturned,
+    ArbitrationFeeTaken,
+    FreezeSettled,
+    RulingRefundPromised,
+)
 
 if TYPE_CHECKING:
     # The state has these folds in its table of events.
@@ -100,17 +106,60 @@ def _frozen(state: "OrderState", event: FundsFrozen) -> "OrderState":
     return _on_slice(moved, event.slice_id, after)
 
 
-def _unfrozen(state: "OrderState", event: FundsUnfrozen) -> "OrderState":
+def _given_up(state: "OrderState", event: FundsUnfrozen | FreezeSettled) -> "OrderState":
     key = (event.freeze_id, event.slice_id)
     before = state.freezes.get(key)
     if before is None:
         return state
-    after = freezes.unfrozen(_slice(state, event.slice_id), event)
+    after = freezes.less(_slice(state, event.slice_id), event.freeze_id, event.escrowed)
     return replace(
         state,
         slices={**state.slices, event.slice_id: after},
-        freezes={**state.freezes, key: freezes.lifted(before, event)},
+        freezes={**state.freezes, key: freezes.given_up(before, event)},
     )
+
+
+def _promised(state: "OrderState", event: RulingRefundPromised) -> "OrderState":
+    key = (event.freeze_id, event.slice_id)
+    before = state.freezes.get(key)
+    if before is None:
+        return state
+    after = replace(
+        before,
+        refund_id=event.refund_id,
+        promised=event.amount,
+        is_goodwill=event.is_goodwill,
+    )
+    return replace(state, freezes={**state.freezes, key: after})
+
+
+def _fee_taken(state: "OrderState", event: ArbitrationFeeTaken) -> "OrderState":
+    taken = order_escrow.fee_taken(_slice(state, event.slice_id), event.escrowed)
+    after = _fee_moved(state, event, freezes.less(taken, event.freeze_id, event.escrowed), 1)
+    return replace(after, fees={**state.fees, event.fee_id: event})
+
+
+def _fee_returned(state: "OrderState", event: ArbitrationFeeReturned) -> "OrderState":
+    fee = state.fees.get(event.fee_id)
+    if fee is None:
+        return state
+    back = order_escrow.fee_returned(_slice(state, fee.slice_id), fee.escrowed)
+    after = _fee_moved(state, fee, freezes.less(back, fee.freeze_id, -fee.escrowed), -1)
+    return replace(after, fees={key: one for key, one in state.fees.items() if key != fee.fee_id})
+
+
+def _fee_moved(
+    state: "OrderState", fee: ArbitrationFeeTaken, after: Slice, sign: int
+) -> "OrderState":
+    """Return the order whose slice and reserve gave a fee (sign 1) or got it back (sign -1)."""
+    moved = _on_slice(state, fee.slice_id, after)
+    key = (fee.freeze_id, fee.slice_id)
+    freeze = moved.freezes.get(key)
+    if freeze is None:
+        return moved
+    parts = tuple([ReservePart(p.currency, sign * p.minor, sign * p.amount) for p in fee.reserve])
+    left = replace(freeze, reserve=freezes.without(freeze.reserve, parts))
+    return replace(moved, freezes={**moved.freezes, key: left})
 
 
 EVOLVE: Final[Mapping[type[Event], Callable[["OrderState", Any], "OrderState"]]] = {
@@ -120,6 +169,10 @@ EVOLVE: Final[Mapping[type[Event], Callable[["OrderState", Any], "OrderState"]]]
     e.FundsReturned: _returned,
     FundsRecovered: _recovered,
     FundsFrozen: _frozen,
-    FundsUnfrozen: _unfrozen,
+    FundsUnfrozen: _given_up,
+    FreezeSettled: _given_up,
+    RulingRefundPromised: _promised,
+    ArbitrationFeeTaken: _fee_taken,
+    ArbitrationFeeReturned: _fee_returned,
 }
 """The part of ``orders.EVOLVE`` that is about escrow."""

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from . import accounts
 from .escrow_events import FundsFrozen, FundsUnfrozen, ReservePart
 from .order_escrow import Slice
+from .ruling_events import FreezeSettled
 
 FreezeKey = tuple[str, str]
 """Freeze and slice: a chargeback may freeze the parts of several sellers under its id."""
@@ -28,7 +29,7 @@ class Freeze(msgspec.Struct, frozen=True):
     ``amount`` was asked for, ``escrowed`` and ``reserved`` were found then. What is frozen in
     escrow now stands in the slice; ``reserve`` is what the dispute reserve holds now, by currency.
     ``refund_id`` is the refund that a ruling granted of it: at most ``promised``, which it alone
-    may draw.
+    may draw. ``is_goodwill``: the platform bears what is not there for it.
     """
 
     freeze_id: str
@@ -42,6 +43,7 @@ class Freeze(msgspec.Struct, frozen=True):
     is_lifted: bool = False
     refund_id: str = ""
     promised: int = 0
+    is_goodwill: bool = False
 
     @property
     def in_reserve(self) -> int:
@@ -63,12 +65,8 @@ def frozen(before: Slice, event: FundsFrozen) -> Slice:
     return replace(before, frozen=left) if event.escrowed else before
 
 
-def unfrozen(before: Slice, event: FundsUnfrozen) -> Slice:
-    """Fold a lifted freeze into its slice."""
-    return _less(before, event.freeze_id, event.escrowed)
-
-
-def _less(before: Slice, freeze_id: str, amount: int) -> Slice:
+def less(before: Slice, freeze_id: str, amount: int) -> Slice:
+    """Return a slice of which a freeze holds an amount less (below zero: more)."""
     left = dict(before.frozen)
     left[freeze_id] = left.get(freeze_id, 0) - amount
     if left[freeze_id] <= 0:
@@ -94,6 +92,14 @@ def _own(freezes: Freezes, one: Slice, refund_id: str) -> list[str]:
     ]
 
 
+def of_refund(freezes: Freezes, refund_id: str) -> Freeze | None:
+    """Return the freeze on which a refund draws, if a ruling granted it."""
+    for freeze in freezes.values():
+        if freeze.refund_id == refund_id != "":
+            return freeze
+    return None
+
+
 def frozen_for(freezes: Freezes, slices: Mapping[str, Slice], refund_id: str) -> dict[str, int]:
     """Return what the ruling of a refund froze in escrow, by slice."""
     found = {
@@ -108,7 +114,7 @@ def drawn(freezes: Freezes, after: Slice, refund_id: str, amount: int) -> Slice:
     for freeze_id in _own(freezes, after, refund_id):
         part = min(amount, after.frozen[freeze_id])
         amount -= part
-        after = _less(after, freeze_id, part)
+        after = less(after, freeze_id, part)
     return after
 
 
@@ -149,9 +155,10 @@ def new_freeze(event: FundsFrozen) -> Freeze:
     )
 
 
-def lifted(freeze: Freeze, event: FundsUnfrozen) -> Freeze:
-    """Fold that a freeze was lifted."""
-    return replace(freeze, reserve=without(freeze.reserve, event.reserve), is_lifted=True)
+def given_up(freeze: Freeze, event: FundsUnfrozen | FreezeSettled) -> Freeze:
+    """Fold that a freeze was lifted, or that it needs a part no more."""
+    is_lifted = freeze.is_lifted or isinstance(event, FundsUnfrozen)
+    return replace(freeze, reserve=without(freeze.reserve, event.reserve), is_lifted=is_lifted)
 
 
 def without(

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
+from .order_disputes import has_ruling, open_disputes
 from .order_refunds import GrantStatus
 from .orders import OrderState
 from .tenders import Tender, charged_back_by, charged_by, refunded_by
@@ -111,11 +112,13 @@ def axes_of(order: OrderState, tenders: tuple[Tender, ...]) -> OrderAxes:
 
 
 def _dispute(order: OrderState, charged_back: int, contested: int) -> DisputeStatus:
+    # Money that the bank took back weighs more than what anybody here still decides.
     if charged_back:
         return DisputeStatus.CHARGED_BACK
-    if contested or any(one.is_open for one in order.chargebacks.values()):
+    is_asked = any(one.is_open for one in order.chargebacks.values())
+    if contested or is_asked or open_disputes(order.disputes):
         return DisputeStatus.OPEN
-    return DisputeStatus.NONE
+    return DisputeStatus.RULED if has_ruling(order.disputes) else DisputeStatus.NONE
 
 
 def _authorise(covered: int, cost: int) -> AuthoriseStatus:

@@ -173,6 +173,31 @@ def released(before: Slice, event: FundsReleased) -> Slice:
     )
 
 
+def fee_taken(before: Slice, amount: int) -> Slice:
+    """
+    Fold that a ruling gave the platform an amount: it counts as released out of the items, for
+    what is due to the tax office and others stays due.
+    """
+    inflow, _ = _drained(before.inflow, amount)
+    return msgspec.structs.replace(
+        before,
+        released=before.released + amount,
+        released_items=before.released_items + amount,
+        inflow=inflow,
+    )
+
+
+def fee_returned(before: Slice, amount: int) -> Slice:
+    """Fold that it gave that back; no tender brought it."""
+    back = before.inflow.get(COUPONS, 0) + amount
+    return msgspec.structs.replace(
+        before,
+        released=before.released - amount,
+        released_items=before.released_items - amount,
+        inflow={**before.inflow, COUPONS: back} if amount else before.inflow,
+    )
+
+
 def returned(before: Slice, event: FundsReturned) -> Slice:
     inflow, _ = _drained(before.inflow, event.amount, event.payment_id)
     coupon = min(event.promo, inflow.get(COUPONS, 0))

@@ -18,6 +18,7 @@ from .order_events import (
     RefundSettledExternally,
     RefundSource,
 )
+from .ruling_events import RefundGrantReduced
 
 
 class GrantStatus(StrEnum):
@@ -39,7 +40,8 @@ class Grant(msgspec.Struct, frozen=True):
     ``allocations`` and ``settled`` map payments to amounts; ``failed_ops`` are the operations that
     failed. ``owed`` maps payments to what failed after success and was not issued again; below
     zero where the provider repeated by itself what was issued again. ``undone`` maps operations
-    whose success was taken back to their amounts.
+    whose success was taken back to their amounts. ``goodwill`` of the total is the platform's,
+    because the ruling that granted it was superseded when it was paid.
     """
 
     refund_id: str
@@ -58,6 +60,7 @@ class Grant(msgspec.Struct, frozen=True):
     failed_ops: tuple[str, ...] = ()
     owed: Mapping[str, int] = {}
     undone: Mapping[str, int] = {}
+    goodwill: int = 0
 
     @property
     def owed_again(self) -> int:
@@ -115,6 +118,19 @@ def allocated(grant: Grant, event: RefundAllocated) -> Grant:
     return msgspec.structs.replace(
         grant, status=GrantStatus.ALLOCATED, strategy=event.strategy, allocations=parts
     )
+
+
+def reduced(grant: Grant, event: RefundGrantReduced) -> Grant:
+    """Fold that a grant is no more than what was paid of it."""
+    after = msgspec.structs.replace(
+        grant,
+        total=event.total,
+        lines=event.lines,
+        adjustment=event.adjustment,
+        goodwill=event.goodwill,
+        allocations={part.payment_id: part.amount for part in event.allocations},
+    )
+    return _with_status(after, GrantStatus.PROCESSING)
 
 
 def settled(grant: Grant, event: RefundSettled | RefundRoutedAsVoid) -> Grant:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from . import escrow_folds, order_lines, order_refunds
+from . import escrow_folds, order_disputes, order_lines, order_refunds
 from . import order_events as e
 from .events import Event
 from .freezes import Freezes
@@ -30,6 +30,7 @@ from .order_content import (
 from .order_escrow import Escrowed, Recovered, Slice
 from .order_lines import LineState
 from .order_refunds import Grant, GrantStatus
+from .ruling_events import ArbitrationFeeTaken, RefundGrantReduced
 
 
 class Lifecycle(StrEnum):
@@ -106,10 +107,12 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     recovered: Recovered = {}
     freezes: Freezes = {}
     chargebacks: NotedChargebacks = {}
+    fees: Mapping[str, ArbitrationFeeTaken] = {}
     late_ops: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
     split_from: str = ""
     anomalies: tuple[str, ...] = ()
+    disputes: order_disputes.Disputes = {}
 
     @property
     def exists(self) -> bool:
@@ -473,6 +476,19 @@ def _grant_withdrawn(state: OrderState, event: e.RefundGrantWithdrawn) -> OrderS
     )
 
 
+def _grant_reduced(state: OrderState, event: RefundGrantReduced) -> OrderState:
+    grant = state.grants.get(event.refund_id)
+    if grant is None or not grant.is_live:
+        return state
+    state = replace(state, lines=_with_grant(state, grant.lines, -1))
+    after = order_refunds.reduced(grant, event)
+    return replace(
+        state,
+        grants={**state.grants, event.refund_id: after},
+        lines=_with_grant(state, event.lines, 1),
+    )
+
+
 def _with_grant(
     state: OrderState, parts: tuple[e.RefundLine, ...], sign: int
 ) -> Mapping[str, LineState]:
@@ -543,6 +559,7 @@ EVOLVE: Final[Mapping[type[Event], Callable[[OrderState, Any], OrderState]]] = {
     e.ValueReturned: _value_returned,
     e.OrderLinesMoved: _lines_moved,
     e.RefundGranted: _refund_granted,
+    RefundGrantReduced: _grant_reduced,
     e.RefundAllocated: _on_grant(order_refunds.allocated),
     e.RefundGrantWithdrawn: _grant_withdrawn,
     e.RefundSettled: _on_grant(order_refunds.settled),
@@ -551,6 +568,7 @@ EVOLVE: Final[Mapping[type[Event], Callable[[OrderState, Any], OrderState]]] = {
     e.RefundRoutedAsVoid: _on_grant(order_refunds.settled),
     **escrow_folds.EVOLVE,
     ChargebackNoted: _chargeback_noted,
+    **order_disputes.EVOLVE,
     e.AnomalyRaised: _anomaly,
     e.AnomalyResolved: _anomaly,
 }

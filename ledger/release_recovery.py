@@ -294,10 +294,13 @@ class Releases:
         return parts
 
     def debt(self, amount: int, currency: str) -> FundingPart:
-        """Return what the seller comes to owe beyond every release, at the last one's rate."""
-        event = self.ones[-1].event
+        """
+        Return what the seller comes to owe beyond every release, at the last one's rate; in the
+        order's currency if there is none.
+        """
         recovery = Recovery(Component.DEBT)
-        if event.conversion is not None:
+        event = self.ones[-1].event if self.ones else None
+        if event is not None and event.conversion is not None:
             terms = event.conversion
             rate = rate_between(terms.rate, currency, terms.currency)
             recovery = _converted(recovery, event, round(rate * amount))

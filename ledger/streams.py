@@ -82,6 +82,11 @@ def projection(model: str) -> str:
     return _named("projection", model)
 
 
+def dispute(dispute_id: str) -> str:
+    """The stream of one dispute about an order."""
+    return _named("dispute", dispute_id)
+
+
 def kind_of(stream: str) -> str:
     """Return the kind of a stream: ``payment`` of ``payment-p1``."""
     return stream.partition("-")[0]

@@ -52,7 +52,7 @@ class DecidedBook:
         while True:
             states = States(loaded)
             try:
-                return self._take(decide(command, states, self.now))
+                return self.take(decide(command, states, self.now))
             except MissingState as missing:
                 loaded.extra[missing.stream] = fold_of(missing.stream).initial
 
@@ -60,7 +60,7 @@ class DecidedBook:
         """Decide a constraint on the balances as they are."""
         stream = streams.account(command.account)
         state = self.states.get(stream, fold_of(stream).initial)
-        return self._take(constrain(command, state, self.net(command.account)))
+        return self.take(constrain(command, state, self.net(command.account)))
 
     def refusal(self, command: Command) -> str:
         """Return the reason or the error's name with which a command is refused; "" if it runs."""
@@ -99,7 +99,8 @@ class DecidedBook:
         """Return the names of all events so far, in order."""
         return [type(event).__name__ for _, event in self.events]
 
-    def _take(self, changes: Changes) -> Changes:
+    def take(self, changes: Changes) -> Changes:
+        """Apply changes that somebody decided."""
         for change in changes:
             self._apply(change.stream, change.event)
             self.postings += change.entry.postings

@@ -12,6 +12,7 @@ import msgspec
 
 from orderledger.commands.account_commands import OfAccount, OfJournal
 from orderledger.commands.decision import Command
+from orderledger.commands.dispute_commands import OfDispute
 from orderledger.commands.fulfilment_commands import OfFulfilment, OfReturn
 from orderledger.commands.model import (
     COMMANDS,
@@ -41,6 +42,11 @@ AREAS: Final[tuple[tuple[str, str, tuple[type[Command], ...]], ...]] = (
     ),
     ("Fulfilments", "`fulfilment-{fulfilment_id}` and the order", (OfFulfilment,)),
     ("Returns", "`return-{return_id}` and the order", (OfReturn,)),
+    (
+        "Disputes",
+        "`dispute-{dispute_id}`; filing, admission, execution and end also the order",
+        (OfDispute,),
+    ),
     ("Stored value", "`storedvalue-{account_id}`, and the order if one is named", (OfValue,)),
     ("Constrained accounts", "`account-{account}`", (OfAccount,)),
     ("Manual journal", "`journal-{entry_id}`", (OfJournal,)),

@@ -35,6 +35,24 @@ _POOLS: Final[dict[str, tuple[str, ...]]] = {
     "fulfilment_id": ("f1", "f2"),
     "return_id": ("t1", "t2"),
     "reception_id": ("c1", "c2"),
+    "dispute_id": ("d1", "d1", "d1", "d2"),
+    "into_dispute_id": ("d1", "d2"),
+    "offer_id": ("f1", "f2"),
+    "proposal_id": ("m1", "m2"),
+    "evidence_id": ("e1", "e2", "e3"),
+    "ruling_id": ("r1", "r2"),
+    "supersedes": ("r1", "default/1", ""),
+    "award_id": ("w1", "w2"),
+    "appeal_id": ("x1", "x2"),
+    "arbitrator": ("ann", "bob"),
+    "arbitrators": ("ann", "bob", "cid", "dan"),
+    "mediator": ("max", "ann"),
+    "deadline_id": ("response/1", "negotiation/2", "evidence/3", "evidence/4", "appeal/7"),
+    "sha256": ("0" * 64, "1" * 64),
+    "commitment": ("0" * 64,),
+    "body": ("court",),
+    "case_ref": ("c1", "c2"),
+    "rule_book_id": ("house",),
     "line_id": ("a", "a", "b", "x"),
     "seller": ("s1", "s1", "s2"),
     "slice_id": ("s1", "s2"),
@@ -49,7 +67,6 @@ _POOLS: Final[dict[str, tuple[str, ...]]] = {
     "release_id": ("rel1", "rel2"),
     "freeze_id": ("d1", "d1", "d2"),
     "chargeback_id": ("cb1", "cb1", "cb2"),
-    "sha256": ("0" * 64, "f" * 64, "nonsense"),
     "goodwill_id": ("g1", "g2"),
     "rule_id": ("h1", "h2"),
     "reservation_id": ("w1", "w2"),
@@ -141,6 +158,8 @@ class Maker:
     def _int(self, name: str) -> int:
         if name in ("quantity", "ok", "damaged", "missing", "base_version", "order_version"):
             return self._random.choice((1, 1, 1, 2, 0, -1, 10**10))
+        if name.endswith("_hours") or name in ("panel_size", "quorum", "appeals_per_party"):
+            return self._random.choice((1, 1, 1, 2, 0, 24, -1))
         if name in ("sequence", "attempt", "captures_max", "over_capture_basis_points"):
             return self._random.choice((1, 1, 2, -1, 0, 7))
         return self._random.choice(_INTS)

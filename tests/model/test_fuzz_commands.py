@@ -20,8 +20,10 @@ from orderledger.ledger.journal import decode_entry
 from orderledger.ledger.payment_events import Capabilities, CaptureMode
 from orderledger.replay.verify import verify
 from tests.chargebacks_book import opened, report
+from tests.dispute_book import file, rules
+from tests.dispute_book import item as item_of
 from tests.model.random_commands import Maker
-from tests.model.shop import Shop, item
+from tests.model.shop import NOW, Shop, item
 
 STEPS: Final = 25
 EXPECTED: Final = (InvalidInput, NotFound, Rejected)
@@ -118,6 +120,27 @@ def _charged_back(shop: Shop) -> None:
     shop.run(report("lost"))
 
 
+def _disputed(shop: Shop) -> None:
+    _captured(shop)
+    shop.run(file(placed_at=NOW, delivered_at=None, rule_book=rules(escalation_from_hours=0)))
+    shop.run(m.AcceptDispute(dispute_id="d1", by="clerk"))
+
+
+def _arbitrated(shop: Shop) -> None:
+    _disputed(shop)
+    shop.run(m.Escalate(dispute_id="d1", party=m.Party.BUYER))
+    for party in (m.Party.BUYER, m.Party.SELLER):
+        evidence = item_of("e1" if party is m.Party.BUYER else "e2")
+        shop.run(m.SubmitEvidence(dispute_id="d1", party=party, item=evidence))
+        shop.run(m.CloseEvidence(dispute_id="d1", party=party))
+    shop.run(m.AssignPanel(dispute_id="d1", arbitrators=("ann", "bob", "cid"), by="clerk"))
+
+
+def _settled(shop: Shop) -> None:
+    _disputed(shop)
+    shop.run(m.Respond(dispute_id="d1", answer=m.Answer.ACCEPT))
+
+
 BEGINNINGS: Final[Sequence[Callable[[Shop], None]]] = (
     _nothing,
     _placed,
@@ -129,6 +152,9 @@ BEGINNINGS: Final[Sequence[Callable[[Shop], None]]] = (
     _cancelling,
     _contested,
     _charged_back,
+    _disputed,
+    _arbitrated,
+    _settled,
 )
 
 
