@@ -39,6 +39,7 @@ from .chargeback_commands import (
     RecordChargeback,
     SubmitChargebackEvidence,
 )
+from .chargeback_disputes import Moment, interruptions
 from .decide_payment_guards import existing_payment, found_payment
 from .decision import Changes, States, decides
 from .order_guards import check_id, check_text
@@ -51,10 +52,10 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 @decides(RecordChargeback)
 def record_chargeback(command: RecordChargeback, states: States, now: datetime) -> Changes:
     """Take in what a provider reports of a chargeback; a repeat changes nothing."""
-    return observe_chargeback(command.report, states)
+    return observe_chargeback(command.report, states, (command, now))
 
 
-def observe_chargeback(seen: e.ChargebackReport, states: States) -> Changes:
+def observe_chargeback(seen: e.ChargebackReport, states: States, moment: Moment) -> Changes:
     """
     Return what a report adds to the history; () if it says nothing new.
 
@@ -72,7 +73,12 @@ def observe_chargeback(seen: e.ChargebackReport, states: States) -> Changes:
         _observe_fact(record, seen)
         if seen.fee:
             _observe_fee(record, seen, seen.fee, seen.fee_currency or seen.currency)
-    return finished(record, state)
+    return _concluded(record, state, moment)
+
+
+def _concluded(record: PaymentRecord, before: PaymentState, moment: Moment) -> Changes:
+    interrupted = interruptions(record.states, before, record.state, moment)
+    return finished(record, before, interrupted)
 
 
 def _key(seen: e.ChargebackReport) -> str:
@@ -325,7 +331,7 @@ def submit_evidence(command: SubmitChargebackEvidence, states: States, now: date
             submitted_by=command.submitted_by,
         )
     )
-    return finished(record, state)
+    return _concluded(record, state, (command, now))
 
 
 def _check_documents(command: SubmitChargebackEvidence) -> None:
@@ -364,7 +370,7 @@ def accept(command: AcceptChargeback, states: States, now: datetime) -> Changes:
             accepted_by=command.accepted_by,
         )
     )
-    return finished(record, state)
+    return _concluded(record, state, (command, now))
 
 
 @decides(EndChargebackDefence)
@@ -402,7 +408,7 @@ def end_defence(command: EndChargebackDefence, states: States, now: datetime) ->
             due_at=due_at,
         )
     )
-    return finished(record, state)
+    return _concluded(record, state, (command, now))
 
 
 @decides(AssignChargebackLoss)
@@ -425,4 +431,4 @@ def assign_loss(command: AssignChargebackLoss, states: States, now: datetime) ->
             by=command.by,
         )
     )
-    return finished(record, state)
+    return _concluded(record, state, (command, now))

@@ -26,6 +26,7 @@ from orderledger.ledger.order_events import AnomalyRaised
 from orderledger.ledger.payments import PaymentState
 from orderledger.ledger.streams import ID_GRAMMAR
 
+from .chargeback_disputes import Moment
 from .decide_chargebacks import observe_chargeback
 from .decide_observations import find, observe
 from .decision import Change, Changes, States, decides
@@ -61,7 +62,7 @@ def receive(command: ReceiveNotification, states: States, now: datetime) -> Chan
     if command.interpreted is not None and command.chargeback is not None:
         why = "it says to be about an operation and about a chargeback"
         return (kept, Change(stream, NotificationRejected(why=why)))
-    return (kept, *_apply(stream, seen, states))
+    return (kept, *_apply(stream, seen, states, (command, now)))
 
 
 def _second_body(command: ReceiveNotification, stream: str, first: str) -> Changes:
@@ -76,7 +77,9 @@ def _second_body(command: ReceiveNotification, stream: str, first: str) -> Chang
     return (Change(stream, NotificationRejected(why=why)), Change(stream, anomaly))
 
 
-def _apply(stream: str, seen: Observation | ChargebackReport, states: States) -> Changes:
+def _apply(
+    stream: str, seen: Observation | ChargebackReport, states: States, moment: Moment
+) -> Changes:
     """Return the outcome of an interpreted notification, followed by what it causes."""
     if ID_GRAMMAR.fullmatch(seen.payment_id) is None:
         missing = seen.payment_id or seen.provider_ref or seen.order_id or "payment"
@@ -85,7 +88,7 @@ def _apply(stream: str, seen: Observation | ChargebackReport, states: States) ->
         caused = (
             observe(seen, states)
             if isinstance(seen, Observation)
-            else observe_chargeback(seen, states)
+            else observe_chargeback(seen, states, moment)
         )
     except NotFound:
         return (Change(stream, NotificationParked(missing_ref=seen.payment_id)),)
@@ -130,7 +133,7 @@ def retry(command: RetryNotification, states: States, now: datetime) -> Changes:
             )
         seen = _about(seen, command.payment_id)
     stream = streams.inbox(command.provider, command.notification_id)
-    changes = _apply(stream, seen, states)
+    changes = _apply(stream, seen, states, (command, now))
     return () if isinstance(changes[0].event, NotificationParked) else changes
 
 

@@ -47,14 +47,14 @@ class PaymentRecord:
             self.add(event)
 
 
-def finished(record: PaymentRecord, before: PaymentState) -> Changes:
+def finished(record: PaymentRecord, before: PaymentState, interrupted: Changes = ()) -> Changes:
     """
     Return the changes of a report, with the breaches it made, who bears what is lost by
-    chargebacks, and what the order's escrow does.
+    chargebacks, and what the order's escrow does. ``interrupted``: what it made of disputes.
     """
     observe_breaches(record, before)
     if record.state.chargebacks:
-        return _with_chargebacks(record, before)
+        return _with_chargebacks(record, before, interrupted)
     after = record.state
     if not after.order_id or not any(_is_posted(change.entry) for change in record.changes):
         return tuple(record.changes)
@@ -64,7 +64,7 @@ def finished(record: PaymentRecord, before: PaymentState) -> Changes:
     return (*record.changes, *follows, *settled_freezes(later))
 
 
-def _with_chargebacks(record: PaymentRecord, before: PaymentState) -> Changes:
+def _with_chargebacks(record: PaymentRecord, before: PaymentState, interrupted: Changes) -> Changes:
     """
     Return the changes of a report about a payment with chargebacks.
 
@@ -77,9 +77,11 @@ def _with_chargebacks(record: PaymentRecord, before: PaymentState) -> Changes:
         record.add(event)
     after = record.state
     order = record.states.order(after.order_id) if after.order_id else OrderState()
-    lifted = ended_freezes(order, after)
+    record.changes.extend(interrupted)
+    current = _later(order, interrupted)
+    lifted = ended_freezes(current, after)
     record.changes.extend(lifted)
-    current = _later(order, lifted)
+    current = _later(current, lifted)
     for assigned in loss_assignments(current, after):
         record.add(assigned)
     after = record.state
@@ -97,7 +99,8 @@ def _with_chargebacks(record: PaymentRecord, before: PaymentState) -> Changes:
 
 
 def _later(order: OrderState, changes: Changes) -> OrderState:
-    return after_events(order, *[one.event for one in changes])
+    own = streams.order(order.order_id) if order.exists else ""
+    return after_events(order, *[one.event for one in changes if one.stream == own])
 
 
 def _observe_order(record: PaymentRecord, order: OrderState, follows: Changes) -> OrderState:
