@@ -311,7 +311,7 @@ def submit_evidence(command: SubmitChargebackEvidence, states: States, now: date
         raise _wrong_status(state, one, "no evidence is asked for")
     at = command.occurred_at or now
     due_at = one.evidence_due_by
-    if due_at is not None and at > due_at:
+    if due_at is not None and at >= due_at:
         raise Rejected(
             Reason.WINDOW_CLOSED,
             f"evidence of chargeback {one.chargeback_id} was due by {due_at.isoformat()}, it is "

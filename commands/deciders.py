@@ -33,6 +33,7 @@ from . import (
     decide_returns,
     decide_stored_value,
     decide_value_issue,
+    decide_work,
 )
 
 __all__ = [
@@ -66,4 +67,5 @@ __all__ = [
     "decide_returns",
     "decide_stored_value",
     "decide_value_issue",
+    "decide_work",
 ]

@@ -182,6 +182,7 @@ from .order_commands import (
 )
 from .payment_commands import (
     AdjustAuthorisation,
+    AlertAuthorisationExpiry,
     Authorise,
     Capture,
     CreditCustomer,
@@ -238,6 +239,9 @@ from .value_commands import (
     RedeemValue,
     RestoreValue,
 )
+from .work_commands import (
+    DiscardWork,
+)
 
 COMMANDS: Final[tuple[type[Command], ...]] = (
     AcceptChargeback,
@@ -247,6 +251,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     AddLine,
     AddNote,
     AdjustAuthorisation,
+    AlertAuthorisationExpiry,
     AllocateRefund,
     AmendRuling,
     AnswerProposal,
@@ -278,6 +283,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     CreditCustomer,
     DecideAppeal,
     DeclineOrderChange,
+    DiscardWork,
     DispatchFulfilment,
     EndChargebackDefence,
     Escalate,
@@ -394,6 +400,7 @@ __all__ = [
     "AddLine",
     "AddNote",
     "AdjustAuthorisation",
+    "AlertAuthorisationExpiry",
     "AllocateRefund",
     "Allocation",
     "AmendRuling",
@@ -436,6 +443,7 @@ __all__ = [
     "CreditCustomer",
     "DecideAppeal",
     "DeclineOrderChange",
+    "DiscardWork",
     "Discount",
     "DispatchFulfilment",
     "EndChargebackDefence",

@@ -23,6 +23,7 @@ def deadlines_of(payment: PaymentState) -> tuple[Deadline, ...]:
         due_at, (stage, status) = one.evidence_due_by, one.node
         is_waiting = status is ChargebackStatus.OPEN and stage is not ChargebackStage.INQUIRY
         if is_waiting and due_at is not None:
-            deadline_id = f"{DEFENCE}/{one.chargeback_id}/{stage.value}/{due_at.isoformat()}"
+            # The chargeback comes last: its id may have slashes of its own.
+            deadline_id = f"{DEFENCE}/{stage.value}/{due_at.isoformat()}/{one.chargeback_id}"
             found.append(Deadline(deadline_id, DEFENCE, due_at))
     return tuple(found)

@@ -89,7 +89,8 @@ class PaymentState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     A payment folded from its events. Amounts in minor units of ``currency``.
 
     ``by_reference`` finds an operation by "kind reference"; ``kept`` holds the keys of reports
-    that changed nothing, ``anomalies`` those of the open anomalies.
+    that changed nothing, ``anomalies`` those of the open anomalies, ``alerted`` the deadlines of
+    alerts that were given.
     """
 
     payment_id: str = ""
@@ -116,6 +117,7 @@ class PaymentState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     chargebacks: Mapping[str, Chargeback] = {}
     kept: frozenset[str] = frozenset()
     anomalies: tuple[str, ...] = ()
+    alerted: tuple[str, ...] = ()
 
     @property
     def exists(self) -> bool:

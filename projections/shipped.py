@@ -8,6 +8,7 @@ from .anomalies import Anomalies
 from .balances import Postings
 from .chargebacks import Chargebacks
 from .customers import Customers
+from .deadlines import Deadlines
 from .indicators import Indicators
 from .models import ReadModel
 from .orders import Orders
@@ -20,6 +21,7 @@ SHIPPED: Final[tuple[ReadModel, ...]] = (
     Anomalies(),
     Chargebacks(),
     Customers(),
+    Deadlines(),
     Indicators(),
     Orders(),
     Payments(),
