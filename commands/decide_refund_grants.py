@@ -27,10 +27,11 @@ from orderledger.ledger.order_refunds import Grant, GrantStatus
 from orderledger.ledger.order_totals import refund_of
 from orderledger.ledger.orders import ENDED, Lifecycle, OrderState
 from orderledger.ledger.payment_operations import FAILED
-from orderledger.ledger.payments import PaymentState, owed_again, refund_operations
+from orderledger.ledger.payments import owed_again, refund_operations
 from orderledger.ledger.tenders import Tender, charged_back_by, charged_by, tenders_of
 
 from . import order_guards as guards
+from .chargeback_guards import check_grant_not_charged_back
 from .decide_payment_guards import check_uncontested
 from .decision import Changes, States, decides
 from .dispute_guards import require_undisputed
@@ -410,7 +411,7 @@ def refund_by_alternative_means(
                 payment_id=tender.tender_id,
             )
     for payment_id in grant.allocations:
-        _check_not_charged_back(grant, states.payment(payment_id))
+        check_grant_not_charged_back(grant, states.payment(payment_id))
     owed = min(grant.owed_again, grant.outstanding)
     declined = min(_declined(grant, states), grant.outstanding - owed)
     amount = owed + declined
@@ -442,28 +443,6 @@ def refund_by_alternative_means(
         *borne,
         *settled_freezes(later),
     )
-
-
-def _check_not_charged_back(grant: Grant, payment: PaymentState) -> None:
-    """Raise Rejected CHARGEBACK_OPEN if the buyer's bank took, or may take, what would be paid."""
-    if not payment.chargebacks:
-        return
-    unpaid = grant.allocations[payment.payment_id] - grant.settled.get(payment.payment_id, 0)
-    left = payment.in_order_currency(payment.refundable)
-    paid_by = [key for key, one in payment.chargebacks.items() if one.owed.get(grant.refund_id)]
-    is_taken = payment.chargeback_open + payment.chargeback_lost > 0 and unpaid > left
-    if paid_by or is_taken:
-        raise Rejected(
-            Reason.CHARGEBACK_OPEN,
-            f"chargebacks took back what payment {payment.payment_id} owes for refund "
-            f"{grant.refund_id}: {left} of {unpaid} are left; withdraw it, or refund what is left "
-            "by the payment",
-            refund_id=grant.refund_id,
-            payment_id=payment.payment_id,
-            chargebacks=paid_by or list(payment.chargebacks),
-            amount=unpaid,
-            available=left,
-        )
 
 
 def _declined(grant: Grant, states: States) -> int:

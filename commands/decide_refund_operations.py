@@ -30,13 +30,13 @@ from orderledger.ledger.payments import (
 )
 from orderledger.ledger.recipes_payment import between
 
+from .chargeback_guards import check_not_charged_back
 from .decide_authorisations import request_void
 from .decide_payment_guards import (
     Request,
     check_amount,
     check_available,
     check_currency,
-    check_not_charged_back,
     check_op_id,
     check_uncontested,
     existing_order,

@@ -128,7 +128,7 @@ def _amounts(book: ChargebackBook) -> dict[str, Any]:
     return found
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(st.data())
 def test_any_order_gives_the_same_money(data: st.DataObject) -> None:
     """

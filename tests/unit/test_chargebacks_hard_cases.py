@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from orderledger.commands.order_commands import CompleteOrder, WithdrawRefund
+from orderledger.commands.order_commands import (
+    CompleteOrder,
+    GrantRefund,
+    RefundByAlternativeMeans,
+    WithdrawRefund,
+)
 from orderledger.commands.payment_commands import (
     RecordAborted,
     RecordDeclined,
@@ -13,13 +18,15 @@ from orderledger.commands.payment_commands import (
     RecordReversed,
     RetryRefund,
 )
+from orderledger.commands.value_commands import IssueValue
 from orderledger.ledger import accounts
 from orderledger.ledger.chargeback_events import ChargebackCreditEvidenceAttached
 from orderledger.ledger.errors import Reason, Rejected
 from orderledger.ledger.order_axes import axes_of
-from orderledger.ledger.order_events import AnomalyRaised, MoveKind
+from orderledger.ledger.order_events import AnomalyRaised, MoveKind, RefundSource
 from orderledger.ledger.payment_operations import OperationKind
 from orderledger.ledger.tenders import tenders_of
+from orderledger.ledger.value_events import ValueKind, ValueSource
 from tests.chargebacks_book import PSP, SELLER, ChargebackBook, opened, report
 
 RECEIVABLE = accounts.receivable("o1")
@@ -226,6 +233,61 @@ def test_hard_case_11_a_refund_failed_after_success_and_the_bank_paid(
     book.succeed("p1", "again")
     assert book.posted() == {}
     assert book.anomalies() == []
+
+
+def by_bank(refund_id: str = "r1") -> RefundByAlternativeMeans:
+    return RefundByAlternativeMeans(
+        order_id="o1", refund_id=refund_id, method="iban", reference="x", by="ann", bank="main"
+    )
+
+
+def in_value(amount: int, refund_id: str = "r1") -> IssueValue:
+    return IssueValue(
+        account_id="v1",
+        kind=ValueKind.STORE_CREDIT,
+        source=ValueSource.REFUND,
+        lot_id="l1",
+        holder="b1",
+        amount=amount,
+        currency="USD",
+        order_id="o1",
+        refund_id=refund_id,
+    )
+
+
+def test_hard_case_11_no_other_means_pay_what_the_bank_has_paid(book: ChargebackBook) -> None:
+    """Catches a failed refund that is paid from the bank, or in value, after a chargeback."""
+    book.refunded("r1", 4_000)
+    book.run(RecordReversed(payment_id="p1", op_id="refund-r1-p1", provider_ref="back"))
+    book.granted("r2", 5_000)
+    book.run(RecordDeclined(payment_id="p1", op_id=book.refund("p1", "r2", 5_000)))
+    book.run(GrantRefund(**grant("r3", 1_000)))
+    book.run(opened(9_500))
+    others = [by_bank(), by_bank("r2"), in_value(4_000), in_value(1_000, "r3")]
+    assert [book.refusal(one) for one in others] == ["chargeback_open"] * 4
+    book.run(report("lost"))
+    assert [book.refusal(one) for one in others] == ["chargeback_open"] * 4
+    assert book.balance(accounts.refunds("o1")) == 0
+
+
+def test_hard_case_11_other_means_pay_once_it_was_won(book: ChargebackBook) -> None:
+    """Catches a buyer who never gets a failed refund because there had been a chargeback."""
+    book.refunded("r1", 4_000)
+    book.run(RecordReversed(payment_id="p1", op_id="refund-r1-p1", provider_ref="back"))
+    book.run(opened(10_000))
+    book.run(report("won"))
+    assert book.refusal(by_bank()) == ""
+    assert book.balance(accounts.refunds("o1")) == 0
+
+
+def grant(refund_id: str, amount: int) -> dict[str, Any]:
+    return {
+        "order_id": "o1",
+        "refund_id": refund_id,
+        "reason": "r",
+        "source": RefundSource.PRICE,
+        "adjustment": amount,
+    }
 
 
 def test_hard_case_13_a_chargeback_after_the_payout(book: ChargebackBook) -> None:
