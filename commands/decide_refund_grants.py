@@ -28,9 +28,10 @@ from orderledger.ledger.order_totals import refund_of
 from orderledger.ledger.orders import ENDED, Lifecycle, OrderState
 from orderledger.ledger.payment_operations import FAILED
 from orderledger.ledger.payments import owed_again, refund_operations
-from orderledger.ledger.tenders import Tender, charged_by, tenders_of
+from orderledger.ledger.tenders import Tender, charged_back_by, charged_by, tenders_of
 
 from . import order_guards as guards
+from .chargeback_guards import check_grant_not_charged_back
 from .decide_payment_guards import check_uncontested
 from .decision import Changes, States, decides
 from .dispute_guards import require_undisputed
@@ -174,6 +175,8 @@ def _check_limit(
     limit = charged_by(tenders) + order.goodwill_approved - order.granted
     if command.source is not RefundSource.RULING:
         limit -= open_claims(order)
+    charged = charged_by(tenders) - charged_back_by(tenders)
+    limit = charged + order.goodwill_approved - order.granted
     if command.source in SURPLUS_SOURCES:
         limit = min(limit, surplus(order, tenders))
     if total > limit:
@@ -410,6 +413,8 @@ def refund_by_alternative_means(
                 refund_id=grant.refund_id,
                 payment_id=tender.tender_id,
             )
+    for payment_id in grant.allocations:
+        check_grant_not_charged_back(grant, states.payment(payment_id))
     owed = min(grant.owed_again, grant.outstanding)
     declined = min(_declined(grant, states), grant.outstanding - owed)
     amount = owed + declined

@@ -15,6 +15,7 @@ from orderledger.ledger.orders import OrderState
 from orderledger.ledger.stored_value import StoredValueState
 from orderledger.ledger.value_events import ValueIssued, ValueKind, ValueSource
 
+from .chargeback_guards import check_grant_not_charged_back, check_order_not_charged_back
 from .decide_payment_guards import check_amount, check_uncontested
 from .decision import Change, Changes, States, decides
 from .freezing import settled_freezes
@@ -101,6 +102,7 @@ def _issued_as_refund(
             raise _more_than_granted(order, grant, command.amount, grant.owed_again)
         for payment_id in grant.owed:
             check_uncontested(states.payment(payment_id), refund_id)
+            check_grant_not_charged_back(grant, states.payment(payment_id))
         given_up = settled_freezes(after(order, settled))
         return (Change(stream, event, owed), *on_order(order, settled), *given_up)
     if grant.status is not GrantStatus.GRANTED:
@@ -114,6 +116,7 @@ def _issued_as_refund(
         )
     if command.amount != grant.outstanding:
         raise _more_than_granted(order, grant, command.amount, grant.outstanding)
+    check_order_not_charged_back(order, states, command.amount)
     funding = funding_for(command.funding, command.amount, order, grant)
     requested = recipes_payment.refund_requested(order.order_id, funding.parts, order.currency)
     events = (settled, *recovered(funding, command.account_id, command.lot_id))

@@ -16,7 +16,6 @@ from .decision import Command
 from .fulfilment_commands import DispatchFulfilment
 from .order_commands import (
     HoldOrder,
-    RecordStockReleased,
     RecordStockReservationFailed,
     RecordStockReserved,
 )
@@ -86,17 +85,6 @@ def _of_reservation(request: p.ReserveStock, answer: p.StockAnswer) -> Command |
     )
 
 
-def _of_release(request: p.ReleaseStock, answer: p.StockAnswer) -> Command | None:
-    if not answer.is_done:
-        return None
-    return RecordStockReleased(
-        order_id=request.order_id,
-        reservation_id=request.reservation_id,
-        line_id=request.line_id,
-        quantity=request.quantity,
-    )
-
-
 def _of_assessment(request: p.AssessOrder, answer: p.RiskAnswer) -> Command | None:
     if not answer.is_suspicious:
         return None
@@ -119,7 +107,8 @@ def _of_shipping(request: p.ShipRequest, answer: p.ShipAnswer) -> Command | None
     )
 
 
-def _nothing(_request: p.Notify, _answer: p.NotifyAnswer) -> Command | None:
+def _nothing(_request: p.Request, _answer: object) -> Command | None:
+    """The order gave the reservation up itself, and a message says nothing to the ledger."""
     return None
 
 
@@ -131,7 +120,7 @@ _ANSWERS: Final[Mapping[type[p.Request], Callable[[Any, Any], Command | None]]] 
     p.RefundRequest: _of_gateway,
     p.QueryRequest: _of_query,
     p.ReserveStock: _of_reservation,
-    p.ReleaseStock: _of_release,
+    p.ReleaseStock: _nothing,
     p.AssessOrder: _of_assessment,
     p.ShipRequest: _of_shipping,
     p.Notify: _nothing,

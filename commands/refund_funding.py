@@ -401,6 +401,16 @@ def _joined(before: FundingPart, part: FundingPart) -> FundingPart:
     return FundingPart(part.account, before.amount + part.amount, part.slice_id, one)
 
 
+def exchanged(part: FundingPart, amount: int, currency: str) -> FundingPart:
+    """Return a part in the payment's currency; its account is debited as it was credited."""
+    one = part.recovery
+    if one is not None:
+        one = msgspec.structs.replace(one, order_amount=part.amount)
+        if not one.currency and one.component is not Component.OTHER:
+            one = msgspec.structs.replace(one, amount=part.amount, currency=currency)
+    return FundingPart(part.account, amount, part.slice_id, one)
+
+
 # -- funding that a caller names -----------------------------------------------------------------
 
 

@@ -10,10 +10,13 @@ from typing import Any, Final
 
 from orderledger.ledger import open_deadlines as o
 from orderledger.ledger import provider_ports as p
+from orderledger.ledger.chargeback_stages import ChargebackStage
 from orderledger.ledger.deadlines import Deadline
 from orderledger.ledger.errors import IntegrityViolation
+from orderledger.ledger.payment_deadlines import DEFENCE
 from orderledger.ledger.streams import id_of, kind_of
 
+from .chargeback_commands import EndChargebackDefence
 from .decision import Command
 from .effects import Call, Effect, Execute, bounded_key
 from .fulfilment_commands import AutoConfirmDelivery, ExpireReturn
@@ -72,6 +75,17 @@ def _operation(deadline: Deadline) -> str:
     return deadline.deadline_id.partition("/")[2].rpartition("/")[0]
 
 
+def _chargeback_defence(payment_id: str, deadline: Deadline, _state: Any) -> Command:
+    _, stage, _, chargeback_id = deadline.deadline_id.split("/", 3)
+    return EndChargebackDefence(
+        payment_id=payment_id,
+        chargeback_id=chargeback_id,
+        stage=ChargebackStage(stage),
+        due_at=deadline.due_at,
+        occurred_at=deadline.due_at,
+    )
+
+
 def _query(_payment_id: str, deadline: Deadline, state: Any) -> p.Request:
     op_id = _operation(deadline).rpartition("/")[0]
     return query_of(state, op_id)
@@ -108,6 +122,7 @@ TIMERS: Final[Mapping[tuple[str, str], Fire]] = {
     ("payment", o.AUTHORISATION_EXPIRY): _authorisation_expiry,
     ("payment", o.AUTHORISATION_ALERT): _authorisation_alert,
     ("payment", o.QUERY): _query,
+    ("payment", DEFENCE): _chargeback_defence,
     ("fulfilment", o.AUTO_CONFIRM): _auto_confirm,
     ("return", o.RETURN_WINDOW): _return_window,
     ("storedvalue", o.LOT_EXPIRY): _lot_expiry,

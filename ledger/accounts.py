@@ -42,6 +42,7 @@ CHART: Final[tuple[AccountClass, ...]] = (
     AccountClass("assets:psp", Side.DEBIT, False, "captured by the provider, not yet settled"),
     AccountClass("assets:psp_reserve", Side.DEBIT, False, "withheld by the provider as a reserve"),
     AccountClass("assets:disputes", Side.DEBIT, True, "pulled back by the provider, contested"),
+    AccountClass("assets:receivables", Side.DEBIT, False, "the buyer got back more than was paid"),
     AccountClass("liabilities:escrow", Side.CREDIT, True, "customer funds held for the order"),
     AccountClass("liabilities:seller", Side.CREDIT, False, "owed to the seller; negative is debt"),
     AccountClass("liabilities:dispute_reserve", Side.CREDIT, True, "frozen for a dispute"),
@@ -71,6 +72,8 @@ FX_GAIN: Final = "income:fx_gain"
 GATEWAY_FEES: Final = "expenses:gateway_fees"
 BANK_FEES: Final = "expenses:bank_fees"
 SETTLEMENT_VARIANCE: Final = "expenses:settlement_variance"
+DISPUTE_FEES: Final = "expenses:dispute_fees"
+CHARGEBACK_LOSSES: Final = "expenses:chargeback_losses"
 PROMO: Final = "expenses:promo"
 GOODWILL: Final = "expenses:goodwill"
 BAD_DEBT: Final = "expenses:bad_debt"
@@ -91,6 +94,13 @@ def psp(provider: str) -> str:
 
 def psp_reserve(provider: str) -> str:
     return check(f"assets:psp_reserve:{provider}")
+def disputes(chargeback_id: str) -> str:
+    return check(f"assets:disputes:{chargeback_id}")
+
+
+def receivable(order_id: str) -> str:
+    """What the buyer of an order got back beyond what was paid, by refunds and chargebacks."""
+    return check(f"assets:receivables:{order_id}")
 
 
 def escrow(order_id: str) -> str:

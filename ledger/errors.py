@@ -129,6 +129,7 @@ class Reason(StrEnum):
     ALREADY_PAID_OUT = "already_paid_out"
     SELLER_SUSPENDED = "seller_suspended"
     FUNDS_FROZEN = "funds_frozen"
+    CHARGEBACK_OPEN = "chargeback_open"
     DISPUTE_OPEN = "dispute_open"
     DISPUTE_SUSPENDED = "dispute_suspended"
     DISPUTE_NOT_REFILABLE = "dispute_not_refilable"

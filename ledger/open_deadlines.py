@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from . import payment_deadlines
 from .deadlines import Deadline
 from .fulfilments import FulfilmentLifecycle, FulfilmentState
 from .instants import LATEST
@@ -106,8 +107,11 @@ def of_order(state: OrderState) -> Sequence[Open]:
 
 
 def of_payment(state: PaymentState) -> Sequence[Open]:
-    """Expiry of each authorisation, and before it an alert; the next query of each operation."""
-    found: list[Open] = []
+    """
+    Expiry of each authorisation, and before it an alert; the next query of each operation; the end
+    of each chargeback's defence.
+    """
+    found: list[Open] = [*payment_deadlines.deadlines_of(state)]
     for op in state.operations.values():
         waits = JANITOR.get(op.status, ())
         if op.queries < len(waits) and not op.matched_by:

@@ -17,6 +17,7 @@ from . import escrow_folds, order_disputes, order_lines, order_refunds
 from . import order_events as e
 from .events import Event
 from .freezes import Freezes
+from .order_chargebacks import ChargebackNoted, NotedChargebacks, noted
 from .order_content import (
     ChangeAction,
     OrderLine,
@@ -105,6 +106,7 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     releases: Mapping[str, e.FundsReleased] = {}
     recovered: Recovered = {}
     freezes: Freezes = {}
+    chargebacks: NotedChargebacks = {}
     fees: Mapping[str, ArbitrationFeeTaken] = {}
     late_ops: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
@@ -251,6 +253,7 @@ def _placed(state: OrderState, event: e.OrderPlaced) -> OrderState:
         holds=state.holds,
         payments=state.payments,
         tenders=state.tenders,
+        chargebacks=state.chargebacks,
         redeemed=state.redeemed,
         grants=_grants_in(state, event.currency),
         late_ops=state.late_ops,
@@ -511,6 +514,10 @@ def _on_grant(
     return evolve
 
 
+def _chargeback_noted(state: OrderState, event: ChargebackNoted) -> OrderState:
+    return replace(state, chargebacks=noted(state.chargebacks, event))
+
+
 def _anomaly(state: OrderState, event: e.AnomalyRaised | e.AnomalyResolved) -> OrderState:
     return replace(state, anomalies=e.open_anomalies(state.anomalies, event))
 
@@ -562,6 +569,7 @@ EVOLVE: Final[Mapping[type[Event], Callable[[OrderState, Any], OrderState]]] = {
     e.RefundSettledExternally: _on_grant(order_refunds.settled_externally),
     e.RefundRoutedAsVoid: _on_grant(order_refunds.settled),
     **escrow_folds.EVOLVE,
+    ChargebackNoted: _chargeback_noted,
     **order_disputes.EVOLVE,
     e.AnomalyRaised: _anomaly,
     e.AnomalyResolved: _anomaly,

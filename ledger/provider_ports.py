@@ -135,11 +135,9 @@ class ReserveStock(Request, frozen=True, kw_only=True):
 
 
 class ReleaseStock(Request, frozen=True, kw_only=True):
-    """Give a reservation up."""
+    """Give a reservation up, whole; one that is not there is given up already."""
 
     order_id: str
-    line_id: str
-    quantity: int
     reservation_id: str
 
 

@@ -9,6 +9,9 @@ The commands stand in ``cli_read``, ``cli_accounts``, ``cli_disputes``, ``cli_pe
 The commands stand in ``cli_read``, ``cli_accounts``, ``cli_disputes``, ``cli_sellers``,
 ``cli_periods``, ``cli_models`` and ``cli_admin``; nothing but click is imported before one of them
 runs, so that ``--help`` is quick.
+The commands stand in ``cli_read``, ``cli_accounts``, ``cli_chargebacks``, ``cli_periods``,
+``cli_models`` and ``cli_admin``; nothing but click is imported before one of them runs, so that
+``--help`` is quick.
 """
 
 import errno
@@ -37,6 +40,7 @@ from orderledger import (
 )
 from orderledger import cli_accounts, cli_admin, cli_disputes, cli_models, cli_periods, cli_read
 )
+from orderledger import cli_accounts, cli_admin, cli_chargebacks, cli_models, cli_periods, cli_read
 from orderledger.cli_output import say
 
 _HELP_WANTED: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
@@ -148,6 +152,7 @@ _GROUPS: Final[Mapping[str, click.Command]] = {
     "dispute": cli_disputes.dispute,
     "seller": cli_sellers.seller,
     "payout": cli_sellers.payout,
+    "chargeback": cli_chargebacks.chargeback,
     "account": cli_accounts.account,
     "trial-balance": cli_accounts.trial_balance,
     "journal": cli_accounts.journal,

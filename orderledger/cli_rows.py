@@ -75,6 +75,18 @@ def show_table(
     limit: int | None = None,
 ) -> int:
     """Show the rows of a table with these values and return the exit status; see ``rows``."""
+    key = _key(table, after) if after else None
+    return show_rows(session, table, _conditions(table, conditions), key, limit)
+
+
+def show_rows(
+    session: Session,
+    table: "Table",
+    where: Mapping[str, "Value"],
+    after: "Key | None" = None,
+    limit: int | None = None,
+) -> int:
+    """Show rows with these values of columns, and say what they lack; return the exit status."""
     models = session.reading.models
     # Before the rows are read: they show at least what it says.
     status = models.status(models.owner(table).name)

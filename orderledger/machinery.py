@@ -165,10 +165,10 @@ class Machinery:
         """
         count = 0
         while True:
-            done = sum([one.drain() for one in self.reactors.values()])
+            seen = sum([one.drain() for one in self.reactors.values()])
             self.collect()
-            done += sum([self.lane(lane).drain() for lane in Lane])
-            if not done:
+            done = sum([self.lane(lane).drain() for lane in Lane])
+            if not seen and not done:
                 return count
             count += done
 

@@ -18,7 +18,7 @@ from orderledger.ledger import payment_events as p
 from orderledger.ledger import streams
 from orderledger.ledger.events import Event, topics
 from orderledger.ledger.orders import Lifecycle, OrderState
-from orderledger.ledger.tenders import charged_by, refunded_by, tenders_of
+from orderledger.ledger.tenders import charged_back_by, charged_by, refunded_by, tenders_of
 
 from .models import ReadModel, Recorded, Rows
 from .tables import Amount, TableRow, table
@@ -209,7 +209,7 @@ def _order(
         order.buyer_ref,
         order.currency,
         order.lifecycle.value,
-        charged_by(tenders),
+        charged_by(tenders) - charged_back_by(tenders),
         refunded_by(order, tenders),
         order.refund_outstanding,
         recorded.occurred_at if type(recorded.event) is e.OrderPlaced else before.placed_at,

@@ -7,6 +7,7 @@ from typing import Final
 from .anomalies import Anomalies
 from .balances import Postings
 from .bank_statements import BankStatements
+from .chargebacks import Chargebacks
 from .customers import Customers
 from .deadlines import Deadlines
 from .disputes import Disputes
@@ -26,6 +27,7 @@ from .timeline import Timeline
 SHIPPED: Final[tuple[ReadModel, ...]] = (
     Anomalies(),
     BankStatements(),
+    Chargebacks(),
     Customers(),
     Deadlines(),
     Disputes(),

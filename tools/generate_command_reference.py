@@ -18,6 +18,7 @@ from orderledger.commands.fulfilment_commands import OfFulfilment, OfReturn
 from orderledger.commands.model import (
     COMMANDS,
     ReceiveNotification,
+    RecordChargeback,
     RecordObservation,
     RetryNotification,
 )
@@ -34,7 +35,11 @@ from orderledger.commands.work_commands import DiscardWork
 TARGET: Final = Path(__file__).resolve().parent.parent / "docs" / "commands.md"
 AREAS: Final[tuple[tuple[str, str, tuple[type[Command], ...]], ...]] = (
     ("Orders", "`order-{order_id}`", (OrderCommand,)),
-    ("Payments", "`payment-{payment_id}`; refunds and captures also the order", (OfPayment,)),
+    (
+        "Payments",
+        "`payment-{payment_id}`; refunds, captures and chargebacks also the order",
+        (OfPayment, RecordChargeback),
+    ),
     (
         "Provider notifications",
         "`inbox-{provider}/{notification_id}`, and the payment it is about",

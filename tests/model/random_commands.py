@@ -71,6 +71,7 @@ _POOLS: Final[dict[str, tuple[str, ...]]] = {
     "rule_ref": ("rules/1",),
     "bank_ref": ("", "ref1", "ref2"),
     "freeze_id": ("d1", "d1", "d2"),
+    "chargeback_id": ("cb1", "cb1", "cb2"),
     "goodwill_id": ("g1", "g2"),
     "rule_id": ("h1", "h2"),
     "reservation_id": ("w1", "w2"),

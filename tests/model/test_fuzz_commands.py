@@ -20,6 +20,7 @@ from orderledger.ledger.folds import fold_of
 from orderledger.ledger.journal import decode_entry
 from orderledger.ledger.payment_events import Capabilities, CaptureMode
 from orderledger.replay.verify import verify
+from tests.chargebacks_book import opened, report
 from tests.dispute_book import file, rules
 from tests.dispute_book import item as item_of
 from tests.model.random_commands import Maker
@@ -141,6 +142,15 @@ def _settling(shop: Shop) -> None:
         currency="USD",
     )
     shop.run(m.RecordSettlementLine(provider="psp", batch="b1", line=line))
+def _contested(shop: Shop) -> None:
+    _refunding(shop)
+    shop.release("s2")
+    shop.run(opened(6_000))
+
+
+def _charged_back(shop: Shop) -> None:
+    _contested(shop)
+    shop.run(report("lost"))
 
 
 def _disputed(shop: Shop) -> None:
@@ -175,6 +185,8 @@ BEGINNINGS: Final[Sequence[Callable[[Shop], None]]] = (
     _redeemed,
     _cancelling,
     _settling,
+    _contested,
+    _charged_back,
     _disputed,
     _arbitrated,
     _settled,

@@ -22,6 +22,7 @@ from tests.projections.toy_models import Entries, EntryRow, Totals
 
 FINGERPRINTS = {
     "anomalies": "0acca184fdde",
+    "chargebacks": "6f55bd85bac7",
     "customers": "f24611755ef4",
     "indicators": "bd2d17a8d35b",
     "orders": "f96c24aca5ec",
