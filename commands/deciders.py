@@ -21,6 +21,7 @@ from . import (
     decide_refund_grants,
     decide_refund_operations,
     decide_returns,
+    decide_risk,
     decide_stored_value,
     decide_value_issue,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "decide_refund_grants",
     "decide_refund_operations",
     "decide_returns",
+    "decide_risk",
     "decide_stored_value",
     "decide_value_issue",
 ]

@@ -16,6 +16,8 @@ import msgspec
 
 from orderledger.ledger import streams
 from orderledger.ledger.accounts_state import AccountState, JournalState
+from orderledger.ledger.alerts import AlertState
+from orderledger.ledger.approvals import ApprovalState
 from orderledger.ledger.events import Event
 from orderledger.ledger.fulfilments import FulfilmentState
 from orderledger.ledger.inbox import InboxState
@@ -145,6 +147,14 @@ class States:
 
     def inbox(self, provider: str, notification_id: str) -> InboxState:
         state: InboxState = self._get(streams.inbox(provider, notification_id))
+        return state
+
+    def approval(self, approval_id: str) -> ApprovalState:
+        state: ApprovalState = self._get(streams.approval(approval_id))
+        return state
+
+    def alert(self, alert_id: str) -> AlertState:
+        state: AlertState = self._get(streams.alert(alert_id))
         return state
 
     def projection(self, model: str) -> SkipsState:

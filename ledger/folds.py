@@ -9,6 +9,8 @@ import msgspec
 
 from . import (
     accounts_state,
+    alerts,
+    approvals,
     fulfilments,
     inbox,
     orders,
@@ -58,6 +60,8 @@ FOLDS: Final[Mapping[str, Fold]] = {
     "journal": Fold(accounts_state.JOURNAL_INITIAL, accounts_state.JOURNAL_EVOLVE),
     "inbox": Fold(inbox.INITIAL, inbox.EVOLVE),
     "periods": Fold(periods.INITIAL, periods.EVOLVE),
+    "approval": Fold(approvals.INITIAL, approvals.EVOLVE),
+    "alert": Fold(alerts.INITIAL, alerts.EVOLVE),
     "projection": Fold(projection_skips.INITIAL, projection_skips.EVOLVE),
 }
 

@@ -2,8 +2,8 @@
 The command line: nouns, then verbs.
 
 The commands stand in ``cli_read``, ``cli_accounts``, ``cli_export``, ``cli_periods``,
-``cli_models`` and ``cli_admin``; nothing but click is imported before one of them runs, so that
-``--help`` is quick.
+``cli_risk``, ``cli_models`` and ``cli_admin``; nothing but click is imported before one of them
+runs, so that ``--help`` is quick.
 """
 
 import errno
@@ -18,7 +18,15 @@ try:
 except ModuleNotFoundError:  # pragma: no cover
     sys.exit("error: the command line needs click and rich: install orderledger[cli]")
 
-from orderledger import cli_accounts, cli_admin, cli_export, cli_models, cli_periods, cli_read
+from orderledger import (
+    cli_accounts,
+    cli_admin,
+    cli_export,
+    cli_models,
+    cli_periods,
+    cli_read,
+    cli_risk,
+)
 from orderledger.cli_output import say
 
 _HELP_WANTED: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
@@ -127,6 +135,8 @@ _GROUPS: Final[Mapping[str, click.Command]] = {
     "account": cli_accounts.account,
     "trial-balance": cli_accounts.trial_balance,
     "journal": cli_accounts.journal,
+    "approval": cli_risk.approval,
+    "alert": cli_risk.alert,
     "export": cli_export.export,
     "period": cli_periods.period,
     "verify": cli_admin.verify,

@@ -23,6 +23,7 @@ from orderledger.commands.order_commands import OrderCommand
 from orderledger.commands.payment_commands import OfPayment
 from orderledger.commands.period_commands import OfPeriods
 from orderledger.commands.projection_commands import OfProjection
+from orderledger.commands.risk_commands import OfAlert, OfApproval
 from orderledger.commands.value_commands import OfValue
 
 TARGET: Final = Path(__file__).resolve().parent.parent / "docs" / "commands.md"
@@ -40,6 +41,8 @@ AREAS: Final[tuple[tuple[str, str, tuple[type[Command], ...]], ...]] = (
     ("Constrained accounts", "`account-{account}`", (OfAccount,)),
     ("Manual journal", "`journal-{entry_id}`", (OfJournal,)),
     ("Accounting periods", "`periods-main`", (OfPeriods,)),
+    ("Approvals", "`approval-{approval_id}`", (OfApproval,)),
+    ("Alerts", "`alert-{alert_id}`", (OfAlert,)),
     ("Read models", "`projection-{model}`", (OfProjection,)),
 )
 HEAD: Final = """\

@@ -58,6 +58,8 @@ COMMANDS = {
     "trial-balance-held": "trial-balance --layer held",
     "journal": "journal",
     "journal-account": "journal --account assets:psp:adyen --from 9 --to 2026-01-31",
+    "approval-list": "approval list",
+    "alert-list": "alert list",
     "export-beancount": "export beancount -",
     "export-hledger": "export hledger - --from 2026-01-07 --recorded-to 2026-02-01",
     "period-close": "period close 2026-01",
@@ -130,6 +132,7 @@ def _leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tupl
 
 
 ELSEWHERE = {
+    ("approval", "show"),
     ("demo",),
     ("import", "online-retail"),
     ("projection", "diff"),
@@ -190,7 +193,7 @@ ERRORS = {
     "trial-balance --effective-to 9999-12-31T23:00-10:00": (2, "error: effective_to is 9999-12-31"),
     "account balance assets:psp:adyen --currency usd": (2, "error: currency 'usd' is neither"),
     "journal --from soon": (2, "error: Invalid value: 'soon' is no instant"),
-    "projection rebuild nope": (1, "error: there is no read model nope; there are anomalies"),
+    "projection rebuild nope": (1, "error: there is no read model nope; there are alerts"),
     "projection status --url sqlite:///absent.db": (1, "error: there is no file absent.db"),
     "projection rollback orders --yes": (1, "error: read model orders has no previous generation"),
     "projection diff orders": (1, "error: read model orders has no second generation to compare"),
