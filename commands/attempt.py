@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from orderledger.ledger.ports import Batch, ConstraintSet
+from orderledger.ledger.risk_rules import RiskPolicy
 
 from .deciding import Decided, Decider, Deciding, Prepared, Versioned
 from .decision import MissingState, decide
@@ -25,6 +26,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     now: datetime
     connection: object | None = None
     """The host's connection when joining its transaction: then nothing comes from the cache."""
+    risk: RiskPolicy | None = None
 
 
 class Attempt:
@@ -44,7 +46,7 @@ class Attempt:
         else:
             loaded = around.cache.get(streams, new if presume_new else ())
         self._loaded: Final[dict[str, Versioned]] = loaded
-        self._deciding: Final = Deciding(loaded, around.constraints, around.new_id)
+        self._deciding: Final = Deciding(loaded, around.constraints, around.new_id, around.risk)
 
     def extend(self, prepared: Sequence[Prepared]) -> None:
         """Load what further commands announce and is not loaded yet, in one query."""

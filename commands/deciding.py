@@ -27,12 +27,14 @@ from orderledger.ledger.journal import Layer, encode_entry
 from orderledger.ledger.limits import EVENTS_PER_APPEND_MAX, PAYLOAD_BYTES_MAX
 from orderledger.ledger.order_events import AnomalyRaised
 from orderledger.ledger.ports import ConstraintSet, NewAppend, NewEvent
+from orderledger.ledger.risk_rules import RiskPolicy, Seen
 from orderledger.ledger.streams import kind_of
 
 from .decide_periods import dated, needs_dating
 from .decision import Change, Changes, Command, MissingState, Reported, States, decide
 from .idempotency import encode_refusal, encode_reply, fingerprint
 from .requests import Context, Envelope
+from .risk_guards import Asked, guarded
 from .validation import validated
 
 Decider = Callable[[Any, States, datetime], Changes]
@@ -70,6 +72,8 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
     context: str
     streams: tuple[str, ...]
     creates: tuple[str, ...]
+    seen: tuple[Seen, ...] = ()
+    """What was looked up for the risk policy."""
 
 
 class Decided(msgspec.Struct, frozen=True):
@@ -146,11 +150,13 @@ class Deciding:
         loaded: Mapping[str, Versioned],
         constraints: ConstraintSet,
         new_id: Callable[[], UUID],
+        risk: RiskPolicy | None = None,
     ) -> None:
         self._loaded: Final = loaded
         self._constrained: Final = constraints.accounts
         self._closed_until: Final = constraints.closed_until
         self._new_id: Final = new_id
+        self._risk: Final = risk
         self.changed: Final[dict[str, Versioned]] = {}
         self._states: Final = Layered(loaded, self.changed)
 
@@ -166,6 +172,8 @@ class Deciding:
             if prepared.envelope.expected:
                 self._check_expected(prepared.envelope.expected, states)
             changes = decider(prepared.command, states, now)
+            if self._risk is not None:
+                changes = guarded(self._risk, _asked(prepared), changes, states, now)
             closed_until = self._closed_until
             if closed_until and needs_dating(prepared.command, changes, closed_until, now):
                 # The instant only tells that it is worth a look. The periods' own stream says
@@ -304,6 +312,16 @@ class Deciding:
             prepared.context,
             events,
         )
+
+
+def _asked(prepared: Prepared) -> Asked:
+    return Asked(
+        prepared.command,
+        prepared.key,
+        str(prepared.command_id),
+        prepared.fingerprint,
+        prepared.seen,
+    )
 
 
 def _movements(

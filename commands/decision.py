@@ -18,6 +18,8 @@ from orderledger.ledger import streams
 from orderledger.ledger.accounts_state import AccountState, JournalState
 from orderledger.ledger.bank_statements import StatementState
 from orderledger.ledger.disputes import DisputeState
+from orderledger.ledger.alerts import AlertState
+from orderledger.ledger.approvals import ApprovalState
 from orderledger.ledger.events import Event
 from orderledger.ledger.fulfilments import FulfilmentState
 from orderledger.ledger.inbox import InboxState
@@ -188,6 +190,12 @@ class States:
 
     def bank_statement(self, bank: str, statement: str) -> StatementState:
         state: StatementState = self._get(streams.bank_statement(bank, statement))
+    def approval(self, approval_id: str) -> ApprovalState:
+        state: ApprovalState = self._get(streams.approval(approval_id))
+        return state
+
+    def alert(self, alert_id: str) -> AlertState:
+        state: AlertState = self._get(streams.alert(alert_id))
         return state
 
     def projection(self, model: str) -> SkipsState:

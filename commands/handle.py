@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from orderledger.ledger import ids
 from orderledger.ledger.errors import (
@@ -42,6 +42,7 @@ from .observe import Handled, background_failed, command_handled, is_logged
 from .period_commands import Exclusive
 from .receipts import Receipts
 from .requests import Envelope, Receipt
+from .risk_hook import RiskHook
 from .states import CACHE_STREAMS, StateCache
 
 MAX_BATCH: Final = 1_000
@@ -74,6 +75,8 @@ class Executor:
         new_id: ids.IdSource = ids.new_id,
         cache_streams: int = CACHE_STREAMS,
     ) -> None:
+        self.risk: RiskHook | None = None
+        """What guarded commands must keep to besides their own rules; may be replaced any time."""
         self._store: Final = store
         self._clock: Final = clock
         self._new_id: Final = new_id
@@ -263,7 +266,14 @@ class Executor:
     # -- one batch ---------------------------------------------------------------------------
 
     def _prepare(self, envelope: Envelope) -> Prepared:
-        return prepare(self._store.book, envelope, self._new_id())
+        prepared = prepare(self._store.book, envelope, self._new_id())
+        risk = self.risk
+        if risk is None:
+            return prepared
+        return risk.looked_up(prepared, self._known_state, self._clock())
+
+    def _known_state(self, stream: str) -> Any:
+        return self._cache.get((stream,), ())[stream].state
 
     def _prepared_or_error(self, envelope: Envelope) -> Prepared | OrderLedgerError:
         """Prepare one of many commands; what is malformed is that one's error alone."""
@@ -471,8 +481,14 @@ class Executor:
             self._constraints = None
 
     def _surroundings(self, connection: object | None = None) -> Surroundings:
+        risk = self.risk
         return Surroundings(
-            self._cache, self._constraint_set(), self._new_id, self._clock(), connection
+            self._cache,
+            self._constraint_set(),
+            self._new_id,
+            self._clock(),
+            connection,
+            None if risk is None else risk.policy,
         )
 
     def _constraint_set(self) -> ConstraintSet:

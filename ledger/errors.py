@@ -119,6 +119,7 @@ class Reason(StrEnum):
     WINDOW_CLOSED = "window_closed"
     FOUR_EYES_REQUIRED = "four_eyes_required"
     APPROVAL_REQUIRED = "approval_required"
+    RISK_LIMIT_EXCEEDED = "risk_limit_exceeded"
     NOT_SUPPORTED_BY_PROVIDER = "not_supported_by_provider"
     BOUND_TO_ANOTHER_ORDER = "bound_to_another_order"
     INSUFFICIENT_FUNDS = "insufficient_funds"

@@ -12,6 +12,8 @@ from . import (
     bank_statements,
     dispute_fold,
     disputes,
+    alerts,
+    approvals,
     fulfilments,
     inbox,
     orders,
@@ -71,6 +73,8 @@ FOLDS: Final[Mapping[str, Fold]] = {
     "settlement": Fold(settlements.INITIAL, settlements.EVOLVE),
     "dispute": Fold(disputes.INITIAL, dispute_fold.EVOLVE),
     "bank": Fold(bank_statements.INITIAL, bank_statements.EVOLVE),
+    "approval": Fold(approvals.INITIAL, approvals.EVOLVE),
+    "alert": Fold(alerts.INITIAL, alerts.EVOLVE),
     "projection": Fold(projection_skips.INITIAL, projection_skips.EVOLVE),
     "work": Fold(work_discards.INITIAL, work_discards.EVOLVE),
 }

@@ -113,6 +113,15 @@ def check_period(period: str) -> None:
     _named("period", period)
 
 
+def approval(approval_id: str) -> str:
+    """The stream of a second person's word on one command."""
+    return _named("approval", approval_id)
+
+
+def alert(alert_id: str) -> str:
+    return _named("alert", alert_id)
+
+
 def projection(model: str) -> str:
     """The stream of a read model's skips, by the model's name."""
     return _named("projection", model)

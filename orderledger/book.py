@@ -16,6 +16,7 @@ from orderledger.commands.handle import Executor
 from orderledger.commands.projection_commands import SkipProjectedEvent
 from orderledger.commands.queueing import Ticket
 from orderledger.commands.requests import SYSTEM, Actor, Envelope, Receipt
+from orderledger.commands.risk_hook import Asking, RiskHook, approval_request
 from orderledger.commands.states import CACHE_STREAMS
 from orderledger.commands.work_commands import DiscardWork
 from orderledger.config import locate
@@ -23,6 +24,7 @@ from orderledger.databases import open_store, prepare
 from orderledger.ledger import ids, streams
 from orderledger.ledger.bank_statements import StatementState
 from orderledger.ledger.errors import InvalidCommand, InvalidInput, NotFound
+from orderledger.ledger.errors import InvalidCommand, InvalidInput, NotFound, Rejected
 from orderledger.ledger.limits import TEXT_LENGTH_MAX
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payments import PaymentState
@@ -30,9 +32,11 @@ from orderledger.ledger.ports import EventStore
 from orderledger.ledger.settlements import SettlementState
 from orderledger.ledger.work_ports import Lane, WorkStatus
 from orderledger.machinery import Machinery, Swept, Wiring
+from orderledger.ledger.risk_rules import RiskPolicy
 from orderledger.projections.base import read_gapless
 from orderledger.projections.models import ReadModel
 from orderledger.reading import Reading
+from orderledger.velocity import VelocityRows
 
 
 class Book:
@@ -210,6 +214,42 @@ class Book:
         receipt = self.execute(command, actor=actor)
         self.machinery.work.discard(lane, key, reason, receipt.recorded_at or ids.utc_now())
         return receipt
+    def keep_to(self, policy: RiskPolicy | None) -> None:
+        """
+        Have the guarded commands of this process keep to a risk policy from now on, or to none.
+
+        It may be changed while commands run; each keeps to the one that it began with or to the
+        next. Raises InvalidInput for a rule of no command.
+        """
+        hook = None if policy is None else RiskHook(policy, VelocityRows(self.read.models))
+        self._executor.risk = hook
+
+    def request_approval(
+        self,
+        command: Command,
+        *,
+        requested_by: str,
+        reason: str,
+        expires_at: datetime,
+        actor: Actor = SYSTEM,
+    ) -> Receipt:
+        """
+        Ask for a second person's word on exactly this command.
+
+        For a command that the risk policy refuses with APPROVAL_REQUIRED; once another person has
+        granted it (``GrantApproval``), give the same command again under a new key. Raises what
+        else refuses the command, and InvalidInput for one that needs no approval now.
+        """
+        (found,) = self.execute_many([Envelope(command=command, actor=actor)], dry_run=True)
+        if isinstance(found, Receipt):
+            raise InvalidInput(
+                f"{type(command).__name__} needs no approval now: execute it",
+                command=type(command).__name__,
+            )
+        if not isinstance(found, Rejected) or "approval_id" not in found.facts:
+            raise found
+        asking = Asking(requested_by=requested_by, reason=reason, expires_at=expires_at)
+        return self.execute(approval_request(command, found, asking), actor=actor)
 
     def skip_parked(
         self,

@@ -12,6 +12,9 @@ runs, so that ``--help`` is quick.
 The commands stand in ``cli_read``, ``cli_accounts``, ``cli_chargebacks``, ``cli_periods``,
 ``cli_models`` and ``cli_admin``; nothing but click is imported before one of them runs, so that
 ``--help`` is quick.
+The commands stand in ``cli_read``, ``cli_accounts``, ``cli_export``, ``cli_periods``,
+``cli_risk``, ``cli_models`` and ``cli_admin``; nothing but click is imported before one of them
+runs, so that ``--help`` is quick.
 """
 
 import errno
@@ -41,6 +44,12 @@ from orderledger import (
 from orderledger import cli_accounts, cli_admin, cli_disputes, cli_models, cli_periods, cli_read
 )
 from orderledger import cli_accounts, cli_admin, cli_chargebacks, cli_models, cli_periods, cli_read
+    cli_export,
+    cli_models,
+    cli_periods,
+    cli_read,
+    cli_risk,
+)
 from orderledger.cli_output import say
 
 _HELP_WANTED: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
@@ -156,6 +165,8 @@ _GROUPS: Final[Mapping[str, click.Command]] = {
     "account": cli_accounts.account,
     "trial-balance": cli_accounts.trial_balance,
     "journal": cli_accounts.journal,
+    "approval": cli_risk.approval,
+    "alert": cli_risk.alert,
     "export": cli_export.export,
     "period": cli_periods.period,
     "verify": cli_admin.verify,

@@ -4,7 +4,9 @@ The read models that come with the library.
 
 from typing import Final
 
+from .alerts import Alerts
 from .anomalies import Anomalies
+from .approvals import Approvals
 from .balances import Postings
 from .bank_statements import BankStatements
 from .chargebacks import Chargebacks
@@ -21,13 +23,16 @@ from .refunds import Refunds
 from .seller_standing import SellerStanding
 from .sellers import Sellers
 from .settlements import Settlements
+from .risk_velocity import RiskVelocity
 from .stock import Stock
 from .timeline import Timeline
 
 SHIPPED: Final[tuple[ReadModel, ...]] = (
+    Alerts(),
     Anomalies(),
     BankStatements(),
     Chargebacks(),
+    Approvals(),
     Customers(),
     Deadlines(),
     Disputes(),
@@ -41,6 +46,7 @@ SHIPPED: Final[tuple[ReadModel, ...]] = (
     SellerStanding(),
     Sellers(),
     Settlements(),
+    RiskVelocity(),
     Stock(),
     Timeline(),
 )

@@ -29,6 +29,7 @@ from orderledger.commands.period_commands import OfPeriods
 from orderledger.commands.projection_commands import OfProjection
 from orderledger.commands.seller_commands import OfSeller, OfStanding
 from orderledger.commands.settlement_commands import OfSettlement
+from orderledger.commands.risk_commands import OfAlert, OfApproval
 from orderledger.commands.value_commands import OfValue
 from orderledger.commands.work_commands import DiscardWork
 
@@ -76,6 +77,8 @@ AREAS: Final[tuple[tuple[str, str, tuple[type[Command], ...]], ...]] = (
     ),
     ("Manual journal", "`journal-{entry_id}`", (OfJournal,)),
     ("Accounting periods", "`periods-main`", (OfPeriods,)),
+    ("Approvals", "`approval-{approval_id}`", (OfApproval,)),
+    ("Alerts", "`alert-{alert_id}`", (OfAlert,)),
     ("Read models", "`projection-{model}`", (OfProjection,)),
     ("Work", "`work-{lane}`", (DiscardWork,)),
 )

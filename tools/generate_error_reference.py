@@ -122,6 +122,7 @@ def _area(module: str) -> str:
         ("refund", "refunds"),
         ("escrow", "escrow"),
         ("order", "orders"),
+        ("risk", "approvals and alerts"),
     ):
         if word in module:
             return area
