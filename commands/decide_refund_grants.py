@@ -172,11 +172,10 @@ def _check_total(command: GrantRefund, order: OrderState, total: int) -> None:
 def _check_limit(
     command: GrantRefund, order: OrderState, total: int, tenders: tuple[Tender, ...]
 ) -> None:
-    limit = charged_by(tenders) + order.goodwill_approved - order.granted
-    if command.source is not RefundSource.RULING:
-        limit -= open_claims(order)
     charged = charged_by(tenders) - charged_back_by(tenders)
     limit = charged + order.goodwill_approved - order.granted
+    if command.source is not RefundSource.RULING:
+        limit -= open_claims(order)
     if command.source in SURPLUS_SOURCES:
         limit = min(limit, surplus(order, tenders))
     if total > limit:

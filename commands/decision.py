@@ -16,10 +16,10 @@ import msgspec
 
 from orderledger.ledger import streams
 from orderledger.ledger.accounts_state import AccountState, JournalState
-from orderledger.ledger.bank_statements import StatementState
-from orderledger.ledger.disputes import DisputeState
 from orderledger.ledger.alerts import AlertState
 from orderledger.ledger.approvals import ApprovalState
+from orderledger.ledger.bank_statements import StatementState
+from orderledger.ledger.disputes import DisputeState
 from orderledger.ledger.events import Event
 from orderledger.ledger.fulfilments import FulfilmentState
 from orderledger.ledger.inbox import InboxState
@@ -190,6 +190,8 @@ class States:
 
     def bank_statement(self, bank: str, statement: str) -> StatementState:
         state: StatementState = self._get(streams.bank_statement(bank, statement))
+        return state
+
     def approval(self, approval_id: str) -> ApprovalState:
         state: ApprovalState = self._get(streams.approval(approval_id))
         return state

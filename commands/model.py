@@ -12,6 +12,15 @@ from orderledger.ledger.bank_events import (
     BankLine,
     BankSubject,
 )
+from orderledger.ledger.chargeback_events import (
+    ChargebackReport,
+    EvidenceDocument,
+)
+from orderledger.ledger.chargeback_stages import (
+    ChargebackFact,
+    ChargebackStage,
+    Liability,
+)
 from orderledger.ledger.dispute_content import (
     Answer,
     AppealOutcome,
@@ -94,6 +103,13 @@ from .bank_commands import (
     MatchBankLine,
     RecordBankLine,
     ResolveBankBreak,
+)
+from .chargeback_commands import (
+    AcceptChargeback,
+    AssignChargebackLoss,
+    EndChargebackDefence,
+    RecordChargeback,
+    SubmitChargebackEvidence,
 )
 from .decision import (
     Command,
@@ -236,6 +252,13 @@ from .period_commands import (
 from .projection_commands import (
     SkipProjectedEvent,
 )
+from .risk_commands import (
+    DenyApproval,
+    GrantApproval,
+    RaiseAlert,
+    RequestApproval,
+    ResolveAlert,
+)
 from .ruling_commands import (
     AmendRuling,
     Appeal,
@@ -283,6 +306,8 @@ from .work_commands import (
 )
 
 __all__ = [
+    "COMMANDS",
+    "AcceptChargeback",
     "AcceptDispute",
     "AcceptOffer",
     "AcceptPriceChange",
@@ -298,6 +323,7 @@ __all__ = [
     "Appeal",
     "AppealOutcome",
     "ApproveReturn",
+    "AssignChargebackLoss",
     "AssignPanel",
     "Authorise",
     "AutoConfirmDelivery",
@@ -306,7 +332,6 @@ __all__ = [
     "BreakAction",
     "BreakKind",
     "BuyerCap",
-    "COMMANDS",
     "CancelFulfilment",
     "CancelLine",
     "CancelOrder",
@@ -318,6 +343,9 @@ __all__ = [
     "CaptureMode",
     "CastVote",
     "ChangeSellerStanding",
+    "ChargebackFact",
+    "ChargebackReport",
+    "ChargebackStage",
     "ClaimedLine",
     "CloseAccount",
     "CloseBatch",
@@ -336,10 +364,13 @@ __all__ = [
     "CreditCustomer",
     "DecideAppeal",
     "DeclineOrderChange",
+    "DenyApproval",
     "DiscardWork",
     "Discount",
     "DispatchFulfilment",
+    "EndChargebackDefence",
     "Escalate",
+    "EvidenceDocument",
     "EvidenceItem",
     "ExecuteRuling",
     "ExecutionTerms",
@@ -356,6 +387,7 @@ __all__ = [
     "Funder",
     "FundingPart",
     "FxQuote",
+    "GrantApproval",
     "GrantRefund",
     "HoldFunds",
     "HoldOrder",
@@ -367,6 +399,7 @@ __all__ = [
     "InspectReturn",
     "IssueRuling",
     "IssueValue",
+    "Liability",
     "LiftConstraint",
     "LiftPenalty",
     "LineInput",
@@ -393,12 +426,14 @@ __all__ = [
     "ProposeResolution",
     "Purchase",
     "QueryOperation",
+    "RaiseAlert",
     "RealiseFxResult",
     "ReceiveNotification",
     "ReceiveReturn",
     "RecordAborted",
     "RecordAuthorisationExpired",
     "RecordBankLine",
+    "RecordChargeback",
     "RecordDeclined",
     "RecordDelivered",
     "RecordDeliveryFailed",
@@ -447,12 +482,14 @@ __all__ = [
     "ReopenOrder",
     "ReopenPeriod",
     "ReportMissingOperation",
+    "RequestApproval",
     "RequestEvidence",
     "RequestRefund",
     "RequestReturn",
     "RequireAction",
     "RequireReturnReview",
     "ReserveTerms",
+    "ResolveAlert",
     "ResolveBankBreak",
     "ResolveBreak",
     "ResolveDisputeAnomaly",
@@ -481,6 +518,7 @@ __all__ = [
     "StatedBalance",
     "StockReservation",
     "StrikeEvidence",
+    "SubmitChargebackEvidence",
     "SubmitEvidence",
     "SupersedeDispute",
     "Surcharge",

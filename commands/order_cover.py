@@ -34,6 +34,8 @@ def open_claims(order: OrderState) -> int:
         grants = [order.grants[one].total for one in ruled if one in order.grants]
         total += max(0, notice.claimed - sum(grants))
     return total
+
+
 def cover(tenders: tuple[Tender, ...]) -> tuple[int, int]:
     """Return what the tenders cover of an order: authorised or about to be captured, and kept."""
     authorised = sum([one.capturable + one.capture_in_flight for one in tenders])

@@ -9,11 +9,11 @@ import msgspec
 
 from . import (
     accounts_state,
+    alerts,
+    approvals,
     bank_statements,
     dispute_fold,
     disputes,
-    alerts,
-    approvals,
     fulfilments,
     inbox,
     orders,

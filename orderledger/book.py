@@ -23,16 +23,15 @@ from orderledger.config import locate
 from orderledger.databases import open_store, prepare
 from orderledger.ledger import ids, streams
 from orderledger.ledger.bank_statements import StatementState
-from orderledger.ledger.errors import InvalidCommand, InvalidInput, NotFound
 from orderledger.ledger.errors import InvalidCommand, InvalidInput, NotFound, Rejected
 from orderledger.ledger.limits import TEXT_LENGTH_MAX
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payments import PaymentState
 from orderledger.ledger.ports import EventStore
+from orderledger.ledger.risk_rules import RiskPolicy
 from orderledger.ledger.settlements import SettlementState
 from orderledger.ledger.work_ports import Lane, WorkStatus
 from orderledger.machinery import Machinery, Swept, Wiring
-from orderledger.ledger.risk_rules import RiskPolicy
 from orderledger.projections.base import read_gapless
 from orderledger.projections.models import ReadModel
 from orderledger.reading import Reading
@@ -214,6 +213,7 @@ class Book:
         receipt = self.execute(command, actor=actor)
         self.machinery.work.discard(lane, key, reason, receipt.recorded_at or ids.utc_now())
         return receipt
+
     def keep_to(self, policy: RiskPolicy | None) -> None:
         """
         Have the guarded commands of this process keep to a risk policy from now on, or to none.

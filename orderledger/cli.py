@@ -3,18 +3,6 @@ The command line: nouns, then verbs.
 
 The commands stand in the modules ``cli_*`` beside this one; nothing but click is imported before
 one of them runs, so that ``--help`` is quick.
-The commands stand in ``cli_read``, ``cli_accounts``, ``cli_disputes``, ``cli_periods``,
-``cli_models`` and ``cli_admin``; nothing but click is imported before one of them runs, so that
-``--help`` is quick.
-The commands stand in ``cli_read``, ``cli_accounts``, ``cli_disputes``, ``cli_sellers``,
-``cli_periods``, ``cli_models`` and ``cli_admin``; nothing but click is imported before one of them
-runs, so that ``--help`` is quick.
-The commands stand in ``cli_read``, ``cli_accounts``, ``cli_chargebacks``, ``cli_periods``,
-``cli_models`` and ``cli_admin``; nothing but click is imported before one of them runs, so that
-``--help`` is quick.
-The commands stand in ``cli_read``, ``cli_accounts``, ``cli_export``, ``cli_periods``,
-``cli_risk``, ``cli_models`` and ``cli_admin``; nothing but click is imported before one of them
-runs, so that ``--help`` is quick.
 """
 
 import errno
@@ -33,22 +21,15 @@ from orderledger import (
     cli_accounts,
     cli_admin,
     cli_bank,
-    cli_export,
+    cli_chargebacks,
     cli_disputes,
-    cli_models,
-    cli_periods,
-    cli_read,
-    cli_sellers,
-    cli_settlement,
-)
-from orderledger import cli_accounts, cli_admin, cli_disputes, cli_models, cli_periods, cli_read
-)
-from orderledger import cli_accounts, cli_admin, cli_chargebacks, cli_models, cli_periods, cli_read
     cli_export,
     cli_models,
     cli_periods,
     cli_read,
     cli_risk,
+    cli_sellers,
+    cli_settlement,
 )
 from orderledger.cli_output import say
 
@@ -158,9 +139,6 @@ _GROUPS: Final[Mapping[str, click.Command]] = {
     "seller": cli_sellers.seller,
     "payout": cli_sellers.payout,
     "dispute": cli_disputes.dispute,
-    "dispute": cli_disputes.dispute,
-    "seller": cli_sellers.seller,
-    "payout": cli_sellers.payout,
     "chargeback": cli_chargebacks.chargeback,
     "account": cli_accounts.account,
     "trial-balance": cli_accounts.trial_balance,

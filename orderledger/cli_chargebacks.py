@@ -36,12 +36,12 @@ def chargeback_list(
 
     What the rows lack is said on stderr. Exit status 1 where they were made from another history.
     """
-    from .cli_rows import show_rows
+    from .cli_rows import show_table
 
     table = session.reading.models.table("chargebacks")
     wanted = {"status": status, "order_id": order_id}
     where = {name: value for name, value in wanted.items() if value is not None}
-    return show_rows(session, table, where, limit=limit)
+    return show_table(session, table, where, limit=limit)
 
 
 @chargeback.command("show")

@@ -75,26 +75,9 @@ def show_table(
     limit: int | None = None,
 ) -> int:
     """Show the rows of a table with these values and return the exit status; see ``rows``."""
-    key = _key(table, after) if after else None
-    return show_rows(session, table, _conditions(table, conditions), key, limit)
-
-
-def show_rows(
-    session: Session,
-    table: "Table",
-    where: Mapping[str, "Value"],
-    after: "Key | None" = None,
-    limit: int | None = None,
-) -> int:
-    """Show rows with these values of columns, and say what they lack; return the exit status."""
     models = session.reading.models
     # Before the rows are read: they show at least what it says.
     status = models.status(models.owner(table).name)
-    found = _limited(session, table, models.find(table, where, after=after), limit)
-    _say_what_lacks(session, status)
-    shown = _json(table, found) if session.is_json else _cells(table, found)
-    left_out = session.rows(shown, _columns(table))
-    found = limited(session, table, models.find(table, where, after=key), limit)
     found = limited(session, table, models.find(table, where, after=after), limit)
     say_what_lacks(session, status)
     shown = json_of(table, found) if session.is_json else cells_of(table, found)

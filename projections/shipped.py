@@ -20,10 +20,10 @@ from .orders import Orders
 from .payments import Payments
 from .payouts import Payouts
 from .refunds import Refunds
+from .risk_velocity import RiskVelocity
 from .seller_standing import SellerStanding
 from .sellers import Sellers
 from .settlements import Settlements
-from .risk_velocity import RiskVelocity
 from .stock import Stock
 from .timeline import Timeline
 

@@ -27,9 +27,9 @@ from orderledger.commands.payment_commands import OfPayment
 from orderledger.commands.payout_commands import OfPayout
 from orderledger.commands.period_commands import OfPeriods
 from orderledger.commands.projection_commands import OfProjection
+from orderledger.commands.risk_commands import OfAlert, OfApproval
 from orderledger.commands.seller_commands import OfSeller, OfStanding
 from orderledger.commands.settlement_commands import OfSettlement
-from orderledger.commands.risk_commands import OfAlert, OfApproval
 from orderledger.commands.value_commands import OfValue
 from orderledger.commands.work_commands import DiscardWork
 

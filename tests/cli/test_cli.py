@@ -207,7 +207,6 @@ ERRORS = {
     "settlement show adyen": (2, "error: 'adyen' is not like adyen/42"),
     "settlement show adyen/9": (1, "error: book main has no settlement adyen/9"),
     "bank show main/9": (1, "error: book main has no bank statement main/9"),
-    "projection rebuild nope": (1, "error: there is no read model nope; there are anomalies"),
     "projection rebuild nope": (1, "error: there is no read model nope; there are alerts"),
     "projection status --url sqlite:///absent.db": (1, "error: there is no file absent.db"),
     "projection rollback orders --yes": (1, "error: read model orders has no previous generation"),

@@ -142,6 +142,8 @@ def _settling(shop: Shop) -> None:
         currency="USD",
     )
     shop.run(m.RecordSettlementLine(provider="psp", batch="b1", line=line))
+
+
 def _contested(shop: Shop) -> None:
     _refunding(shop)
     shop.release("s2")
