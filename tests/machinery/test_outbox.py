@@ -12,6 +12,7 @@ from orderledger import Book
 from orderledger.commands.decision import States
 from orderledger.commands.effects import Call, Effect, Execute
 from orderledger.commands.order_commands import AddNote, CancelOrder
+from orderledger.commands.payment_commands import RecordAborted
 from orderledger.commands.process_orders import Cancellation, Confirmation, Refunds
 from orderledger.commands.process_payments import PaymentOperations
 from orderledger.commands.reactors import Happened, Reactor
@@ -258,6 +259,23 @@ def test_an_unknown_outcome_is_asked_about(failure: Failure, is_done: bool) -> N
     assert op.status is (OperationStatus.SUCCEEDED if is_done else OperationStatus.ABORTED)
     assert len(world.gateway.effects) == is_done
     assert next(book.machinery.deadlines(), None) is None
+
+
+def test_an_operation_that_was_given_up_is_not_asked_for() -> None:
+    """Catches a dead letter that is redriven and charges a buyer whose payment was given up."""
+    book, clock, world = shop(*PAYMENTS)
+    world.gateway.fail(*[Failure.NOT_SENT] * 20)
+    run(book, place(), initiate(), authorise())
+    for _ in range(40):
+        book.machinery.settle()
+        clock.move(hours=1)
+    (dead,) = work_in(book, Lane.OUTBOX, WorkStatus.DEAD)
+    run(book, RecordAborted(payment_id="p1", op_id="auth", cause="given up"))
+    book.machinery.redrive(Lane.OUTBOX, dead.key)
+    book.machinery.settle()
+    assert world.gateway.requests == []
+    found = book.machinery.find(Lane.OUTBOX, dead.key)
+    assert (found.status, found.result) == (WorkStatus.DONE, '{"status":"aborted"}')
 
 
 def test_a_late_and_repeated_notification_changes_nothing() -> None:
