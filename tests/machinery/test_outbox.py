@@ -16,11 +16,11 @@ from orderledger.commands.payment_commands import RecordAborted
 from orderledger.commands.process_orders import Cancellation, Confirmation, Refunds
 from orderledger.commands.process_payments import PaymentOperations
 from orderledger.commands.reactors import Happened, Reactor
-from orderledger.ledger.errors import InvalidInput, NotFound
+from orderledger.ledger.errors import CheckpointDiverged, InvalidInput, NotFound
 from orderledger.ledger.orders import Lifecycle
 from orderledger.ledger.payment_operations import OperationStatus
 from orderledger.ledger.provider_ports import Notify
-from orderledger.ledger.work_ports import Lane, WorkStatus
+from orderledger.ledger.work_ports import Lane, ReactorCheckpoint, WorkStatus
 from orderledger.machinery import Wiring
 from orderledger.replay.rebuild import rebuild
 from orderledger.testing.fakes import Failure, FakeWorld
@@ -95,6 +95,28 @@ def test_a_reactor_can_start_earlier() -> None:
     book.machinery.settle()
     assert events_of(book, "order-o2") == ["OrderPlaced", "OrderNoted"]
     assert events_of(book, "order-o1") == ["OrderPlaced"]
+
+
+def test_a_reactor_of_another_log_does_nothing() -> None:
+    """Catches effects of a restored or foreign book that are performed a second time."""
+    clock, world = Clock(), FakeWorld()
+    book = open_book(clock)
+    run(book, place(), place("o2"))
+    for position, leaf in ((1, b"other"), (9, b"beyond")):
+        reactor = type("Foreign", (Welcome,), {"name": f"foreign {position}"})()
+        book.wire(Wiring(ports=world.ports, reactors=(reactor,)))
+        book.machinery.work.start_reactor(
+            ReactorCheckpoint(
+                reactor=reactor.name,
+                position=position,
+                leaf_hash=leaf,
+                started_at_position=0,
+                moved_at=clock.now,
+            )
+        )
+        with pytest.raises(CheckpointDiverged, match="another history"):
+            book.machinery.settle()
+    assert work_in(book, Lane.OUTBOX) == []
 
 
 def test_replay_and_rebuild_write_no_work() -> None:
