@@ -6,7 +6,7 @@ done about it, under a key that follows from the event: whoever performs it, and
 command is executed under that key and the provider asked under it, so that it happens once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Final
@@ -18,7 +18,7 @@ from orderledger.ledger.codec import encode_json
 from orderledger.ledger.errors import CorruptEvent
 from orderledger.ledger.work_ports import Lane, NewWork
 
-from .decision import Command, deciders
+from .decision import Command
 from .requests import MAX_KEY_LENGTH, SYSTEM, Actor, Envelope, Source
 
 COMMAND: Final = "command"
@@ -140,10 +140,19 @@ def decode_envelope(kind: str, payload: str, key: str) -> Envelope:
 
 def _command_type(kind: str) -> type[Command]:
     name = kind.removeprefix(f"{COMMAND}:")
-    for one in deciders():
-        if one.__name__ == name:
-            return one
-    raise CorruptEvent(f"there is no command {name} in this code", kind=kind)
+    found = [one for one in _kinds(Command) if one.__name__ == name]
+    if len(found) != 1:
+        raise CorruptEvent(
+            f"there are {len(found)} commands {name} in this code, not one", kind=kind
+        )
+    return found[0]
+
+
+def _kinds(parent: type[Command]) -> Iterator[type[Command]]:
+    """Yield every kind of command that was imported, the host's own and exclusive ones too."""
+    for kind in parent.__subclasses__():
+        yield kind
+        yield from _kinds(kind)
 
 
 def decode_request(kind: str, payload: str) -> p.Request:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from orderledger.ledger import streams
 from orderledger.ledger.codec import encode_json
 from orderledger.ledger.deadlines import Deadline
 from orderledger.ledger.errors import (
@@ -24,7 +25,8 @@ from orderledger.ledger.errors import (
     Reason,
     Rejected,
 )
-from orderledger.ledger.provider_ports import Ports, Request
+from orderledger.ledger.payment_operations import OperationStatus
+from orderledger.ledger.provider_ports import GatewayRequest, Ports, QueryRequest, Request
 from orderledger.ledger.streams import kind_of
 from orderledger.ledger.work_ports import Lane, Outcome, Work, WorkStatus
 
@@ -128,6 +130,12 @@ class Performer:
         )
 
     def _call(self, work: Work, request: Request) -> Outcome:
+        if isinstance(request, GatewayRequest) and not isinstance(request, QueryRequest):
+            moved = self._moved_on(request)
+            if moved:
+                return Outcome(
+                    status=WorkStatus.DONE, at=self._clock(), result=encode_json({"status": moved})
+                )
         answer = ask(self._ports, request)
         command = command_of(request, answer)
         told: dict[str, Any] = {"answer": answer}
@@ -148,6 +156,19 @@ class Performer:
             )
         told["receipt"] = receipt
         return Outcome(status=WorkStatus.DONE, at=self._clock(), result=encode_json(told))
+
+    def _moved_on(self, request: GatewayRequest) -> str:
+        """
+        Return the status of an operation of which something is known already, else "".
+
+        A request that was held up, or is redriven, must not move money for an operation that was
+        given up or resolved by hand meanwhile.
+        """
+        state = self._executor.state(streams.payment(request.payment_id)).state
+        op = state.operations.get(request.op_id)
+        if op is None or op.status is OperationStatus.REQUESTED:
+            return ""
+        return str(op.status.value)
 
     def _record(self, work: Work, command: Command) -> Receipt:
         """Record an answer under a key of its own: another answer is another fact."""

@@ -36,6 +36,7 @@ from orderledger.projections.base import read_gapless
 from orderledger.projections.models import ReadModel
 from orderledger.reading import Reading
 from orderledger.velocity import VelocityRows
+from orderledger.worker import BookWorker, Pace
 
 
 class Book:
@@ -57,6 +58,7 @@ class Book:
         self.store: Final = store
         self._executor: Final = Executor(store, clock=clock, cache_streams=cache_streams)
         self._models: Final = tuple(models)
+        self._clock: Final = clock
         self.machinery: Final = Machinery(
             store, self._executor, lambda: self.read.models, clock=clock
         )
@@ -191,6 +193,19 @@ class Book:
         """
         return self.machinery.sweep(now)
 
+    def worker(self, *, pace: Pace = Pace()) -> BookWorker:  # noqa: B008  # frozen
+        """Return what does all the work of the book, to be run in a thread of its own."""
+        return BookWorker(self.machinery, self.read.models, clock=self._clock, pace=pace)
+
+    def work(self) -> None:
+        """
+        Do all the work of the book until interrupted: read models, reactors, timers, outbox, queue.
+
+        Any number of workers may run, in any process. A part that fails is tried again and stops no
+        other; `orderledger status` shows how each does. For another thread: ``worker``.
+        """
+        self.worker().run()
+
     def discard(self, lane: Lane, key: str, *, reason: str, actor: Actor = SYSTEM) -> Receipt:
         """
         Acknowledge that work which failed will not be performed, for good; it is an event.
@@ -211,7 +226,7 @@ class Book:
             error=found.error.replace("\x00", "\\x00")[:TEXT_LENGTH_MAX],
         )
         receipt = self.execute(command, actor=actor)
-        self.machinery.work.discard(lane, key, reason, receipt.recorded_at or ids.utc_now())
+        self.machinery.work.discard(lane, key, reason, receipt.recorded_at or self._clock())
         return receipt
 
     def keep_to(self, policy: RiskPolicy | None) -> None:
@@ -342,7 +357,7 @@ class Book:
     @cached_property
     def read(self) -> Reading:
         """Balances, journal, accounts, histories and verification of this book."""
-        return Reading(self.store, models=self._models)
+        return Reading(self.store, models=self._models, clock=self._clock)
 
     def close(self) -> None:
         """Finish what is queued and release the database."""

@@ -3,6 +3,9 @@ The command line: nouns, then verbs.
 
 The commands stand in the modules ``cli_*`` beside this one; nothing but click is imported before
 one of them runs, so that ``--help`` is quick.
+The commands stand in ``cli_read``, ``cli_accounts``, ``cli_periods``, ``cli_models``,
+``cli_machinery`` and ``cli_admin``; nothing but click is imported before one of them runs, so that
+``--help`` is quick.
 """
 
 import errno
@@ -30,6 +33,10 @@ from orderledger import (
     cli_risk,
     cli_sellers,
     cli_settlement,
+    cli_machinery,
+    cli_models,
+    cli_periods,
+    cli_read,
 )
 from orderledger.cli_output import say
 
@@ -151,6 +158,11 @@ _GROUPS: Final[Mapping[str, click.Command]] = {
     "settlement": cli_settlement.settlement,
     "bank": cli_bank.bank,
     "projection": cli_models.projection,
+    "timer": cli_machinery.timer,
+    "outbox": cli_machinery.outbox,
+    "queue": cli_machinery.queue,
+    "reactor": cli_machinery.reactor,
+    "work": cli_machinery.work,
     "migrate": cli_admin.migrate,
     "config": cli_admin.config,
     "schema": cli_admin.schema,

@@ -23,6 +23,7 @@ from orderledger.commands.reacting import ReactorRunner, reactions
 from orderledger.commands.reactors import Reactor
 from orderledger.commands.requests import Envelope
 from orderledger.commands.sweeping import sweep
+from orderledger.commands.timers import timer_key
 from orderledger.databases import open_work
 from orderledger.ledger import ids
 from orderledger.ledger.errors import InvalidInput, NotFound
@@ -112,10 +113,15 @@ class Machinery:
         found = self.collect(now)
         return Swept(found=found, performed=self.lane(Lane.TIMER, now).drain())
 
-    def collect(self, now: datetime | None = None) -> int:
-        """Write the deadlines that have come as work, and perform none; return how many."""
+    def collect(self, now: datetime | None = None, *, is_followed: bool = False) -> int:
+        """
+        Write the deadlines that have come as work, and perform none; return how many.
+
+        With ``is_followed`` somebody else keeps the read model ``deadlines`` up to the head.
+        """
         at = self._clock() if now is None else now
-        self._models().catch_up(DEADLINES)
+        if not is_followed:
+            self._models().catch_up(DEADLINES)
         due = takewhile(lambda row: row.due_at <= at, self._models().select(DeadlineRow))
         has_gateway = self.wiring.ports.payment_gateway is not None
         return sweep(self.work, due, at, has_gateway=has_gateway)
@@ -126,6 +132,10 @@ class Machinery:
         if stream is None:
             return self._models().select(DeadlineRow)
         return self._models().select(DeadlineRow, stream=stream)
+
+    def fired(self, row: DeadlineRow) -> Work | None:
+        """Return the work of a deadline that has come; None before a sweep found it."""
+        return self.work.find(Lane.TIMER, timer_key(row.stream, row.deadline_id))
 
     # -- runners ---------------------------------------------------------------------------------
 
@@ -142,10 +152,17 @@ class Machinery:
     @cached_property
     def reactors(self) -> Mapping[str, ReactorRunner]:
         """What follows the log for each reactor, by name; each for one thread."""
-        return {
-            one.name: ReactorRunner(self._store, self.work, one, clock=self._clock)
-            for one in self.wiring.reactors
-        }
+        return {one.name: self._runner(one) for one in self.wiring.reactors}
+
+    def reactor(self, name: str) -> ReactorRunner:
+        """Return what follows the log for one reactor, a new one each time; raises NotFound."""
+        for one in self.wiring.reactors:
+            if one.name == name:
+                return self._runner(one)
+        raise NotFound(f"the book is wired with no reactor {name}", reactor=name)
+
+    def _runner(self, reactor: Reactor) -> ReactorRunner:
+        return ReactorRunner(self._store, self.work, reactor, clock=self._clock)
 
     @cached_property
     def _performer(self) -> Performer:

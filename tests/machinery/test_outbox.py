@@ -12,14 +12,15 @@ from orderledger import Book
 from orderledger.commands.decision import States
 from orderledger.commands.effects import Call, Effect, Execute
 from orderledger.commands.order_commands import AddNote, CancelOrder
+from orderledger.commands.payment_commands import RecordAborted
 from orderledger.commands.process_orders import Cancellation, Confirmation, Refunds
 from orderledger.commands.process_payments import PaymentOperations
 from orderledger.commands.reactors import Happened, Reactor
-from orderledger.ledger.errors import InvalidInput, NotFound
+from orderledger.ledger.errors import CheckpointDiverged, InvalidInput, NotFound
 from orderledger.ledger.orders import Lifecycle
 from orderledger.ledger.payment_operations import OperationStatus
 from orderledger.ledger.provider_ports import Notify
-from orderledger.ledger.work_ports import Lane, WorkStatus
+from orderledger.ledger.work_ports import Lane, ReactorCheckpoint, WorkStatus
 from orderledger.machinery import Wiring
 from orderledger.replay.rebuild import rebuild
 from orderledger.testing.fakes import Failure, FakeWorld
@@ -94,6 +95,28 @@ def test_a_reactor_can_start_earlier() -> None:
     book.machinery.settle()
     assert events_of(book, "order-o2") == ["OrderPlaced", "OrderNoted"]
     assert events_of(book, "order-o1") == ["OrderPlaced"]
+
+
+def test_a_reactor_of_another_log_does_nothing() -> None:
+    """Catches effects of a restored or foreign book that are performed a second time."""
+    clock, world = Clock(), FakeWorld()
+    book = open_book(clock)
+    run(book, place(), place("o2"))
+    for position, leaf in ((1, b"other"), (9, b"beyond")):
+        reactor = type("Foreign", (Welcome,), {"name": f"foreign {position}"})()
+        book.wire(Wiring(ports=world.ports, reactors=(reactor,)))
+        book.machinery.work.start_reactor(
+            ReactorCheckpoint(
+                reactor=reactor.name,
+                position=position,
+                leaf_hash=leaf,
+                started_at_position=0,
+                moved_at=clock.now,
+            )
+        )
+        with pytest.raises(CheckpointDiverged, match="another history"):
+            book.machinery.settle()
+    assert work_in(book, Lane.OUTBOX) == []
 
 
 def test_replay_and_rebuild_write_no_work() -> None:
@@ -258,6 +281,23 @@ def test_an_unknown_outcome_is_asked_about(failure: Failure, is_done: bool) -> N
     assert op.status is (OperationStatus.SUCCEEDED if is_done else OperationStatus.ABORTED)
     assert len(world.gateway.effects) == is_done
     assert next(book.machinery.deadlines(), None) is None
+
+
+def test_an_operation_that_was_given_up_is_not_asked_for() -> None:
+    """Catches a dead letter that is redriven and charges a buyer whose payment was given up."""
+    book, clock, world = shop(*PAYMENTS)
+    world.gateway.fail(*[Failure.NOT_SENT] * 20)
+    run(book, place(), initiate(), authorise())
+    for _ in range(40):
+        book.machinery.settle()
+        clock.move(hours=1)
+    (dead,) = work_in(book, Lane.OUTBOX, WorkStatus.DEAD)
+    run(book, RecordAborted(payment_id="p1", op_id="auth", cause="given up"))
+    book.machinery.redrive(Lane.OUTBOX, dead.key)
+    book.machinery.settle()
+    assert world.gateway.requests == []
+    found = book.machinery.find(Lane.OUTBOX, dead.key)
+    assert (found.status, found.result) == (WorkStatus.DONE, '{"status":"aborted"}')
 
 
 def test_a_late_and_repeated_notification_changes_nothing() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from orderledger import Book
 from orderledger.commands.fulfilment_commands import (
+    CancelReturn,
     CreateFulfilment,
     DispatchFulfilment,
     RecordDelivered,
@@ -168,6 +169,29 @@ def test_delivery_is_confirmed_by_silence_and_the_slice_becomes_releasable() -> 
     assert "DeliveryAutoConfirmed" in events_of(book, "fulfilment-f1")
     assert book.order("o1").slices["s1"].condition_met
     assert rows(book) == []
+
+
+def test_a_deadline_that_is_open_again_fires() -> None:
+    """Catches a release that never comes because a return was open when it was first due."""
+    clock = Clock()
+    book = open_book(clock)
+    paid(book)
+    shipped(book)
+    run(book, RecordDelivered(fulfilment_id="f1", order_id="o1"))
+    clock.move(days=14)
+    book.machinery.collect()
+    of: dict[str, Any] = {"return_id": "r1", "order_id": "o1"}
+    lines = (ReturnLine("a", 1, "too small"),)
+    run(book, RequestReturn(**of, lines=lines, window_until=clock.now + DAY))
+    book.sweep()
+    gone = work_in(book, Lane.TIMER, WorkStatus.GONE)
+    assert [one.key for one in gone] == ["timer/order-o1/release/s1"]
+    run(book, CancelReturn(**of, by="buyer", reason="it fits"))
+    book.sweep()
+    assert not book.order("o1").slices["s1"].condition_met, "the wait began anew"
+    clock.move(days=14)
+    book.sweep()
+    assert book.order("o1").slices["s1"].condition_met
 
 
 def test_a_return_window_and_a_lot_end() -> None:
