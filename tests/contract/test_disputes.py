@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from orderledger.book import Book
 from orderledger.commands import model as m
+from orderledger.commands.decision import Command
 from orderledger.ledger.dispute_stages import Stage
 from orderledger.ledger.disputes import deadlines_of
 from orderledger.ledger.errors import OrderLedgerError, Rejected
@@ -26,10 +27,10 @@ def test_a_whole_course(store: EventStore) -> None:
     assert here.order() == there.order()
 
 
-def _together(store: EventStore, commands: list[m.Command], shop: DisputeShop) -> list[str]:
+def _together(store: EventStore, commands: list[Command], shop: DisputeShop) -> list[str]:
     barrier = threading.Barrier(len(commands))
 
-    def run(command: m.Command) -> str:
+    def run(command: Command) -> str:
         book = Book(store, clock=lambda: shop.now)
         barrier.wait(timeout=30)
         try:
@@ -48,7 +49,7 @@ def test_one_of_many_filings_about_a_line(store: EventStore) -> None:
     """Two disputes that both see the line free, and claim it twice."""
     shop = DisputeShop(store)
     when = {"placed_at": shop.now - HOUR, "delivered_at": None}
-    filings: list[m.Command] = [file(f"d{number}", **when) for number in range(6)]
+    filings: list[Command] = [file(f"d{number}", **when) for number in range(6)]
     assert _together(store, filings, shop) == ["", *["dispute_open"] * 5]
 
 
@@ -60,7 +61,7 @@ def test_a_deadline_is_performed_once_by_many_sweepers(store: EventStore) -> Non
     reading = Reading(store)
     (first, _) = deadlines_of(reading.dispute("d1"))
     shop.now = first.due_at
-    sweeps: list[m.Command] = [
+    sweeps: list[Command] = [
         m.PerformDisputeDeadline(
             dispute_id="d1", deadline_id=first.deadline_id, occurred_at=first.due_at
         )
