@@ -18,7 +18,13 @@ from orderledger.commands.dispute_commands import (
     PerformDisputeDeadline,
     SubmitEvidence,
 )
-from orderledger.commands.ruling_commands import AssignPanel, CastVote, IssueRuling
+from orderledger.commands.ruling_commands import (
+    Appeal,
+    AssignPanel,
+    CastVote,
+    ExecuteRuling,
+    IssueRuling,
+)
 from orderledger.ledger.dispute_content import (
     ClaimedLine,
     EvidenceItem,
@@ -214,6 +220,27 @@ class DisputeBook(OrderBook):
         division = shares(buyer, seller)
         self.arbitrating(**fields).vote(division, division)
         self.run(IssueRuling(**ruling(division, division)))
+        return self
+
+    def appealed(self, **fields: Any) -> "DisputeBook":
+        self.ruled(**fields)
+        self.run(
+            Appeal(
+                dispute_id="d1",
+                appeal_id="x1",
+                ruling_id="r1",
+                party=Party.SELLER,
+                grounds="the photo is old",
+                new_evidence=(item("new"),),
+            )
+        )
+        self.run(AssignPanel(dispute_id="d1", arbitrators=("dan", "eve", "fay"), by="clerk"))
+        return self
+
+    def executed(self, **fields: Any) -> "DisputeBook":
+        self.ruled(**fields)
+        self.perform()
+        self.run(ExecuteRuling(dispute_id="d1"))
         return self
 
 

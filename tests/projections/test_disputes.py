@@ -38,6 +38,7 @@ def test_rows_follow_the_dispute_at_every_step() -> None:
     """A deadline that stays in the list after it passed, or a stage that is one step behind."""
     shop = DisputeShop()
     live = models_of(shop)
+    row: DisputeRow | None = None
     for step in shop.steps():
         step()
         shop.store.sequence()
@@ -55,6 +56,7 @@ def test_rows_follow_the_dispute_at_every_step() -> None:
         rebuilt = models_of(shop)
         for kind in ROWS:
             assert list(live.select(kind)) == list(rebuilt.select(kind))
+    assert row is not None
     assert row == DisputeRow(
         dispute_id="d1",
         order_id="o1",
