@@ -7,6 +7,7 @@ from datetime import datetime
 from orderledger.ledger import accounts
 from orderledger.ledger.errors import Reason, Rejected
 from orderledger.ledger.escrow_shares import OVERFLOW, shares_of
+from orderledger.ledger.order_disputes import open_disputes
 
 from . import order_guards as guards
 from .decision import Changes, States, decides
@@ -46,7 +47,20 @@ def freeze_funds(command: FreezeFunds, states: States, now: datetime) -> Changes
 
 @decides(UnfreezeFunds)
 def unfreeze_funds(command: UnfreezeFunds, states: States, now: datetime) -> Changes:
-    """Lift a freeze once; raises NOT_FOUND for an unknown one."""
+    """
+    Lift a freeze once.
+
+    Raises DISPUTE_OPEN for the freeze of a dispute that is open, which lifts it itself, NOT_FOUND
+    for an unknown one.
+    """
     guards.check_text("cause", command.cause)
     order = guards.existing(states, command.order_id)
+    if command.freeze_id in open_disputes(order.disputes):
+        raise Rejected(
+            Reason.DISPUTE_OPEN,
+            f"freeze {command.freeze_id} of order {order.order_id} is its dispute's, which lifts "
+            "it when it ends",
+            order_id=order.order_id,
+            freeze_id=command.freeze_id,
+        )
     return unfreeze(order, command.freeze_id, command.cause)

@@ -43,7 +43,7 @@ from .order_commands import (
     RefundByAlternativeMeans,
     WithdrawRefund,
 )
-from .order_cover import check_not_requested, surplus
+from .order_cover import check_not_requested, open_claims, surplus
 from .refund_funding import funded_by
 
 _GRANTABLE = frozenset(Lifecycle) - {Lifecycle.NONE, Lifecycle.DRAFT, Lifecycle.REJECTED}
@@ -57,7 +57,7 @@ def grant_refund(command: GrantRefund, states: States, now: datetime) -> Changes
     Refused in this order: ALREADY_EXISTS, WRONG_STATE, NOT_FOUND (line),
     QUANTITY_EXCEEDS_AVAILABLE, DISPUTE_OPEN (its ruling decides on the line),
     AMOUNT_EXCEEDS_AVAILABLE (shipping), AMOUNT_NOT_POSITIVE, AMOUNT_MISMATCH (expected total),
-    AMOUNT_EXCEEDS_AVAILABLE (charged + goodwill, or surplus).
+    AMOUNT_EXCEEDS_AVAILABLE (charged + goodwill less what open disputes claim, or surplus).
     """
     _check_grant(command)
     order = guards.existing(states, command.order_id)
@@ -172,6 +172,8 @@ def _check_limit(
     command: GrantRefund, order: OrderState, total: int, tenders: tuple[Tender, ...]
 ) -> None:
     limit = charged_by(tenders) + order.goodwill_approved - order.granted
+    if command.source is not RefundSource.RULING:
+        limit -= open_claims(order)
     if command.source in SURPLUS_SOURCES:
         limit = min(limit, surplus(order, tenders))
     if total > limit:

@@ -2,6 +2,7 @@
 What deciders ask of an order's tenders: the surplus, what to void, whether a refund is under way.
 """
 
+from orderledger.ledger.dispute_parties import Party
 from orderledger.ledger.errors import Reason, Rejected
 from orderledger.ledger.order_events import PaymentPart, RefundGranted, RefundSource
 from orderledger.ledger.order_refunds import Grant
@@ -17,6 +18,22 @@ def surplus(order: OrderState, tenders: tuple[Tender, ...]) -> int:
     """
     kept = sum([tender.kept for tender in tenders])
     return max(0, kept - order.settled_externally - order.refund_outstanding - order.due)
+
+
+def open_claims(order: OrderState) -> int:
+    """
+    Return what buyers still claim in open disputes, refunds that their rulings granted subtracted.
+
+    It waits for them: granted otherwise, the buyer would be paid twice, or the ruling not executed.
+    """
+    total = 0
+    for dispute_id, notice in order.disputes.items():
+        if not notice.is_open or notice.claimant is not Party.BUYER:
+            continue
+        ruled = [one.refund_id for one in order.freezes.values() if one.freeze_id == dispute_id]
+        grants = [order.grants[one].total for one in ruled if one in order.grants]
+        total += max(0, notice.claimed - sum(grants))
+    return total
 
 
 def voids_to_make(tenders: tuple[Tender, ...]) -> tuple[PaymentPart, ...]:

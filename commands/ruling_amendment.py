@@ -38,6 +38,7 @@ from .ruling_execution import (
     Award,
     Execution,
     ExecutionTerms,
+    leg_id,
     pay_seller,
     promise,
     refund_lines,
@@ -61,7 +62,7 @@ def amend(
     failed after success and was not paid again; otherwise what ``execute_leg`` raises.
     """
     run = Execution(order, award)
-    grants = _grants(order, earlier)
+    grants = _grants(order, [replace(award, ruling_id=one) for one in earlier])
     for grant in grants:
         _check_settled(order, grant, tenders)
     _return_fees(run)
@@ -82,8 +83,8 @@ def amend(
     return run.changes
 
 
-def _grants(order: OrderState, earlier: tuple[str, ...]) -> list[Grant]:
-    ids = [f"{ruling_id}:{Party.BUYER.value}" for ruling_id in earlier]
+def _grants(order: OrderState, earlier: list[Award]) -> list[Grant]:
+    ids = [leg_id(one, Party.BUYER) for one in earlier]
     return [order.grants[one] for one in ids if one in order.grants and order.grants[one].is_live]
 
 

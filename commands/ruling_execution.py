@@ -54,7 +54,8 @@ class Award(msgspec.Struct, frozen=True, kw_only=True):
     """
     A final division of the amount in dispute; amounts in minor units of the order's currency.
 
-    ``freeze_id`` is the dispute's, ``line_ids`` are the seller's lines it is about.
+    ``ruling_id`` is unique among the order's disputes, ``freeze_id`` is the dispute's, and
+    ``line_ids`` are the seller's lines it is about.
     """
 
     ruling_id: str
@@ -92,6 +93,7 @@ class ExecutionTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 NO_TERMS: Final = ExecutionTerms()
+"""A release without a commission."""
 
 
 def leg_id(award: Award, party: Party) -> str:

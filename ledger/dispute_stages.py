@@ -89,7 +89,7 @@ TRANSITIONS: Final[Mapping[type[Event], Transition]] = {
     r.AppealFiled: _from(_S.RULED, _S.APPEAL, to=_S.APPEAL),
     r.AppealDecided: _from(_S.APPEAL, to=_S.FINAL),
     r.RulingBecameFinal: _from(_S.RULED, to=_S.FINAL),
-    r.RulingAmended: _from(_S.FINAL, _S.EXECUTED, to=_S.FINAL),
+    r.RulingAmended: _from(_S.FINAL, _S.EXECUTING, _S.EXECUTED, to=_S.FINAL),
     r.RulingExecutionStarted: _from(_S.FINAL, _S.AGREED, to=_S.EXECUTING),
     r.RulingExecutionLegDone: _from(_S.EXECUTING),
     r.RulingExecutionLegFailed: _from(_S.EXECUTING),

@@ -12,7 +12,11 @@ from orderledger.commands.dispute_commands import (
     StrikeEvidence,
     SubmitEvidence,
 )
-from orderledger.commands.order_commands import GrantRefund, WithdrawRefund
+from orderledger.commands.order_commands import (
+    GrantRefund,
+    RecordRefundGranted,
+    WithdrawRefund,
+)
 from orderledger.commands.ruling_commands import (
     AmendRuling,
     Appeal,
@@ -316,12 +320,8 @@ def test_a_leg_that_fails_is_tried_again(book: DisputeBook) -> None:
     book.ruled()
     book.perform()
     book.run(
-        GrantRefund(
-            order_id="o1",
-            refund_id="g1",
-            reason="kind",
-            source=RefundSource.PRICE,
-            adjustment=9_500,
+        RecordRefundGranted(
+            order_id="o1", refund_id="g1", reason="kind", currency="USD", amount=9_500
         )
     )
     events = book.did(ExecuteRuling(dispute_id="d1"))
@@ -332,6 +332,32 @@ def test_a_leg_that_fails_is_tried_again(book: DisputeBook) -> None:
     book.run(ExecuteRuling(dispute_id="d1"))
     assert [*stages, book.stage] == [Stage.EXECUTING, Stage.EXECUTED]
     assert sum(event == "RulingExecutionLegDone" for event in book.kinds()) == 2
+
+
+def test_a_ruling_that_cannot_be_executed_is_amended(book: DisputeBook) -> None:
+    """A dispute that never ends, because one leg of its ruling can never be done."""
+    book.ruled()
+    book.perform()
+    book.run(
+        RecordRefundGranted(
+            order_id="o1", refund_id="g1", reason="kind", currency="USD", amount=9_500
+        )
+    )
+    assert "RulingExecutionLegFailed" in book.did(ExecuteRuling(dispute_id="d1"))
+    book.run(amend(allocations=shares(500, 500)))
+    book.run(ExecuteRuling(dispute_id="d1"))
+    assert book.stage is Stage.EXECUTED
+    assert book.order().grants["d1:r3:buyer"].total == 500
+    assert book.order().granted == 10_000
+
+
+def test_a_refund_waits_for_what_a_dispute_claims(book: DisputeBook) -> None:
+    """Invariant 29: a buyer who gets by a price reduction what he claims in a dispute."""
+    book.negotiating()
+    given: dict[str, Any] = {"order_id": "o1", "reason": "kind", "source": RefundSource.PRICE}
+    too_much = GrantRefund(refund_id="g1", adjustment=9_001, **given)
+    assert book.refusal(too_much) == "amount_exceeds_available"
+    book.run(GrantRefund(refund_id="g2", adjustment=9_000, **given))
 
 
 def refer(**fields: Any) -> ReferExternally:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from orderledger.commands.dispute_commands import WithdrawDispute
 from orderledger.commands.freeze_commands import FreezeFunds, UnfreezeFunds
 from orderledger.commands.order_commands import (
     AllocateRefund,
@@ -22,6 +23,7 @@ from orderledger.ledger.order_escrow import SliceStatus
 from orderledger.ledger.order_events import MovedLine, MoveKind, RefundSource
 from orderledger.ledger.orders import EVOLVE, INITIAL
 from orderledger.ledger.payment_operations import OperationKind
+from tests.dispute_book import DisputeBook
 from tests.order_book import OrderBook, item
 
 HOLD = HoldFunds(order_id="o1")
@@ -299,3 +301,25 @@ def test_a_freeze_of_an_order_that_is_not_there_yet_folds() -> None:
         if type(event) in EVOLVE:
             order = EVOLVE[type(event)](order, event)
     assert order.exists
+
+
+def test_the_freeze_of_an_open_dispute_is_lifted_by_its_end() -> None:
+    """A seller who gets at the money in dispute because somebody lifted the freeze by hand."""
+    book = DisputeBook().negotiating()
+    assert book.order().slices["s1"].frozen == {"d1": 1000}
+    assert book.refusal(lift()) == "dispute_open"
+    book.run(WithdrawDispute(dispute_id="d1", by="b1", reason="found it"))
+    assert not book.order().slices["s1"].frozen
+    assert book.did(lift()) == []
+
+
+def test_an_observed_refund_takes_another_sellers_free_money_before_frozen_money() -> None:
+    """A claim that shrinks while the order holds money that nobody claims."""
+    book = OrderBook()
+    book.confirmed("a 1 x 60.00", "b 1 x 60.00 of s2")
+    book.pay("p1", 12000)
+    book.run(frozen(6000))
+    book.run(observed_refund(3000, "x"))
+    slices = book.order().slices
+    assert (slices["s1"].frozen_total, slices["s2"].available) == (6000, 3000)
+    assert book.order().freezes["d1", "s1"].shortfall == 0

@@ -1,123 +1,27 @@
 """Rulings executed on the worked example of the books: before and after the release, and again."""
 
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
-from orderledger.commands.freeze_commands import FreezeFunds
 from orderledger.commands.order_commands import (
+    AllocationStrategy,
     ConversionTerms,
     GrantRefund,
-    MeetReleaseCondition,
-    ReleaseFunds,
     WithdrawRefund,
 )
-from orderledger.commands.payment_commands import RecordDeclined, RecordReversed
-from orderledger.commands.ruling_amendment import amend
-from orderledger.commands.ruling_execution import (
-    Award,
-    ExecutionTerms,
-    execute_leg,
-    finish,
-    leg_id,
-    legs_of,
+from orderledger.commands.payment_commands import (
+    RecordDeclined,
+    RecordReversed,
+    RecordSucceeded,
+    RequestRefund,
 )
+from orderledger.commands.ruling_execution import Award, ExecutionTerms, finish
 from orderledger.ledger import accounts
 from orderledger.ledger.dispute_parties import Party
 from orderledger.ledger.errors import Rejected
-from orderledger.ledger.order_content import ShippingCharge, Tax, Tip
 from orderledger.ledger.order_events import MovedLine, RefundSource
-from orderledger.ledger.payments import INITIAL
-from orderledger.ledger.tenders import tenders_of
-from tests.order_book import OrderBook, item
-
-RESERVE = accounts.dispute_reserve("d1")
-TERMS = ExecutionTerms(commission_rate=Decimal("0.12"), rate_version="2026")
-BOOKS = {
-    "seller": accounts.seller("s1"),
-    "commission": accounts.COMMISSION,
-    "commission_refunded": accounts.COMMISSION_REFUNDED,
-    "tax": accounts.tax("NY"),
-    "tips": accounts.tips("s1"),
-    "fees": accounts.ARBITRATION_FEES,
-    "refunds": accounts.refunds("o1"),
-    "reserve": RESERVE,
-    "goodwill": accounts.GOODWILL,
-    "psp": accounts.psp("psp1"),
-    "escrow": accounts.escrow("o1"),
-}
-
-
-class RulingBook(OrderBook):
-    """The worked example: items 10,000, shipping 1,000, tax 825, tip 500, charged 12,325."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.confirmed(
-            item("a 1 x 100.00", tax=(Tax("NY", 825),)),
-            shipping=(ShippingCharge("x", "s1", 1000),),
-            tips=(Tip("s1", 500),),
-        )
-        self.pay("p1", 12325)
-        self.run(MeetReleaseCondition(order_id="o1", seller="s1", cause="delivered"))
-
-    def release(self, **fields: Any) -> None:
-        given: dict[str, Any] = {"release_id": "rel", **fields}
-        rate = Decimal("0.12")
-        self.run(
-            ReleaseFunds(
-                order_id="o1", seller="s1", commission_rate=rate, rate_version="2026", **given
-            )
-        )
-
-    def freeze(self, amount: int = 10825) -> None:
-        self.run(
-            FreezeFunds(order_id="o1", freeze_id="d1", seller="s1", amount=amount, cause="dispute")
-        )
-
-    def leg(self, award: Award, party: Party, terms: ExecutionTerms = TERMS) -> list[str]:
-        order = self.order()
-        tenders = tenders_of(order, lambda key: self.states.get(f"payment-{key}", INITIAL))
-        changes = execute_leg(order, award, party, terms, tenders)
-        return [type(one.event).__name__ for one in self.take(changes)]
-
-    def execute(self, award: Award, terms: ExecutionTerms = TERMS) -> None:
-        for party in legs_of(award):
-            self.leg(award, party, terms)
-            assert self.leg(award, party, terms) == []
-        self.take(finish(self.order(), award))
-        assert self.take(finish(self.order(), award)) == ()
-
-    def pay_refund(self, award: Award) -> None:
-        """Request what the ruling granted from every payment, and have it succeed."""
-        refund_id = leg_id(award, Party.BUYER)
-        for payment_id, amount in self.order().grants[refund_id].allocations.items():
-            self.succeed(payment_id, self.refund(payment_id, refund_id, amount))
-
-    def amend(self, *awards: Award) -> None:
-        """Execute the last award in place of the others."""
-        *earlier, last = awards
-        order = self.order()
-        tenders = tenders_of(order, lambda key: self.states[f"payment-{key}"])
-        self.take(amend(order, tuple([one.ruling_id for one in earlier]), last, TERMS, tenders))
-
-    def settle(self, award: Award) -> None:
-        """Pay the refund of an award if it has one, and release what is left."""
-        if leg_id(award, Party.BUYER) in self.order().grants:
-            self.pay_refund(award)
-        if self.order().escrow_held:
-            self.release(release_id=f"rest-{award.ruling_id}")
-
-    def books(self, currency: str = "USD") -> dict[str, int]:
-        """Return the balances that are not zero, credit positive."""
-        found = {name: -self.balance(account, currency) for name, account in BOOKS.items()}
-        return {name: amount for name, amount in found.items() if amount}
-
-
-def award(buyer: int, seller: int, platform: int = 0, ruling_id: str = "r1") -> Award:
-    shares = {Party.BUYER: buyer, Party.SELLER: seller, Party.PLATFORM: platform}
-    return Award(ruling_id=ruling_id, freeze_id="d1", seller="s1", line_ids=("a",), shares=shares)
+from tests.ruling_book import BookOfTwo, RulingBook, award
 
 
 @pytest.fixture
@@ -301,7 +205,7 @@ def test_a_ruling_gives_no_more_than_was_charged(book: RulingBook) -> None:
 def test_what_nobody_has_is_a_debt_or_goodwill() -> None:
     """A refund of a ruling that nobody bears, or another seller does."""
     for is_goodwill in (False, True):
-        book = OrderBookOfTwo()
+        book = BookOfTwo()
         book.freeze(6000)
         terms = ExecutionTerms(is_goodwill=is_goodwill)
         given = award(6000, 0)
@@ -311,15 +215,6 @@ def test_what_nobody_has_is_a_debt_or_goodwill() -> None:
         assert found.get("goodwill", 0) == (-3000 if is_goodwill else 0)
         assert found.get("seller", 0) == (0 if is_goodwill else -3000)
         assert book.order().slices["s2"].available == 3000
-
-
-class OrderBookOfTwo(RulingBook):
-    """Two sellers of 6,000 each, of which half was charged."""
-
-    def __init__(self) -> None:
-        OrderBook.__init__(self)
-        self.confirmed("a 1 x 60.00", "b 1 x 60.00 of s2")
-        self.pay("p1", 6000)
 
 
 def test_a_converted_release_is_ruled_on_at_its_own_rate() -> None:
@@ -458,3 +353,41 @@ def test_a_partly_executed_ruling_is_amended(book: RulingBook) -> None:
         "psp": -12325,
     }
     assert book.order().freezes["d1", "s1"].is_lifted
+
+
+def test_the_reserve_is_empty_whatever_release_gives_the_refund_back() -> None:
+    """A remainder in a dispute's reserve where its estimate was of another release's rate."""
+    book = RulingBook(is_paid=False)
+    book.pay("p1", 6000)
+    book.release(conversion=ConversionTerms(currency="EUR", rate=Decimal("0.9137")))
+    book.pay("p2", 6325)
+    terms = ConversionTerms(currency="EUR", rate=Decimal("0.7"))
+    book.release(release_id="second", conversion=terms)
+    book.freeze()
+    given = award(4330, 6495)
+    book.execute(given, ExecutionTerms(strategy=AllocationStrategy.PROPORTIONAL))
+    kept = book.books("EUR")["reserve"]
+    book.pay_refund(given)
+    assert "reserve" not in book.books("EUR")
+    assert "FreezeSettled" in book.kinds()
+    assert kept > 0
+
+
+def test_the_provider_may_pay_a_rulings_refund_in_parts(book: RulingBook) -> None:
+    """A reserve that is given up while a part of its refund is still to be requested."""
+    book.release()
+    book.freeze()
+    given = award(4330, 6495)
+    book.execute(given)
+    op_id = book.refund("p1", "r1:buyer", 4330)
+    book.run(RecordSucceeded(payment_id="p1", op_id=op_id, provider_ref="x", amount=4000))
+    assert book.books()["reserve"] == 3520 * 330 // 4330
+    more = RequestRefund(
+        payment_id="p1", op_id="more", amount=330, currency="USD", refund_id="r1:buyer"
+    )
+    book.run(more)
+    book.succeed("p1", "more")
+    found = book.books()
+    assert "reserve" not in found
+    assert "refunds" not in found
+    assert (found["seller"], found["psp"]) == (6280, 4330 - 12325)
