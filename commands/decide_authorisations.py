@@ -10,9 +10,12 @@ from datetime import datetime
 
 from orderledger.ledger import streams
 from orderledger.ledger.errors import Reason
+from orderledger.ledger.limits import TEXT_LENGTH_MAX, check_count
+from orderledger.ledger.order_events import AnomalyRaised
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payment_events import (
     AuthorisationExpired,
+    AuthorisationExpiring,
     CaptureMode,
     OperationRequested,
 )
@@ -39,6 +42,7 @@ from .decide_payment_guards import (
 from .decision import Change, Changes, States, decides
 from .payment_commands import (
     AdjustAuthorisation,
+    AlertAuthorisationExpiry,
     Authorise,
     Capture,
     ExpireAuthorisation,
@@ -335,3 +339,43 @@ def expire(command: ExpireAuthorisation, states: States, now: datetime) -> Chang
     after = EVOLVE[AuthorisationExpired](state, event)
     stream = streams.payment(command.payment_id)
     return (Change(stream, event, between(state, after)),)
+
+
+@decides(AlertAuthorisationExpiry)
+def alert_expiry(command: AlertAuthorisationExpiry, states: States, now: datetime) -> Changes:
+    """Say once that an authorisation runs out with money left on it; raises NOT_YET_DUE."""
+    check_op_id(command.auth_op)
+    check_count("characters of deadline_id", len(command.deadline_id), TEXT_LENGTH_MAX)
+    state = existing_payment(states, command)
+    one = state.authorisations.get(command.auth_op)
+    op = state.operations.get(command.auth_op)
+    if one is None or op is None or op.expires_at is None:
+        raise wrong_state(
+            state,
+            f"authorisation {command.auth_op!r} is not known to expire",
+            {"auth_op": command.auth_op},
+        )
+    if command.deadline_id in state.alerted or not one.is_open or not one.remainder:
+        return ()
+    if now < command.due_at:
+        raise refused(
+            state,
+            Reason.NOT_YET_DUE,
+            f"the alert is due at {command.due_at.isoformat()}",
+            {"due_at": command.due_at.isoformat()},
+        )
+    event = AuthorisationExpiring(
+        auth_op=command.auth_op,
+        amount=one.remainder,
+        expires_at=op.expires_at,
+        deadline_id=command.deadline_id,
+    )
+    anomaly = AnomalyRaised(
+        kind="AuthorisationExpiring",
+        refs=(command.auth_op,),
+        detail=f"{one.remainder} {state.currency} minor units expire at "
+        f"{op.expires_at.isoformat()}; capture them or authorise anew",
+    )
+    stream = streams.payment(command.payment_id)
+    changes = (Change(stream, event),)
+    return changes if anomaly.key in state.anomalies else (*changes, Change(stream, anomaly))

@@ -43,7 +43,7 @@ from .order_commands import (
     ReleaseHold,
     ReopenOrder,
 )
-from .order_cover import check_not_requested, surplus_grant, voids_to_make
+from .order_cover import check_not_requested, cover, surplus_grant, voids_to_make
 
 
 @decides(HoldOrder)
@@ -89,11 +89,10 @@ def confirm_order(command: ConfirmOrder, states: States, now: datetime) -> Chang
     guards.require_for(order, "confirm it", OrderConfirmed)
     guards.require_no_hold(order)
     tenders = tenders_of(order, states.payment)
-    charged = sum([tender.kept for tender in tenders])
-    authorised = sum([tender.capturable + tender.capture_in_flight for tender in tenders])
+    authorised, charged = cover(tenders)
     required = order.due if command.minimum is None else min(command.minimum, order.due)
-    cover = charged + (authorised if command.policy is CoverPolicy.AUTHORISED else 0)
-    if command.policy is not CoverPolicy.ON_ACCOUNT and cover < required:
+    covered = charged + (authorised if command.policy is CoverPolicy.AUTHORISED else 0)
+    if command.policy is not CoverPolicy.ON_ACCOUNT and covered < required:
         raise Rejected(
             Reason.NOT_COVERED,
             f"order {order.order_id} needs {required} {order.currency} minor units by policy "

@@ -32,6 +32,7 @@ from . import (
     decide_returns,
     decide_stored_value,
     decide_value_issue,
+    decide_work,
 )
 
 __all__ = [
@@ -64,4 +65,5 @@ __all__ = [
     "decide_returns",
     "decide_stored_value",
     "decide_value_issue",
+    "decide_work",
 ]

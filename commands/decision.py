@@ -28,6 +28,7 @@ from orderledger.ledger.periods import PeriodsState
 from orderledger.ledger.projection_skips import SkipsState
 from orderledger.ledger.returns import ReturnState
 from orderledger.ledger.stored_value import StoredValueState
+from orderledger.ledger.work_discards import DiscardsState
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
@@ -154,6 +155,10 @@ class States:
 
     def projection(self, model: str) -> SkipsState:
         state: SkipsState = self._get(streams.projection(model))
+        return state
+
+    def work(self, lane: str) -> DiscardsState:
+        state: DiscardsState = self._get(streams.work(lane))
         return state
 
 

@@ -5,7 +5,7 @@ Idempotency records: what identifies a command, and how its result or refusal is
 from collections.abc import Callable
 from hashlib import sha256
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 from zlib import crc32
 
@@ -13,8 +13,10 @@ import msgspec
 
 from orderledger.ledger.codec import encode_json
 from orderledger.ledger.errors import (
+    ConcurrencyConflict,
     CorruptEvent,
     IdempotencyConflict,
+    InvalidCommand,
     NotFound,
     OrderLedgerError,
     Reason,
@@ -90,6 +92,21 @@ def encode_refusal(error: OrderLedgerError) -> str:
             facts=dict(error.facts),
         )
     )
+
+
+def decode_refusal(text: str) -> OrderLedgerError:
+    """Return the error that ``encode_refusal`` wrote."""
+    reply = _reply_decoder.decode(text)
+    facts: dict[str, Any] = reply.facts
+    match reply.error:
+        case Rejected.__name__ | NotFound.__name__:
+            return _refusal(reply)
+        case ConcurrencyConflict.__name__:
+            return ConcurrencyConflict(facts["stream"], facts["expected"], facts["actual"])
+        case IdempotencyConflict.__name__:
+            return IdempotencyConflict(facts["key"], tuple(facts["fields"]))
+        case _:
+            return InvalidCommand(reply.message, **facts)
 
 
 def encode_reply(streams: dict[str, int], event_ids: tuple[UUID, ...]) -> str:

@@ -36,6 +36,12 @@ def open_claims(order: OrderState) -> int:
     return total
 
 
+def cover(tenders: tuple[Tender, ...]) -> tuple[int, int]:
+    """Return what the tenders cover of an order: authorised or about to be captured, and kept."""
+    authorised = sum([one.capturable + one.capture_in_flight for one in tenders])
+    return authorised, sum([one.kept for one in tenders])
+
+
 def voids_to_make(tenders: tuple[Tender, ...]) -> tuple[PaymentPart, ...]:
     """Return the authorisations that still hold the buyer's money."""
     return tuple([PaymentPart(one.tender_id, one.capturable) for one in tenders if one.capturable])

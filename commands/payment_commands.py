@@ -115,6 +115,18 @@ class ExpireAuthorisation(OfPayment, frozen=True, kw_only=True):
     auth_op: str = ""
 
 
+class AlertAuthorisationExpiry(OfPayment, frozen=True, kw_only=True):
+    """
+    Timer: most of an authorisation's life is over; say so if money is left on it.
+
+    ``deadline_id`` names the alert, so that each is given once.
+    """
+
+    auth_op: str
+    due_at: Instant
+    deadline_id: str
+
+
 class CreditCustomer(OperationCommand, frozen=True, kw_only=True):
     """
     Pay the customer without a charge to refund; needs an approver other than the actor.

@@ -19,7 +19,9 @@ The whole error tree.
     │   ├── DatabaseReadOnly      a read-only file, replica or transaction
     │   ├── DatabaseFull          nothing of the append was written
     │   ├── LockTimeout           another open transaction holds a row (``ledger/ports.py``)
-    │   └── RebuildUnderWay       somebody else builds that read model
+    │   ├── RebuildUnderWay       somebody else builds that read model
+    │   ├── NotSent               a provider did not get it (``ledger/provider_ports.py``)
+    │   └── OutcomeUnknown        a provider may have got it (``ledger/provider_ports.py``)
     ├── StorageError              the database said something else              500
     │   └── SchemaMismatch        the tables are of another version
     └── IntegrityViolation        history is wrong: stop, never retry           500

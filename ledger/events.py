@@ -2,8 +2,8 @@
 The event registry: every event struct has a declared topic with a version, registered once.
 
 The structs stand in ``order_events``, ``payment_events``, ``inbox_events``, ``fulfilment_events``,
-``value_events``, ``account_events`` and ``projection_events``; importing ``folds`` registers all of
-them.
+``value_events``, ``account_events``, ``projection_events`` and ``work_events``; importing ``folds``
+registers all of them.
 Nothing in the database names a Python module: a topic maps to a struct here, and an unknown topic
 is refused, never imported.
 """

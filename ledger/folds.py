@@ -19,6 +19,7 @@ from . import (
     projection_skips,
     returns,
     stored_value,
+    work_discards,
 )
 from .errors import IntegrityViolation
 from .events import Event
@@ -62,6 +63,7 @@ FOLDS: Final[Mapping[str, Fold]] = {
     "periods": Fold(periods.INITIAL, periods.EVOLVE),
     "dispute": Fold(disputes.INITIAL, dispute_fold.EVOLVE),
     "projection": Fold(projection_skips.INITIAL, projection_skips.EVOLVE),
+    "work": Fold(work_discards.INITIAL, work_discards.EVOLVE),
 }
 
 

@@ -303,6 +303,20 @@ class AuthorisationExpired(Event, frozen=True, kw_only=True):
     by_provider: bool = False
 
 
+@topic("payment.authorisation_expiring.v1")
+class AuthorisationExpiring(Event, frozen=True, kw_only=True):
+    """
+    Most of an authorisation's life is over and money is left on it: capture, or authorise anew.
+
+    ``deadline_id`` is that of the alert, of which there is one per authorisation and expiry.
+    """
+
+    auth_op: str
+    amount: int
+    expires_at: datetime
+    deadline_id: str
+
+
 @topic("payment.capture_finalised.v1")
 class CaptureFinalised(Event, frozen=True, kw_only=True):
     """The last capture of an authorisation released the rest of it."""

@@ -77,7 +77,8 @@ class PaymentState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     A payment folded from its events. Amounts in minor units of ``currency``.
 
     ``by_reference`` finds an operation by "kind reference"; ``kept`` holds the keys of reports
-    that changed nothing, ``anomalies`` those of the open anomalies.
+    that changed nothing, ``anomalies`` those of the open anomalies, ``alerted`` the deadlines of
+    alerts that were given.
     """
 
     payment_id: str = ""
@@ -106,6 +107,7 @@ class PaymentState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     chargeback_reversed: int = 0
     kept: frozenset[str] = frozenset()
     anomalies: tuple[str, ...] = ()
+    alerted: tuple[str, ...] = ()
 
     @property
     def exists(self) -> bool:

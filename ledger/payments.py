@@ -16,6 +16,7 @@ from .order_events import AnomalyRaised, AnomalyResolved, open_anomalies
 from .payment_events import (
     AuthorisationAdjusted,
     AuthorisationExpired,
+    AuthorisationExpiring,
     AuthorisationVoided,
     CaptureFinalised,
     CaptureReversed,
@@ -397,6 +398,10 @@ def _expired(state: PaymentState, event: AuthorisationExpired) -> PaymentState:
     )
 
 
+def _expiring(state: PaymentState, event: AuthorisationExpiring) -> PaymentState:
+    return msgspec.structs.replace(state, alerted=(*state.alerted, event.deadline_id))
+
+
 def _unchanged(state: PaymentState, event: Event) -> PaymentState:
     return state
 
@@ -428,6 +433,7 @@ EVOLVE: Final[Mapping[type[Event], Callable[[PaymentState, Any], PaymentState]]]
     OperationQueried: _queried,
     OperationResolvedManually: _unchanged,
     AuthorisationExpired: _expired,
+    AuthorisationExpiring: _expiring,
     CaptureFinalised: _unchanged,
     AnomalyRaised: _anomaly,
     AnomalyResolved: _anomaly,

@@ -87,6 +87,11 @@ def dispute(dispute_id: str) -> str:
     return _named("dispute", dispute_id)
 
 
+def work(lane: str) -> str:
+    """The stream of what was given up in a lane of work: outbox, queue or timer."""
+    return _named("work", lane)
+
+
 def kind_of(stream: str) -> str:
     """Return the kind of a stream: ``payment`` of ``payment-p1``."""
     return stream.partition("-")[0]

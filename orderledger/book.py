@@ -14,8 +14,10 @@ from orderledger.commands.decision import Command
 from orderledger.commands.group_commit import Result
 from orderledger.commands.handle import Executor
 from orderledger.commands.projection_commands import SkipProjectedEvent
+from orderledger.commands.queueing import Ticket
 from orderledger.commands.requests import SYSTEM, Actor, Envelope, Receipt
 from orderledger.commands.states import CACHE_STREAMS
+from orderledger.commands.work_commands import DiscardWork
 from orderledger.config import locate
 from orderledger.databases import open_store, prepare
 from orderledger.ledger import ids, streams
@@ -24,9 +26,12 @@ from orderledger.ledger.limits import TEXT_LENGTH_MAX
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payments import PaymentState
 from orderledger.ledger.ports import EventStore
+from orderledger.ledger.work_ports import Lane, WorkStatus
+from orderledger.machinery import Machinery, Swept, Wiring
 from orderledger.projections.base import read_gapless
 from orderledger.projections.models import ReadModel
 from orderledger.reading import Reading
+from orderledger.worker import BookWorker, Pace
 
 
 class Book:
@@ -48,6 +53,10 @@ class Book:
         self.store: Final = store
         self._executor: Final = Executor(store, clock=clock, cache_streams=cache_streams)
         self._models: Final = tuple(models)
+        self._clock: Final = clock
+        self.machinery: Final = Machinery(
+            store, self._executor, lambda: self.read.models, clock=clock
+        )
 
     @property
     def name(self) -> str:
@@ -133,6 +142,88 @@ class Book:
             self.read.models.wait(model, placed.positions[-1], timeout_s=timeout_s)
         return placed
 
+    def wire(self, wiring: Wiring) -> "Book":
+        """
+        Give the book the ports and reactors to act with, before a worker runs; return the book.
+
+        Without them nothing acts on the world: commands are executed and deadlines fire, as far as
+        they need no port.
+        """
+        self.machinery.wire(wiring)
+        return self
+
+    def enqueue(
+        self, command: Command | Envelope, *, key: str | None = None, actor: Actor = SYSTEM
+    ) -> Ticket:
+        """
+        Write a command for a worker to execute, and return its ticket at once.
+
+        It is durable when this returns, and is executed once under ``key``; ``ticket`` tells what
+        came of it. Commands that name a common stream are executed in the order in which they were
+        accepted. Raises InvalidInput for a malformed command, IdempotencyConflict where the key is
+        another queued command's.
+        """
+        return self.machinery.enqueue(_enveloped(command, key, actor))
+
+    async def enqueue_async(
+        self, command: Command | Envelope, *, key: str | None = None, actor: Actor = SYSTEM
+    ) -> Ticket:
+        """Await ``enqueue`` in asyncio."""
+        from asyncio import to_thread
+
+        return await to_thread(self.enqueue, command, key=key, actor=actor)
+
+    def ticket(self, key: str) -> Ticket:
+        """Return a queued command and what came of it; raises NotFound."""
+        return self.machinery.ticket(key)
+
+    def sweep(self, now: datetime | None = None) -> Swept:
+        """
+        Fire every deadline that has come by ``now``, by default the clock's time.
+
+        Each fires once, whoever sweeps and whatever clocks and restarts do: as a command under a
+        key of its own, with the deadline as its instant, however late the sweep. A deadline that
+        something else came before fires not at all; one that the domain refuses is tried again, is
+        listed by `orderledger timer list`, and holds up no other.
+        """
+        return self.machinery.sweep(now)
+
+    def worker(self, *, pace: Pace = Pace()) -> BookWorker:  # noqa: B008  # frozen
+        """Return what does all the work of the book, to be run in a thread of its own."""
+        return BookWorker(self.machinery, self.read.models, clock=self._clock, pace=pace)
+
+    def work(self) -> None:
+        """
+        Do all the work of the book until interrupted: read models, reactors, timers, outbox, queue.
+
+        Any number of workers may run, in any process. A part that fails is tried again and stops no
+        other; `orderledger status` shows how each does. For another thread: ``worker``.
+        """
+        self.worker().run()
+
+    def discard(self, lane: Lane, key: str, *, reason: str, actor: Actor = SYSTEM) -> Receipt:
+        """
+        Acknowledge that work which failed will not be performed, for good; it is an event.
+
+        Raises NotFound, and InvalidInput without a reason or where the work did not fail.
+        """
+        found = self.machinery.find(lane, key)
+        if found.status not in (WorkStatus.DEAD, WorkStatus.REFUSED, WorkStatus.DISCARDED):
+            raise InvalidInput(
+                f"{lane.value} {key!r} is {found.status.value}: only what failed is given up",
+                key=key,
+                status=found.status.value,
+            )
+        command = DiscardWork(
+            lane=lane.value,
+            key=key,
+            reason=reason,
+            error=found.error.replace("\x00", "\\x00")[:TEXT_LENGTH_MAX],
+        )
+        receipt = self.execute(command, actor=actor)
+        self.machinery.work.discard(lane, key, reason, receipt.recorded_at or self._clock())
+        return receipt
+
     def skip_parked(
         self,
         model: str,
@@ -200,11 +291,12 @@ class Book:
     @cached_property
     def read(self) -> Reading:
         """Balances, journal, accounts, histories and verification of this book."""
-        return Reading(self.store, models=self._models)
+        return Reading(self.store, models=self._models, clock=self._clock)
 
     def close(self) -> None:
         """Finish what is queued and release the database."""
         self._executor.close()
+        self.machinery.close()
         if "read" in self.__dict__:
             self.read.close()
         self.store.close()

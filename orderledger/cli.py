@@ -2,8 +2,8 @@
 The command line: nouns, then verbs.
 
 The commands stand in ``cli_read``, ``cli_accounts``, ``cli_disputes``, ``cli_periods``,
-``cli_models`` and ``cli_admin``; nothing but click is imported before one of them runs, so that
-``--help`` is quick.
+``cli_models``, ``cli_machinery`` and ``cli_admin``; nothing but click is imported before one of
+them runs, so that ``--help`` is quick.
 """
 
 import errno
@@ -18,7 +18,15 @@ try:
 except ModuleNotFoundError:  # pragma: no cover
     sys.exit("error: the command line needs click and rich: install orderledger[cli]")
 
-from orderledger import cli_accounts, cli_admin, cli_disputes, cli_models, cli_periods, cli_read
+from orderledger import (
+    cli_accounts,
+    cli_admin,
+    cli_disputes,
+    cli_machinery,
+    cli_models,
+    cli_periods,
+    cli_read,
+)
 from orderledger.cli_output import say
 
 _HELP_WANTED: Final = getattr(click.exceptions, "NoArgsIsHelpError", ())
@@ -131,6 +139,11 @@ _GROUPS: Final[Mapping[str, click.Command]] = {
     "period": cli_periods.period,
     "verify": cli_admin.verify,
     "projection": cli_models.projection,
+    "timer": cli_machinery.timer,
+    "outbox": cli_machinery.outbox,
+    "queue": cli_machinery.queue,
+    "reactor": cli_machinery.reactor,
+    "work": cli_machinery.work,
     "migrate": cli_admin.migrate,
     "config": cli_admin.config,
     "schema": cli_admin.schema,

@@ -12,6 +12,7 @@ from .cli_tables import Chapter, Columns, Row, print_story, short_topic
 if TYPE_CHECKING:
     from orderledger.ledger.orders import OrderState
     from orderledger.ledger.payments import PaymentState
+    from orderledger.machinery_status import PartStatus
     from orderledger.replay.history import RecordedEvent
 
 _HISTORY: Final = Columns(
@@ -37,27 +38,54 @@ _SAME_TIME: Final = timedelta(seconds=1)
 
 @click.command()
 @common
-def status(session: Session) -> None:
+def status(session: Session) -> int:
     """
-    Show where a book stands.
+    Show where a book stands, and how its machinery does.
 
     Its head, what waits for a position, until when its periods are closed, how far the balances
-    are. Cheap at any size. The balances catch up when they are read, so a lag is no fault.
+    are, and each part of the worker: when it was last seen, what it has before it, since when the
+    oldest of that waits, what is dead. Cheap at any size. The balances catch up when they are read,
+    so a lag is no fault. Exit status 1 if a part is red: overdue, silent, failing, or with dead
+    letters.
     """
     import msgspec
 
     from orderledger.cli_admin import schema_version, without_password
 
     location = session.location()
-    found = msgspec.structs.asdict(session.reading.status())
+    found = session.reading.status()
+    fields = msgspec.structs.asdict(found)
+    if not session.is_json:
+        fields["parts"] = "\n".join([_part_text(part) for part in found.parts])
     session.record(
         {
             "url": without_password(location.url),
             "engine": location.engine,
-            **found,
+            **fields,
             "schema_version": schema_version(location.engine),
         }
     )
+    for part in found.red:
+        session.talk(f"{part.part} is {part.state}: {part.advice}")
+    return 1 if found.red else 0
+
+
+def _part_text(part: "PartStatus") -> str:
+    told = [f"{part.part}: {part.state}"]
+    if part.last_seen_at is not None:
+        told.append(f"seen {part.last_seen_at:%Y-%m-%d %H:%M:%S}")
+    if part.lag:
+        told.append(f"{part.lag} to do")
+    if part.oldest_due_at is not None:
+        told.append(f"the oldest since {part.oldest_due_at:%Y-%m-%d %H:%M:%S}")
+    told += [
+        f"{count} {what}"
+        for count, what in ((part.dead, "dead"), (part.refused, "refused"))
+        if count
+    ]
+    if part.problem:
+        told.append(part.problem)
+    return ", ".join(told)
 
 
 @click.group()

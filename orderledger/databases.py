@@ -13,6 +13,7 @@ from orderledger.ledger.migrate import Migration
 from orderledger.ledger.model_ports import ModelStore
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.read_ports import Journal
+from orderledger.ledger.work_ports import WorkStore
 
 
 def open_store(location: Location, *, must_exist: bool = False) -> EventStore:
@@ -50,6 +51,13 @@ def open_models(store: EventStore) -> ModelStore:
     from orderledger.ledger.stores.models import models_of
 
     return models_of(store)
+
+
+def open_work(store: EventStore) -> WorkStore:
+    """Open the work beside a store's events; close it before the store."""
+    from orderledger.ledger.stores.works import work_of
+
+    return work_of(store)
 
 
 def prepare(location: Location) -> Sequence[Migration]:

@@ -5,23 +5,26 @@ The balances' own rows are the exception: reading balances catches them up with 
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from orderledger.databases import journal_of, open_models
+from orderledger.databases import journal_of, open_models, open_work
 from orderledger.ledger import streams
 from orderledger.ledger.codec import decode_event
 from orderledger.ledger.disputes import DisputeState
 from orderledger.ledger.errors import NotFound
 from orderledger.ledger.folds import fold_of
+from orderledger.ledger.ids import utc_now
 from orderledger.ledger.journal import Layer
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payments import PaymentState
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.read_ports import AccountTotal
+from orderledger.ledger.work_ports import WorkStore
+from orderledger.machinery_status import PartStatus, parts_of
 from orderledger.projections.balances import NAME as BALANCES
 from orderledger.projections.balances import (
     Account,
@@ -51,7 +54,8 @@ class BookStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     ``balances_position`` is how far the balances are and ``balances_lag`` how many events they
     lack: they catch up when they are read. Where they belong to another history both are None and
-    ``balances_error`` says so. ``closed_until`` is the end of the last closed period.
+    ``balances_error`` says so. ``closed_until`` is the end of the last closed period. ``parts``
+    tell how the machinery does; see ``PartStatus``.
     """
 
     book: str
@@ -63,6 +67,12 @@ class BookStatus(msgspec.Struct, frozen=True, kw_only=True):
     balances_position: int | None
     balances_lag: int | None
     balances_error: str | None = None
+    parts: tuple[PartStatus, ...] = ()
+
+    @property
+    def red(self) -> tuple[PartStatus, ...]:
+        """The parts of the machinery that somebody should look at."""
+        return tuple([part for part in self.parts if part.is_red])
 
 
 class Reading:
@@ -79,8 +89,11 @@ class Reading:
         store: EventStore,
         *,
         models: Sequence[ReadModel] = (),
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._store: Final = store
+        self._clock: Final = clock
+        self._work: WorkStore | None = None
         self._own_models: Final = tuple(models)
         self._balances: Balances | None = None
         self._models: ReadModels | None = None
@@ -216,6 +229,14 @@ class Reading:
                 )
             return self._models
 
+    @property
+    def work(self) -> WorkStore:
+        """The work of the book, opened at first use."""
+        with self._lock:
+            if self._work is None:
+                self._work = open_work(self._store)
+            return self._work
+
     # -- the whole book --------------------------------------------------------------------------
 
     def status(self) -> BookStatus:
@@ -233,6 +254,7 @@ class Reading:
             balances_position=None if found.problem else found.position,
             balances_lag=None if found.problem else head.size - found.position,
             balances_error=found.problem,
+            parts=parts_of(self._store, self.work, self.models, self._clock),
         )
 
     def verify(self, progress: Progress = silent) -> Iterator[Finding]:
@@ -256,3 +278,5 @@ class Reading:
         with self._lock:
             if self._models is not None:
                 self._models.store.close()
+            if self._work is not None:
+                self._work.close()

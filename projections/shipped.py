@@ -7,6 +7,7 @@ from typing import Final
 from .anomalies import Anomalies
 from .balances import Postings
 from .customers import Customers
+from .deadlines import Deadlines
 from .disputes import Disputes
 from .indicators import Indicators
 from .models import ReadModel
@@ -20,6 +21,7 @@ SHIPPED: Final[tuple[ReadModel, ...]] = (
     Anomalies(),
     Customers(),
     Disputes(),
+    Deadlines(),
     Indicators(),
     Orders(),
     Payments(),

@@ -25,6 +25,7 @@ from orderledger.commands.payment_commands import OfPayment
 from orderledger.commands.period_commands import OfPeriods
 from orderledger.commands.projection_commands import OfProjection
 from orderledger.commands.value_commands import OfValue
+from orderledger.commands.work_commands import DiscardWork
 
 TARGET: Final = Path(__file__).resolve().parent.parent / "docs" / "commands.md"
 AREAS: Final[tuple[tuple[str, str, tuple[type[Command], ...]], ...]] = (
@@ -47,6 +48,7 @@ AREAS: Final[tuple[tuple[str, str, tuple[type[Command], ...]], ...]] = (
     ("Manual journal", "`journal-{entry_id}`", (OfJournal,)),
     ("Accounting periods", "`periods-main`", (OfPeriods,)),
     ("Read models", "`projection-{model}`", (OfProjection,)),
+    ("Work", "`work-{lane}`", (DiscardWork,)),
 )
 HEAD: Final = """\
 # Commands

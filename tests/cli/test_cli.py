@@ -74,6 +74,12 @@ COMMANDS = {
     "projection-rebuild": "projection rebuild balances orders",
     "projection-rebuild-yes": "projection rebuild balances orders refunds --yes",
     "projection-rollback": "projection rollback orders",
+    "timer-list": "timer list",
+    "timer-run": "timer run",
+    "timer-failed": "timer failed --all",
+    "outbox-list": "outbox list",
+    "queue-list": "queue list",
+    "reactor-list": "reactor list",
     "migrate": "migrate",
     "config-show": "config show",
 }
@@ -132,11 +138,18 @@ ELSEWHERE = {
     ("dispute", "list"),
     ("dispute", "show"),
     ("import", "online-retail"),
+    ("outbox", "discard"),
+    ("outbox", "redrive"),
     ("projection", "diff"),
     ("projection", "run"),
     ("projection", "skip"),
+    ("queue", "discard"),
+    ("queue", "redrive"),
     ("schema", "export"),
+    ("timer", "discard"),
+    ("timer", "redrive"),
     ("version",),
+    ("work",),
 }
 
 

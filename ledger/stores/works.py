@@ -1,0 +1,37 @@
+"""The work that belongs to an event store: same database, same book."""
+
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from orderledger.ledger.errors import InvalidInput
+from orderledger.ledger.ports import EventStore
+from orderledger.ledger.work_ports import WorkStore
+
+from .memory import MemoryStore
+from .work_memory import MemoryWork
+
+_in_memory: Final[WeakKeyDictionary[MemoryStore, MemoryWork]] = WeakKeyDictionary()
+
+
+def work_of(store: EventStore) -> WorkStore:
+    """
+    Open the work beside a store's events; close it before the store.
+
+    For a store in memory every call gives the same. Raises InvalidInput for a store that is none
+    of ours. Drivers are imported only for the engine at hand.
+    """
+    if isinstance(store, MemoryStore):
+        return _in_memory.setdefault(store, MemoryWork())
+    from .sqlite import SqliteStore
+
+    if isinstance(store, SqliteStore):
+        from .work_sqlite import SqliteWork
+
+        return SqliteWork(store.file, store.book_id)
+    from .postgres import PostgresStore
+
+    if isinstance(store, PostgresStore):
+        from .work_postgres import PostgresWork
+
+        return PostgresWork(store.url, store.book)
+    raise InvalidInput(f"{type(store).__name__} has no work; pass a WorkStore of yours")

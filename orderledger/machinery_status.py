@@ -1,0 +1,225 @@
+"""
+How the machinery of a book stands, part by part: what is red, and what to do about it.
+
+From a handful of small reads: signs of life, depths of the lanes, checkpoints of the reactors, the
+next deadline. Nothing here catches anything up.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from orderledger.ledger.errors import SchemaMismatch
+from orderledger.ledger.ports import EventStore
+from orderledger.ledger.work_ports import Heartbeat, Lane, ReactorCheckpoint, WorkStore
+from orderledger.projections.deadlines import DEADLINES, Deadlines
+from orderledger.projections.read_models import ReadModels
+
+PROJECTIONS: Final = "projections"
+REACTOR: Final = "reactor:"
+
+
+class State(StrEnum):
+    """
+    How a part does. IDLE: never ran here, and nothing waits for it. The others but OK are red.
+
+    OVERDUE: something has waited for too long. DEAD_LETTERS: something waits for a person. SILENT:
+    no sign of life for too long. FAILING: its latest round failed.
+    """
+
+    OK = "ok"
+    IDLE = "idle"
+    OVERDUE = "overdue"
+    DEAD_LETTERS = "dead letters"
+    SILENT = "silent"
+    FAILING = "failing"
+
+
+class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
+    """From when on a part is red: without a sign of life, with something due that is not done."""
+
+    silent_after: timedelta = timedelta(minutes=1)
+    overdue_after: timedelta = timedelta(minutes=5)
+
+
+ADVICE: Final[Mapping[State, str]] = MappingProxyType(
+    {
+        State.OK: "",
+        State.IDLE: "",
+        State.OVERDUE: "is `orderledger work` running, with the ports and reactors of this book? "
+        "If it is, look at its log",
+        State.DEAD_LETTERS: "`orderledger {lane} list` shows them; mend the cause, then "
+        "`orderledger {lane} redrive` or `discard`",
+        State.SILENT: "start `orderledger work` again; what it had in hand is taken over",
+        State.FAILING: "it is tried again by itself; mend what its problem says",
+    }
+)
+
+
+class PartStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How one part of the machinery stands.
+
+    ``lag`` is how many events or pieces of work it has before it, ``oldest_due_at`` since when the
+    oldest of them waits. ``refused`` and ``dead`` count the work of its lane that the domain
+    refused, and that failed too often.
+    """
+
+    part: str
+    state: State
+    last_seen_at: datetime | None = None
+    lag: int = 0
+    oldest_due_at: datetime | None = None
+    refused: int = 0
+    dead: int = 0
+    problem: str = ""
+    advice: str = ""
+
+    @property
+    def is_red(self) -> bool:
+        """Whether somebody should look."""
+        return self.state not in (State.OK, State.IDLE)
+
+
+class _Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What is measured of a part, before it is judged."""
+
+    part: str
+    lane: Lane = Lane.OUTBOX
+    lag: int = 0
+    oldest_due_at: datetime | None = None
+    refused: int = 0
+    dead: int = 0
+    is_begun: bool = False
+
+
+def parts_of(
+    store: EventStore,
+    work: WorkStore,
+    models: ReadModels,
+    clock: Callable[[], datetime],
+    thresholds: Thresholds = Thresholds(),  # noqa: B008  # frozen
+) -> tuple[PartStatus, ...]:
+    """Return how each part stands: read models, reactors, timers, outbox, queue."""
+    now = clock()
+    try:
+        beats = {one.part: one for one in work.heartbeats()}
+        measured = [*_projections(store, models, beats), *_reactors(store, work, beats)]
+        measured += [_lane(store, work, models, lane, now) for lane in Lane]
+    except SchemaMismatch as error:
+        # Of an earlier release: the rest of the status is still worth having.
+        return (PartStatus(part="machinery", state=State.FAILING, problem=error.message),)
+    return tuple([_judged(one, beats.get(one.part), now, thresholds) for one in measured])
+
+
+def _projections(
+    store: EventStore, models: ReadModels, beats: Mapping[str, Heartbeat]
+) -> Iterator[_Measured]:
+    if PROJECTIONS not in beats:
+        # Without a worker, read models catch up when they are read.
+        yield _Measured(part=PROJECTIONS)
+        return
+    head = store.head().size
+    behind = min(
+        [one.position for name in models.names if (one := models.live(name)) is not None],
+        default=head,
+    )
+    yield _Measured(
+        part=PROJECTIONS,
+        lag=max(0, head - behind),
+        oldest_due_at=_recorded_at(store, behind),
+        is_begun=True,
+    )
+
+
+def _reactors(
+    store: EventStore, work: WorkStore, beats: Mapping[str, Heartbeat]
+) -> Iterator[_Measured]:
+    known = work.reactors()
+    names = {part.removeprefix(REACTOR) for part in beats if part.startswith(REACTOR)}
+    head = store.head().size
+    for name in sorted(names | set(known)):
+        yield _reactor(store, name, known.get(name), head)
+
+
+def _reactor(store: EventStore, name: str, found: ReactorCheckpoint | None, head: int) -> _Measured:
+    position = head if found is None else found.position
+    return _Measured(
+        part=f"{REACTOR}{name}",
+        lag=max(0, head - position),
+        oldest_due_at=_recorded_at(store, position),
+        is_begun=found is not None,
+    )
+
+
+def _recorded_at(store: EventStore, after: int) -> datetime | None:
+    """Return when the first event after a position was recorded, None at the head."""
+    found = store.read(after, until=after + 1, limit=1)
+    return found[0].recorded_at if found else None
+
+
+def _lane(
+    store: EventStore, work: WorkStore, models: ReadModels, lane: Lane, now: datetime
+) -> _Measured:
+    depth = work.depth(lane, now)
+    oldest, lag = depth.oldest_due_at, depth.due
+    if lane is Lane.TIMER:
+        come = _next_deadline(models)
+        if come is not None and come <= now and (oldest is None or come < oldest):
+            oldest, lag = come, max(1, lag)
+    return _Measured(
+        part=lane.value,
+        lane=lane,
+        lag=lag,
+        oldest_due_at=oldest,
+        refused=depth.refused,
+        dead=depth.dead + (depth.refused if lane is Lane.TIMER else 0),
+        is_begun=bool(depth.waiting or depth.refused or depth.dead),
+    )
+
+
+def _next_deadline(models: ReadModels) -> datetime | None:
+    """Return the earliest deadline that no work stands for yet, as far as its rows are."""
+    live = models.live(Deadlines.name)
+    if live is None:
+        return None
+    rows = models.store.page(live, DEADLINES, None, 1)
+    due_at = rows[0][0] if rows else None
+    return due_at if isinstance(due_at, datetime) else None
+
+
+def _judged(
+    one: _Measured, beat: Heartbeat | None, now: datetime, thresholds: Thresholds
+) -> PartStatus:
+    state = _state(one, beat, now, thresholds)
+    return PartStatus(
+        part=one.part,
+        state=state,
+        last_seen_at=None if beat is None else beat.seen_at,
+        lag=one.lag,
+        oldest_due_at=one.oldest_due_at,
+        refused=one.refused,
+        dead=one.dead,
+        problem="" if beat is None else beat.problem,
+        advice=ADVICE[state].format(lane=one.lane.value),
+    )
+
+
+def _state(one: _Measured, beat: Heartbeat | None, now: datetime, thresholds: Thresholds) -> State:
+    """Return the state by precedence: what explains the others comes first."""
+    is_overdue = (
+        one.oldest_due_at is not None and now - one.oldest_due_at > thresholds.overdue_after
+    )
+    if beat is not None and now - beat.seen_at > thresholds.silent_after:
+        return State.SILENT
+    if beat is not None and beat.problem:
+        return State.FAILING
+    if one.dead:
+        return State.DEAD_LETTERS
+    if is_overdue and (beat is not None or one.is_begun):
+        return State.OVERDUE
+    return State.IDLE if beat is None and not one.is_begun else State.OK
