@@ -266,13 +266,11 @@ def close(hearing: Hearing, event: DisputeEvent, outcome: DisputeOutcome, cause:
 
 
 def _response_passed(hearing: Hearing, _one: Running) -> None:
-    match hearing.state.rule_book.response_silence:
-        case ResponseSilence.ESCALATE:
-            escalate(hearing, None, "response_silence")
-        case ResponseSilence.AWARD_CLAIMANT:
-            award_by_default(hearing, hearing.state.claimant, "response_silence")
-        case ResponseSilence.WAIT:
-            pass
+    silence = hearing.state.rule_book.response_silence
+    if silence is ResponseSilence.ESCALATE:
+        escalate(hearing, None, "response_silence")
+    elif silence is ResponseSilence.AWARD_CLAIMANT:
+        award_by_default(hearing, hearing.state.claimant, "response_silence")
 
 
 def _negotiation_passed(hearing: Hearing, _one: Running) -> None:

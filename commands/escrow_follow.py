@@ -75,11 +75,14 @@ def follow_payment(
     events = _following(order, payment_id, payment, wanted)
     if has_coupons(order):
         events = (*events, *follow_coupons(applied(order, events)))
-    return _changes(order, (*events, *_short_freezes(order, applied(order, events))))
+    return _changes(order, (*events, *_short_freezes(order, events)))
 
 
-def _short_freezes(before: OrderState, after: OrderState) -> tuple[Event, ...]:
+def _short_freezes(before: OrderState, events: tuple[Event, ...]) -> tuple[Event, ...]:
     """Return the anomalies of freezes that lost money which a report says is gone."""
+    if not before.freezes:
+        return ()
+    after = applied(before, events)
     return tuple(
         [
             AnomalyRaised(
@@ -243,7 +246,7 @@ def follow_all(order: OrderState, states: States) -> tuple[Change, ...]:
         after = applied(after, new)
     if has_coupons(order):
         events.extend(follow_coupons(after))
-    events.extend(_short_freezes(order, applied(order, tuple(events))))
+    events.extend(_short_freezes(order, tuple(events)))
     return _changes(order, tuple(events))
 
 

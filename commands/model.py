@@ -306,7 +306,6 @@ from .work_commands import (
 )
 
 __all__ = [
-    "COMMANDS",
     "AcceptChargeback",
     "AcceptDispute",
     "AcceptOffer",
@@ -332,6 +331,7 @@ __all__ = [
     "BreakAction",
     "BreakKind",
     "BuyerCap",
+    "COMMANDS",
     "CancelFulfilment",
     "CancelLine",
     "CancelOrder",

@@ -12,12 +12,14 @@ from orderledger.ledger import open_deadlines as o
 from orderledger.ledger import provider_ports as p
 from orderledger.ledger.chargeback_stages import ChargebackStage
 from orderledger.ledger.deadlines import Deadline
+from orderledger.ledger.dispute_events import DeadlineKind
 from orderledger.ledger.errors import IntegrityViolation
 from orderledger.ledger.payment_deadlines import DEFENCE
 from orderledger.ledger.streams import id_of, kind_of
 
 from .chargeback_commands import EndChargebackDefence
 from .decision import Command
+from .dispute_commands import PerformDisputeDeadline
 from .effects import Call, Effect, Execute, bounded_key
 from .fulfilment_commands import AutoConfirmDelivery, ExpireReturn
 from .gateway_requests import query_of
@@ -115,6 +117,12 @@ def _lot_expiry(account_id: str, deadline: Deadline, _state: Any) -> Command:
     )
 
 
+def _dispute(dispute_id: str, deadline: Deadline, _state: Any) -> Command:
+    return PerformDisputeDeadline(
+        dispute_id=dispute_id, deadline_id=deadline.deadline_id, occurred_at=deadline.due_at
+    )
+
+
 TIMERS: Final[Mapping[tuple[str, str], Fire]] = {
     ("order", o.PAYMENT_DUE): _payment_due,
     ("order", o.RELEASE): _release,
@@ -126,6 +134,7 @@ TIMERS: Final[Mapping[tuple[str, str], Fire]] = {
     ("fulfilment", o.AUTO_CONFIRM): _auto_confirm,
     ("return", o.RETURN_WINDOW): _return_window,
     ("storedvalue", o.LOT_EXPIRY): _lot_expiry,
+    **{("dispute", kind.value): _dispute for kind in DeadlineKind},
 }
 """What a deadline does, by the kind of its stream and its own."""
 

@@ -14,9 +14,11 @@ from typing import Any, Final
 import msgspec
 
 from . import payment_deadlines
+from . import disputes
 from .deadlines import Deadline
 from .fulfilments import FulfilmentLifecycle, FulfilmentState
 from .instants import LATEST
+from .order_disputes import open_disputes
 from .orders import Lifecycle, OrderState
 from .payment_operations import JANITOR, Operation, OperationKind, OperationStatus
 from .payment_state import PaymentState
@@ -101,7 +103,8 @@ def of_order(state: OrderState) -> Sequence[Open]:
         one = state.slices.get(seller)
         if not open_lines and one is not None and one.available > 0 and not one.condition_met:
             found.append(After(f"{RELEASE}/{seller}", RELEASE, RELEASE_AFTER))
-    if moved and not any(waiting.values()) and not state.escrow_held:
+    is_free = not state.escrow_held and not open_disputes(state.disputes)
+    if moved and is_free and not any(waiting.values()):
         found.append(After(f"{COMPLETION}/{moved}", COMPLETION, COMPLETE_AFTER))
     return found
 
@@ -180,6 +183,7 @@ DEADLINES_OF: Final[Mapping[str, Callable[[Any], Sequence[Open]]]] = MappingProx
         "fulfilment": of_fulfilment,
         "return": of_return,
         "storedvalue": of_stored_value,
+        "dispute": disputes.deadlines_of,
     }
 )
 """The open deadlines of a state, by the kind of its stream."""

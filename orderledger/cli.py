@@ -6,6 +6,9 @@ one of them runs, so that ``--help`` is quick.
 The commands stand in ``cli_read``, ``cli_accounts``, ``cli_periods``, ``cli_models``,
 ``cli_machinery`` and ``cli_admin``; nothing but click is imported before one of them runs, so that
 ``--help`` is quick.
+The commands stand in ``cli_read``, ``cli_accounts``, ``cli_disputes``, ``cli_periods``,
+``cli_models``, ``cli_machinery`` and ``cli_admin``; nothing but click is imported before one of
+them runs, so that ``--help`` is quick.
 """
 
 import errno
@@ -33,6 +36,7 @@ from orderledger import (
     cli_risk,
     cli_sellers,
     cli_settlement,
+    cli_disputes,
     cli_machinery,
     cli_models,
     cli_periods,

@@ -57,7 +57,7 @@ class _Opened(msgspec.Struct, frozen=True, array_like=True):
 
 
 _opened: Final = msgspec.json.Decoder(tuple[_Opened, ...])
-_AREAS: Final = ("order.", "payment.", "fulfilment.", "return.", "value.")
+_AREAS: Final = ("order.", "payment.", "fulfilment.", "return.", "value.", "dispute.")
 
 
 class Deadlines(ReadModel):

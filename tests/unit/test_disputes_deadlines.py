@@ -173,7 +173,7 @@ def test_no_ruling_for_the_buyer_while_the_bank_may_pay_him(book: DisputeBook) -
         "dispute_suspended"
     )
     division = shares(0, 1000)
-    book.vote(division, division)
+    book.at(hours=7).vote(division, division)
     book.run(IssueRuling(**ruling(division, division)))
     assert (book.stage, deadlines_of(book.dispute())) == (Stage.RULED, ())
     appeal = Appeal(

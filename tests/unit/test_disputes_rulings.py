@@ -123,6 +123,13 @@ def test_no_majority_and_a_second_vote(book: DisputeBook) -> None:
     assert book.refusal(issue(FOR, FOR)) == ""
 
 
+def test_every_vote_that_was_cast_is_opened(book: DisputeBook) -> None:
+    """A presiding arbitrator who leaves out the votes against."""
+    book.arbitrating().vote(FOR, FOR, AGAINST)
+    assert book.refusal(issue(FOR, FOR)) == "quorum_missing"
+    assert book.refusal(issue(FOR, FOR, AGAINST)) == ""
+
+
 def test_votes_of_the_panel_only(book: DisputeBook) -> None:
     """A vote that anybody casts, or that changes under its id."""
     book.arbitrating().vote(FOR)
