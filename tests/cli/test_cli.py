@@ -128,6 +128,8 @@ def _leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tupl
 
 
 ELSEWHERE = {
+    ("chargeback", "list"),
+    ("chargeback", "show"),
     ("demo",),
     ("import", "online-retail"),
     ("projection", "diff"),
