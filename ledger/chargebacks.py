@@ -122,7 +122,7 @@ class Chargeback(msgspec.Struct, frozen=True, kw_only=True):
 
     chargeback_id: str = ""
     reports: tuple[ReportedFact, ...] = ()
-    seen: frozenset[str] = frozenset()
+    seen: tuple[str, ...] = ()
     provider_ref: str = ""
     reason_code: str = ""
     due: Mapping[ChargebackStage, datetime] = {}
@@ -229,7 +229,7 @@ def _reported(before: Chargeback, event: e.ChargebackReported) -> Chargeback:
         before,
         chargeback_id=event.chargeback_id,
         reports=(*before.reports, said),
-        seen=before.seen | {event.key},
+        seen=(*before.seen, event.key),
         provider_ref=before.provider_ref or event.provider_ref,
         liability=before.liability if event.liability is None else event.liability,
     )
@@ -291,7 +291,7 @@ def _fee_returned(before: Chargeback, event: e.ChargebackFeeReturned) -> Chargeb
 
 
 def _kept(before: Chargeback, event: e.ChargebackReportKept) -> Chargeback:
-    return replace(before, chargeback_id=event.chargeback_id, seen=before.seen | {event.key})
+    return replace(before, chargeback_id=event.chargeback_id, seen=(*before.seen, event.key))
 
 
 EVOLVE: Final[Mapping[type[Event], Callable[[Chargeback, Any], Chargeback]]] = {

@@ -73,8 +73,6 @@ def _json(payment: "PaymentState", one: "Chargeback") -> "Row":
         "provider": payment.provider,
         "currency": payment.currency,
         **msgspec.structs.asdict(one),
-        # A set has no order of its own; the same answer must always be the same bytes.
-        "seen": sorted(one.seen),
         "stage": one.stage,
         "status": one.status,
         "amount": flow.amount,

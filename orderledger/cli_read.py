@@ -234,6 +234,7 @@ _PAYMENT_FIELDS: Final = (
     *("authorised", "authorised_adjustment", "voided", "authorisation_expired", "captured"),
     *("capture_in_flight", "void_in_flight", "capturable", "refunded", "refund_in_flight"),
     *("refundable", "chargeback_open", "chargeback_lost"),
+    *("chargeback_reversed", "exposure"),
 )
 
 
@@ -246,6 +247,7 @@ def _payment_json(state: "PaymentState") -> Row:
         # A set has no order of its own; the same answer must always be the same bytes.
         "kept": sorted(state.kept),
         "lifecycle": state.lifecycle,
+        "chargeback_axis": state.chargeback_axis,
         **derived,
     }
 

@@ -143,6 +143,8 @@ ELSEWHERE = {
     *(("settlement", verb) for verb in ("breaks", "close", "import", "list", "match")),
     *(("settlement", verb) for verb in ("missing", "resolve", "show")),
     ("approval", "show"),
+    ("chargeback", "list"),
+    ("chargeback", "show"),
     ("demo",),
     ("dispute", "list"),
     ("dispute", "show"),

@@ -52,3 +52,13 @@ def test_json_says_who_bears_it() -> None:
     assert sum(part["amount"] for part in found["parts"]) == 4_000
     (listed, *_) = json.loads(run("chargeback list --json").stdout)
     assert listed["lost"] == 4_000
+
+
+@pytest.mark.usefixtures("book")
+def test_the_order_and_its_payment_can_be_shown() -> None:
+    """Catches a state with chargebacks that cannot be written as JSON, or not as the same."""
+    for line in ("order show o1 --json", "payment show p1 --json"):
+        shown = run(line)
+        assert shown.exit_code == 0
+        assert shown.stdout == run(line).stdout
+        assert "cb1" in shown.stdout

@@ -5,6 +5,7 @@ from datetime import timedelta
 from orderledger.ledger.stores.models_memory import MemoryModels
 from orderledger.projections.chargebacks import ChargebackFeeRow, ChargebackRow
 from orderledger.projections.customers import CustomerRow
+from orderledger.projections.orders import OrderRow
 from orderledger.projections.read_models import ReadModels
 from orderledger.projections.shipped import SHIPPED
 from tests.contested_shop import DUE, contested
@@ -35,6 +36,17 @@ def test_rows_say_where_each_chargeback_stands() -> None:
     for row in (lost, waiting, inquiry):
         one = payment.chargebacks[row.chargeback_id]
         assert (row.contested, row.lost, row.amount) == (one.contested, one.lost, one.amount)
+
+
+def test_the_order_shows_as_charged_back() -> None:
+    """Catches an order whose row looks paid although the bank has the money."""
+    shop = contested()
+    models = ReadModels(shop.store, MemoryModels(), SHIPPED)
+    models.catch_up("orders")
+    (row,) = list(models.select(OrderRow))
+    assert (row.dispute_status, row.charge_status) == ("charged_back", "partial")
+    # 10,000 charged, 1,000 refunded as granted, 4,000 gone for good; 2,000 may come back.
+    assert row.balance == -4_000
 
 
 def test_a_customer_did_not_spend_what_the_bank_took_back() -> None:

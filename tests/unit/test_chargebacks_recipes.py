@@ -156,6 +156,11 @@ def test_only_the_money_of_the_contested_payment_is_taken(book: ChargebackBook) 
     book.run(report("lost"))
     assert book.balance(ESCROW) == -8_000
     assert book.balance(accounts.seller("s1")) == -1_056 + 1_056
+    # The other payment had filled 4,800 and 3,200; the first one's 800 were in the slice of s2.
+    assert {key: one.available for key, one in book.order().slices.items()} == {
+        "s1": 4_800,
+        "s2": 3_200,
+    }
 
 
 def test_a_partial_win_loses_the_rest(book: ChargebackBook) -> None:
