@@ -12,6 +12,7 @@ from orderledger.ledger.events import Event
 from orderledger.ledger.instants import LATEST
 from orderledger.ledger.journal import EMPTY, Entry
 from orderledger.ledger.money import Money
+from orderledger.ledger.order_events import AnomalyResolved
 from orderledger.ledger.sellers import Reserve, SellerState, reserve_of
 from orderledger.ledger.standing_policy import BEST
 
@@ -25,6 +26,7 @@ from .seller_commands import (
     OfSeller,
     ReinstateSeller,
     ReleaseReserve,
+    ResolveSellerAnomaly,
     SetReserve,
     SuspendSeller,
     TakeReserve,
@@ -250,6 +252,27 @@ def lift_penalty(command: LiftPenalty, states: States, now: datetime) -> Changes
     )
     amount = Money(one.amount, command.currency)
     return (_change(command, event, recipes_seller.penalty_lifted(command.seller, amount)),)
+
+
+@decides(ResolveSellerAnomaly)
+def resolve_seller_anomaly(command: ResolveSellerAnomaly, states: States, now: datetime) -> Changes:
+    """Close an open anomaly; raises NOT_FOUND if there is none of that key."""
+    check_text("resolution", command.resolution)
+    if command.anomaly_id not in states.seller(command.seller, command.currency).anomalies:
+        raise Rejected(
+            Reason.NOT_FOUND,
+            f"seller {command.seller} has no open anomaly {command.anomaly_id} in "
+            f"{command.currency}",
+            seller=command.seller,
+            anomaly_id=command.anomaly_id,
+        )
+    event = AnomalyResolved(
+        anomaly_id=command.anomaly_id,
+        by=command.by,
+        resolution=command.resolution,
+        compensations=command.compensations,
+    )
+    return (_change(command, event),)
 
 
 @decides(ChangeSellerStanding)

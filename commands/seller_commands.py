@@ -87,6 +87,15 @@ class LiftPenalty(OfSeller, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class ResolveSellerAnomaly(OfSeller, frozen=True, kw_only=True):
+    """Close an anomaly of the seller's stream: a report that a constraint of an account forbade."""
+
+    anomaly_id: str
+    by: str
+    resolution: str
+    compensations: tuple[str, ...] = ()
+
+
 class OfStanding(Command, frozen=True, kw_only=True):
     """Any command on a seller's standing, which holds in every currency."""
 

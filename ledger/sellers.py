@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from . import seller_events as e
 from .deadlines import Deadline
 from .events import Event
+from .order_events import AnomalyRaised, AnomalyResolved, open_anomalies
 
 
 class Reserve(msgspec.Struct, frozen=True):
@@ -77,6 +78,7 @@ class SellerState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     written_off: int = 0
     write_offs: Mapping[str, e.DebtWrittenOff] = {}
     penalties: Mapping[str, Penalty] = {}
+    anomalies: tuple[str, ...] = ()
 
     @property
     def reserved(self) -> int:
@@ -255,6 +257,11 @@ def _penalty_lifted(state: SellerState, event: e.PenaltyLifted) -> SellerState:
     return _counted(state, event, penalties=penalties, own=state.own + event.amount)
 
 
+def _anomaly(state: SellerState, event: AnomalyRaised | AnomalyResolved) -> SellerState:
+    anomalies = open_anomalies(state.anomalies, event)
+    return replace(state, version=state.version + 1, anomalies=anomalies)
+
+
 EVOLVE: Final[dict[type[Event], Callable[[Any, Any], SellerState]]] = {
     e.ReserveSet: _reserve_set,
     e.ReserveTaken: _reserve_taken,
@@ -266,6 +273,8 @@ EVOLVE: Final[dict[type[Event], Callable[[Any, Any], SellerState]]] = {
     e.DebtWrittenOff: _debt_written_off,
     e.PenaltyImposed: _penalty_imposed,
     e.PenaltyLifted: _penalty_lifted,
+    AnomalyRaised: _anomaly,
+    AnomalyResolved: _anomaly,
 }
 
 

@@ -226,3 +226,24 @@ def test_the_record_of_a_seller() -> None:
     assert (row.order_count, row.dispute_count, row.refund_count) == (4, 1, 0)
     assert (row.earned_standing, row.earned_score) == ("good", 10_000)
     assert counts_of(row).order_count == 4
+
+
+def test_a_report_that_a_constraint_forbids_is_recorded() -> None:
+    """A report of the bank that is lost, or a stream that no longer folds, because of a freeze."""
+    shop = Shop()
+    shop.run(m.SetReserve(terms=m.ReserveTerms(Decimal("0.1"), 30), **USD))
+    earn(shop, "o1", "100")
+    pay_out(shop, "y1", until="initiated")
+    shop.run(m.FreezeAccount(account=accounts.rolling_reserve("s1"), reason="audit"))
+    shop.run(m.RecordPayoutFailed(payout_id="y1", bank_ref="b1"))
+    state = shop.book.read.seller("s1", "USD")
+    assert state.reserved == 0
+    (key,) = state.anomalies
+    assert key.startswith("account_constraint_breached")
+    resolve = m.ResolveSellerAnomaly(anomaly_id=key, by="ann", resolution="audited", **USD)
+    shop.run(resolve)
+    assert shop.book.read.seller("s1", "USD").anomalies == ()
+    assert shop.refusal(resolve) == "not_found"
+    row = models_of(shop, 5).get(SellerPayableRow, "s1", "USD")
+    assert row is not None
+    assert row.seller_version == shop.book.read.seller("s1", "USD").version
