@@ -230,6 +230,15 @@ def test_a_forged_request_is_refused(book: Book) -> None:
                     approval_id=approval_id, fingerprint=fingerprint, requested_by="ann", **good
                 )
             )
+    command = entry(500)
+    approval_id = str(refused(book, command).facts["approval_id"])
+    # Whose beginning is the command's and whose end is another's.
+    forged = m.RequestApproval(
+        approval_id=approval_id, fingerprint=f"{approval_id}{'0' * 32}", requested_by="ann", **good
+    )
+    book.execute(forged)
+    book.execute(m.GrantApproval(approval_id=approval_id, granted_by="bob", expires_at=LATER))
+    assert refused(book, command).reason is Reason.APPROVAL_REQUIRED
     ask = m.RequestApproval(approval_id=text[:32], fingerprint=text, requested_by="ann", **good)
     book.execute(ask)
     assert book.execute(ask).event_ids == ()
