@@ -175,6 +175,26 @@ def test_cancelling_before_the_cards_are_captured() -> None:
     assert balances_of(shop.store) == OWED
 
 
+def test_part_is_shipped_and_the_rest_cancelled() -> None:
+    """Catches shipped units that are cancelled, or a rest that the wrong seller gives back."""
+    shop = SplitShop()
+    shop.run(
+        m.CreateFulfilment(
+            fulfilment_id="f1", order_id="o1", lines=(m.MovedLine("a", 1),), location="here"
+        )
+    )
+    shop.run(m.DispatchFulfilment(fulfilment_id="f1", order_id="o1", carrier="post"))
+    too_many = m.CancelLine(order_id="o1", line_id="a", quantity=3, refund_id="r0")
+    assert shop.refusal(too_many) == "quantity_exceeds_available"
+    shop.run(m.CancelLine(order_id="o1", line_id="a", quantity=2, refund_id="r1"))
+    assert shop.allocated("r1", FIRST) == {GIFT: GIFT_MONEY, POINTS: 777, CARD_A: 2_330}
+    shop.settle("r1", pieces=2)
+    holds_what_is_due(shop, "s1", "s2")
+    release(shop, "s1")
+    assert shop.order().slices["s1"].available == 0
+    holds_what_is_due(shop, "s2")
+
+
 def test_goodwill_is_the_platforms_whatever_tender_it_goes_to() -> None:
     """Catches sellers who pay for the platform's gift because it went back as stored value."""
     shop = SplitShop()
