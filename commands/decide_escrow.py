@@ -70,8 +70,9 @@ def release_funds(command: ReleaseFunds, states: States, now: datetime) -> Chang
 
     Raises OPERATION_ALREADY_USED for a known release id with other terms, CURRENCY_MISMATCH for a
     conversion into the order's own currency, NOT_FOUND, NOT_YET_DUE before the condition is met,
-    AMOUNT_EXCEEDS_AVAILABLE beyond what the slice holds and is entitled to (also when that is
-    nothing).
+    FUNDS_FROZEN where a freeze holds the rest, AMOUNT_EXCEEDS_AVAILABLE beyond what the slice
+    holds and is entitled to (also when that is nothing). Without an amount it releases all that is
+    not frozen.
     """
     _check_release(command)
     order = guards.existing(states, command.order_id)
@@ -101,8 +102,10 @@ def release_funds(command: ReleaseFunds, states: States, now: datetime) -> Chang
             seller=command.seller,
         )
     items, parts = remaining_of(share, one, given_back(current, one))
-    left = min(one.available, items + sum(parts.values()))
+    entitled = items + sum(parts.values())
+    left = min(one.unfrozen, entitled)
     wanted = left if command.amount is None else command.amount
+    _check_not_frozen(order, one, wanted, entitled)
     if wanted > left or wanted <= 0:
         raise Rejected(
             Reason.AMOUNT_EXCEEDS_AVAILABLE,
@@ -116,6 +119,25 @@ def release_funds(command: ReleaseFunds, states: States, now: datetime) -> Chang
     event = _release(command, order, wanted, items, parts)
     entry = recipes_order.released(order.order_id, event, order.currency)
     return (*held, guards.change(order.order_id, event, entry))
+
+
+def _check_not_frozen(order: OrderState, one: Slice, wanted: int, entitled: int) -> None:
+    """Raise FUNDS_FROZEN if only a freeze stands between the slice and what is wanted of it."""
+    left = min(one.unfrozen, entitled)
+    if 0 < wanted <= left or wanted > min(one.available, entitled) or one.frozen_total == 0:
+        return
+    raise Rejected(
+        Reason.FUNDS_FROZEN,
+        f"{one.frozen_total} of the slice of {one.slice_id} in order {order.order_id} are frozen "
+        f"by {', '.join(one.frozen)}; {left} {order.currency} minor units can be released, not "
+        f"{wanted or min(one.available, entitled)}",
+        order_id=order.order_id,
+        seller=one.slice_id,
+        amount=wanted,
+        available=left,
+        frozen=one.frozen_total,
+        freezes=list(one.frozen),
+    )
 
 
 def _check_release(command: ReleaseFunds) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime
 import msgspec
 
 from orderledger.ledger import streams
+from orderledger.ledger.chargeback_events import ChargebackReport
 from orderledger.ledger.errors import InvalidCommand, InvalidInput, NotFound
 from orderledger.ledger.events import topic_of
 from orderledger.ledger.inbox import InboxStatus
@@ -25,6 +26,7 @@ from orderledger.ledger.order_events import AnomalyRaised
 from orderledger.ledger.payments import PaymentState
 from orderledger.ledger.streams import ID_GRAMMAR
 
+from .decide_chargebacks import observe_chargeback
 from .decide_observations import find, observe
 from .decision import Change, Changes, States, decides
 from .payment_commands import ReceiveNotification, RetryNotification
@@ -46,15 +48,20 @@ def receive(command: ReceiveNotification, states: States, now: datetime) -> Chan
         refs=command.refs,
         raw_ref=command.raw_ref,
         interpreted=command.interpreted,
+        chargeback=command.chargeback,
     )
     kept = Change(stream, received)
     if not command.signature_ok:
         return (kept, Change(stream, NotificationRejected(why="the signature is not valid")))
     if state.exists and InboxStatus.REJECTED is not state.status:
         return (kept, *_second_body(command, stream, state.hashes[0]))
-    if command.interpreted is None:
+    seen = command.interpreted or command.chargeback
+    if seen is None:
         return (kept, Change(stream, NotificationRejected(why="it could not be interpreted")))
-    return (kept, *_apply(stream, command.interpreted, states))
+    if command.interpreted is not None and command.chargeback is not None:
+        why = "it says to be about an operation and about a chargeback"
+        return (kept, Change(stream, NotificationRejected(why=why)))
+    return (kept, *_apply(stream, seen, states))
 
 
 def _second_body(command: ReceiveNotification, stream: str, first: str) -> Changes:
@@ -69,13 +76,17 @@ def _second_body(command: ReceiveNotification, stream: str, first: str) -> Chang
     return (Change(stream, NotificationRejected(why=why)), Change(stream, anomaly))
 
 
-def _apply(stream: str, seen: Observation, states: States) -> Changes:
+def _apply(stream: str, seen: Observation | ChargebackReport, states: States) -> Changes:
     """Return the outcome of an interpreted notification, followed by what it causes."""
     if ID_GRAMMAR.fullmatch(seen.payment_id) is None:
         missing = seen.payment_id or seen.provider_ref or seen.order_id or "payment"
         return (Change(stream, NotificationParked(missing_ref=missing)),)
     try:
-        caused = observe(seen, states)
+        caused = (
+            observe(seen, states)
+            if isinstance(seen, Observation)
+            else observe_chargeback(seen, states)
+        )
     except NotFound:
         return (Change(stream, NotificationParked(missing_ref=seen.payment_id)),)
     except InvalidInput as error:
@@ -88,7 +99,9 @@ def _apply(stream: str, seen: Observation, states: States) -> Changes:
     return (Change(stream, NotificationApplied(events=names)), *caused)
 
 
-def _known_as(state: PaymentState, seen: Observation) -> str:
+def _known_as(state: PaymentState, seen: Observation | ChargebackReport) -> str:
+    if isinstance(seen, ChargebackReport):
+        return f"{streams.payment(state.payment_id)} {seen.chargeback_id} {seen.fact.value}"
     op = find(state, seen)
     what = op.op_id if op is not None else seen.kind
     return f"{streams.payment(state.payment_id)} {what} {seen.outcome.value}".strip()
@@ -104,9 +117,9 @@ def retry(command: RetryNotification, states: States, now: datetime) -> Changes:
             provider=command.provider,
             notification_id=command.notification_id,
         )
-    if state.status is not InboxStatus.PARKED or state.interpreted is None:
+    seen = state.interpreted or state.chargeback
+    if state.status is not InboxStatus.PARKED or seen is None:
         return ()
-    seen = state.interpreted
     if command.payment_id:
         if seen.payment_id not in ("", command.payment_id):
             raise InvalidCommand(
@@ -121,6 +134,5 @@ def retry(command: RetryNotification, states: States, now: datetime) -> Changes:
     return () if isinstance(changes[0].event, NotificationParked) else changes
 
 
-def _about(seen: Observation, payment_id: str) -> Observation:
-
+def _about(seen: Observation | ChargebackReport, payment_id: str) -> Observation | ChargebackReport:
     return msgspec.structs.replace(seen, payment_id=payment_id)

@@ -10,10 +10,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from orderledger.ledger import streams
 from orderledger.ledger.events import Event
 from orderledger.ledger.inbox_events import Observation
-from orderledger.ledger.journal import EMPTY, Entry, Layer
 from orderledger.ledger.limits import AMOUNT_MINOR_MAX
 from orderledger.ledger.operation_reports import (
     counted,
@@ -23,14 +21,13 @@ from orderledger.ledger.operation_reports import (
     standing,
 )
 from orderledger.ledger.order_events import (
-    AnomalyRaised,
     AnomalyResolved,
     LatePaymentDetected,
     RefundFailed,
     RefundRoutedAsVoid,
     RefundSettled,
 )
-from orderledger.ledger.orders import ENDED, OrderState
+from orderledger.ledger.orders import ENDED
 from orderledger.ledger.payment_events import (
     AuthorisationExpired,
     CaptureFinalised,
@@ -50,8 +47,7 @@ from orderledger.ledger.payment_operations import (
     OperationStatus,
     Outcome,
 )
-from orderledger.ledger.payments import CONCLUDED, EVOLVE, PaymentState, reference_key
-from orderledger.ledger.recipes_payment import between
+from orderledger.ledger.payments import CONCLUDED, PaymentState, reference_key
 
 from .decide_observed_events import (
     OUTCOME_EVENTS,
@@ -63,9 +59,8 @@ from .decide_observed_events import (
     success_event,
 )
 from .decide_payment_guards import found_payment
-from .decision import Change, Changes, States
-from .escrow_follow import follow_payment
-from .order_guards import after as after_events
+from .decision import Changes, States
+from .payment_record import PaymentRecord, finished
 
 _PAYS: Final = frozenset({OperationKind.AUTHORISE, OperationKind.CAPTURE, OperationKind.PURCHASE})
 _KINDS: Final = frozenset([kind.value for kind in OperationKind])
@@ -73,29 +68,12 @@ _EXPECTED_UNASKED: Final = frozenset({OperationKind.AUTHORISE, OperationKind.PUR
 """What a provider's own checkout page does without being asked from here."""
 
 
-class Record:
-    """The changes of one report as they come about, each on the state that the ones before left."""
+class Record(PaymentRecord):
+    """The changes of a report about an operation."""
 
     def __init__(self, states: States, state: PaymentState, seen: Observation) -> None:
-        self.states: Final = states
-        self.state = state
+        super().__init__(states, state)
         self.seen: Final = seen
-        self.changes: list[Change] = []
-
-    def add(self, event: Event, *op_ids: str) -> None:
-        """Append an event to the payment's stream with what it posts."""
-        before, self.state = self.state, EVOLVE[type(event)](self.state, event)
-        entry = between(before, self.state, *op_ids) if op_ids else EMPTY
-        self.changes.append(Change(streams.payment(before.payment_id), event, entry))
-
-    def add_to_order(self, event: Event) -> None:
-        self.changes.append(Change(streams.order(self.state.order_id), event))
-
-    def anomaly(self, kind: str, *refs: str, detail: str = "", severity: str = "warning") -> None:
-        """Raise an anomaly, unless the same is open."""
-        event = AnomalyRaised(kind=kind, refs=refs, severity=severity, detail=detail)
-        if event.key not in self.state.anomalies:
-            self.add(event)
 
     def keep(self, op_id: str, why: str, anomaly: str = "") -> None:
         """Keep a report that changes no amount, once, with an anomaly if one is named."""
@@ -140,39 +118,6 @@ def observe(seen: Observation, states: States) -> Changes:
     else:
         observe_operation(record)
     return finished(record, state)
-
-
-def finished(record: Record, before: PaymentState) -> Changes:
-    """Return the changes of a report, with the breaches it made and what the escrow does."""
-    observe_breaches(record, before)
-    after = record.state
-    if not after.order_id or not any(_is_posted(change.entry) for change in record.changes):
-        return tuple(record.changes)
-    order = record.states.order(after.order_id)
-    follows = follow_payment(order, after.payment_id, after)
-    _observe_order(record, order, follows)
-    return (*record.changes, *follows)
-
-
-def _observe_order(record: Record, order: OrderState, follows: Changes) -> None:
-    """A debt of escrow, or a grant paid beyond its total, that a report made is an anomaly."""
-    own = streams.order(record.state.order_id)
-    later = after_events(
-        order, *[one.event for one in (*record.changes, *follows) if one.stream == own]
-    )
-    if later.escrow_held < min(0, order.escrow_held):
-        detail = f"escrow of order {order.order_id} is at {later.escrow_held} {later.currency}"
-        record.anomaly("EscrowOverdrawn", order.order_id, detail=detail, severity="error")
-    for refund_id, grant in later.grants.items():
-        before = order.grants[refund_id].settled_total if refund_id in order.grants else 0
-        if grant.settled_total > max(grant.total, before):
-            detail = f"{grant.settled_total} of {grant.total} {later.currency} reached the buyer"
-            record.anomaly("RefundBeyondGrant", refund_id, detail=detail, severity="error")
-
-
-def _is_posted(entry: Entry) -> bool:
-    """Whether an entry has more than a hold; its posted legs come first."""
-    return bool(entry.postings) and entry.postings[0].layer is Layer.POSTED
 
 
 def observe_operation(record: Record) -> None:
@@ -556,18 +501,6 @@ def _observe_expiry(record: Record) -> None:
         by_provider=True,
     )
     record.add(event, auth_op)
-
-
-def observe_breaches(record: Record, before: PaymentState) -> None:
-    """A bound that a report broke, or broke further, is one open anomaly each."""
-    after = record.state
-    exposure, over_captured = after.exposure, after.over_captured
-    if exposure and exposure > before.exposure:
-        detail = f"{exposure} {after.currency} minor units beyond what was captured"
-        record.anomaly("Exposure", after.payment_id, detail=detail, severity="error")
-    if over_captured and over_captured > before.over_captured:
-        detail = f"{over_captured} {after.currency} minor units beyond what was authorised"
-        record.anomaly("OverCapture", after.payment_id, detail=detail, severity="error")
 
 
 _EFFECTS: Final[Mapping[Effect, Callable[[Record, Operation, int], None]]] = MappingProxyType(

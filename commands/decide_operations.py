@@ -23,7 +23,7 @@ from orderledger.ledger.payment_operations import (
 )
 from orderledger.ledger.payments import PaymentState
 
-from .decide_observations import Record, finished, observe_operation
+from .decide_observations import Record, observe_operation
 from .decide_observations import observe as observed
 from .decide_payment_guards import check_amount, existing_payment, refused, wrong_state
 from .decision import Change, Changes, States, decides
@@ -42,6 +42,7 @@ from .payment_commands import (
     RecordUnknown,
     ResolveOperation,
 )
+from .payment_record import finished
 
 
 def _observation(

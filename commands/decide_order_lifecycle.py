@@ -262,7 +262,8 @@ def complete_order(command: CompleteOrder, states: States, now: datetime) -> Cha
     Close a confirmed order.
 
     Raises NOT_YET_DUE within the return window, QUANTITY_EXCEEDS_AVAILABLE while units are under
-    way or a return is open, AMOUNT_EXCEEDS_AVAILABLE while escrow still holds money.
+    way or a return is open, FUNDS_FROZEN while a freeze is not lifted, AMOUNT_EXCEEDS_AVAILABLE
+    while escrow still holds money.
     """
     order = guards.existing(states, command.order_id)
     if order.lifecycle is Lifecycle.COMPLETED:
@@ -282,6 +283,7 @@ def complete_order(command: CompleteOrder, states: States, now: datetime) -> Cha
                 live=line.live,
                 delivered=line.delivered,
             )
+    _check_not_frozen(order)
     if order.escrow_held:
         raise Rejected(
             Reason.AMOUNT_EXCEEDS_AVAILABLE,
@@ -291,6 +293,19 @@ def complete_order(command: CompleteOrder, states: States, now: datetime) -> Cha
             held=order.escrow_held,
         )
     return (guards.change(command.order_id, OrderCompleted(by=command.by)),)
+
+
+def _check_not_frozen(order: OrderState) -> None:
+    open_freezes = [one for one in order.freezes.values() if not one.is_lifted]
+    if open_freezes:
+        listed = [one.freeze_id for one in open_freezes]
+        raise Rejected(
+            Reason.FUNDS_FROZEN,
+            f"order {order.order_id} has funds frozen by {', '.join(listed)}; it is complete once "
+            "they are decided",
+            order_id=order.order_id,
+            freezes=listed,
+        )
 
 
 @decides(ReopenOrder)

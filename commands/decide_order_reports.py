@@ -24,7 +24,7 @@ from orderledger.ledger.order_events import (
 )
 from orderledger.ledger.order_totals import refund_of
 from orderledger.ledger.orders import ENDED, TRANSITIONS, Lifecycle, OrderState
-from orderledger.ledger.tenders import charged_by, tenders_of
+from orderledger.ledger.tenders import charged_back_by, charged_by, tenders_of
 
 from . import order_guards as guards
 from .decide_order_lifecycle import reinstatement
@@ -195,7 +195,8 @@ def _contradiction(
         return (guards.FOREIGN_REFUND, (command.refund_id, command.currency))
     if order.version == 0:
         return ("refund_without_purchase", (command.refund_id,))
-    limit = charged_by(tenders_of(order, states.payment)) + order.goodwill_approved
+    tenders = tenders_of(order, states.payment)
+    limit = charged_by(tenders) - charged_back_by(tenders) + order.goodwill_approved
     if order.granted + command.amount > limit:
         return ("refund_exceeds_charge", (command.refund_id,))
     return None

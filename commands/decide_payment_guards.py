@@ -192,6 +192,32 @@ def check_available(state: PaymentState, what: str, amount: int, available: int)
         )
 
 
+def check_not_charged_back(state: PaymentState, amount: int) -> None:
+    """
+    Raise Rejected CHARGEBACK_OPEN if a refund would pay what the buyer's bank has taken already.
+
+    Source: woocommerce-payments#7960, refundable only when it was won, or while it is an inquiry.
+    """
+    left = state.refundable
+    charged_back = state.chargeback_open + state.chargeback_lost
+    if not charged_back or amount <= left or amount > left + charged_back:
+        return
+    taking = [key for key, one in state.chargebacks.items() if one.contested or one.lost]
+    raise Rejected(
+        Reason.CHARGEBACK_OPEN,
+        f"payment {state.payment_id}: {', '.join(taking)} took back {state.chargeback_open} that "
+        f"is contested and {state.chargeback_lost} for good; {left} {state.currency} minor units "
+        f"can be refunded, not {amount}",
+        payment_id=state.payment_id,
+        chargebacks=taking,
+        amount=amount,
+        available=left,
+        contested=state.chargeback_open,
+        lost=state.chargeback_lost,
+        currency=state.currency,
+    )
+
+
 def wrong_state(
     state: PaymentState, message: str, facts: Mapping[str, object] = NO_FACTS
 ) -> Rejected:

@@ -25,8 +25,8 @@ from orderledger.ledger.order_refunds import Grant, GrantStatus
 from orderledger.ledger.order_totals import refund_of
 from orderledger.ledger.orders import ENDED, Lifecycle, OrderState
 from orderledger.ledger.payment_operations import FAILED
-from orderledger.ledger.payments import owed_again, refund_operations
-from orderledger.ledger.tenders import Tender, charged_by, tenders_of
+from orderledger.ledger.payments import PaymentState, owed_again, refund_operations
+from orderledger.ledger.tenders import Tender, charged_back_by, charged_by, tenders_of
 
 from . import order_guards as guards
 from .decide_payment_guards import check_uncontested
@@ -164,7 +164,8 @@ def _check_total(command: GrantRefund, order: OrderState, total: int) -> None:
 def _check_limit(
     command: GrantRefund, order: OrderState, total: int, tenders: tuple[Tender, ...]
 ) -> None:
-    limit = charged_by(tenders) + order.goodwill_approved - order.granted
+    charged = charged_by(tenders) - charged_back_by(tenders)
+    limit = charged + order.goodwill_approved - order.granted
     if command.source in SURPLUS_SOURCES:
         limit = min(limit, surplus(order, tenders))
     if total > limit:
@@ -387,6 +388,8 @@ def refund_by_alternative_means(
                 refund_id=grant.refund_id,
                 payment_id=tender.tender_id,
             )
+    for payment_id in grant.allocations:
+        _check_not_charged_back(grant, states.payment(payment_id))
     owed = min(grant.owed_again, grant.outstanding)
     declined = min(_declined(grant, states), grant.outstanding - owed)
     amount = owed + declined
@@ -414,6 +417,28 @@ def refund_by_alternative_means(
         guards.change(command.order_id, event, merge((*paid, requested, out))),
         *borne_otherwise(order, grant.refund_id, funding, command.reference),
     )
+
+
+def _check_not_charged_back(grant: Grant, payment: PaymentState) -> None:
+    """Raise Rejected CHARGEBACK_OPEN if the buyer's bank took, or may take, what would be paid."""
+    if not payment.chargebacks:
+        return
+    unpaid = grant.allocations[payment.payment_id] - grant.settled.get(payment.payment_id, 0)
+    left = payment.in_order_currency(payment.refundable)
+    paid_by = [key for key, one in payment.chargebacks.items() if one.owed.get(grant.refund_id)]
+    is_taken = payment.chargeback_open + payment.chargeback_lost > 0 and unpaid > left
+    if paid_by or is_taken:
+        raise Rejected(
+            Reason.CHARGEBACK_OPEN,
+            f"chargebacks took back what payment {payment.payment_id} owes for refund "
+            f"{grant.refund_id}: {left} of {unpaid} are left; withdraw it, or refund what is left "
+            "by the payment",
+            refund_id=grant.refund_id,
+            payment_id=payment.payment_id,
+            chargebacks=paid_by or list(payment.chargebacks),
+            amount=unpaid,
+            available=left,
+        )
 
 
 def _declined(grant: Grant, states: States) -> int:

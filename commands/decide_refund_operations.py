@@ -16,7 +16,6 @@ from orderledger.ledger.errors import InvalidCommand, Reason, Rejected
 from orderledger.ledger.order_refunds import Grant, GrantStatus
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payment_operations import (
-    Component,
     FundingPart,
     OperationKind,
     divided,
@@ -37,6 +36,7 @@ from .decide_payment_guards import (
     check_amount,
     check_available,
     check_currency,
+    check_not_charged_back,
     check_op_id,
     check_uncontested,
     existing_order,
@@ -49,7 +49,7 @@ from .decide_payment_guards import (
 from .decision import Change, Changes, States, decides
 from .escrow_follow import follow_payment
 from .payment_commands import RequestRefund, RetryRefund, RouteRefundAsVoid
-from .refund_funding import check_parts, funded_by, given_funding
+from .refund_funding import check_parts, exchanged, funded_by, given_funding
 
 
 @decides(RequestRefund)
@@ -101,6 +101,7 @@ def _request(command: RequestRefund, states: States, *, is_retry: bool) -> Chang
             raise InvalidCommand("what failed after success is owed already: no funding")
     order_amount = _order_amount(state, command)
     check_allocated(state, grant, order_amount)
+    check_not_charged_back(state, command.amount)
     check_available(state, "left to refund", command.amount, state.refundable)
     funding: tuple[FundingPart, ...] = ()
     slices: Mapping[str, int] = {}
@@ -155,7 +156,7 @@ def _funding(
     amounts = _in_payments_currency(command, found.parts)
     return tuple(
         [
-            _exchanged(part, amount, order.currency)
+            exchanged(part, amount, order.currency)
             for part, amount in zip(found.parts, amounts, strict=True)
         ]
     ), found.slices
@@ -178,16 +179,6 @@ def _in_payments_currency(
         for index, share in zip(own, shares, strict=True):
             amounts[index] = share
     return tuple(amounts)
-
-
-def _exchanged(part: FundingPart, amount: int, currency: str) -> FundingPart:
-    """Return a part in the payment's currency; its account is debited as it was credited."""
-    one = part.recovery
-    if one is not None:
-        one = msgspec.structs.replace(one, order_amount=part.amount)
-        if not one.currency and one.component is not Component.OTHER:
-            one = msgspec.structs.replace(one, amount=part.amount, currency=currency)
-    return FundingPart(part.account, amount, part.slice_id, one)
 
 
 def _order_amount(state: PaymentState, command: RequestRefund) -> int:

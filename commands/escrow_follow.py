@@ -3,6 +3,7 @@ Keeping an order's escrow slices in step with what its tenders hold in the escro
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -18,10 +19,11 @@ from orderledger.ledger.escrow_shares import (
     has_coupons,
 )
 from orderledger.ledger.events import Event
+from orderledger.ledger.freezes import shrunk
 from orderledger.ledger.journal import EMPTY, Entry
 from orderledger.ledger.money import cumulative_part
 from orderledger.ledger.order_escrow import Escrowed
-from orderledger.ledger.order_events import FundsHeld, FundsReturned
+from orderledger.ledger.order_events import AnomalyRaised, FundsHeld, FundsReturned
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payment_operations import (
     FundingPart,
@@ -36,15 +38,21 @@ from .decision import Change, States
 from .order_guards import change
 from .refund_funding import Funding
 
+FREEZE_SHORT: Final = "freeze_short"
+"""Kind of the anomaly of a freeze that lost money, by freeze, slice and what it lacks now."""
+
 
 def escrow_balance(payment: PaymentState) -> int:
     """
     Return what a payment has in its order's escrow account, in the payment's currency.
 
-    Captured, less what refunds that were requested and did not fail took from escrow.
+    Captured, less what refunds that were requested and did not fail took from escrow, and what
+    lost chargebacks did.
     """
     account = escrow(payment.order_id) if payment.order_id else ""
-    balance = payment.captured
+    balance = payment.captured - sum(
+        [one.borne_by(account) for one in payment.chargebacks.values()]
+    )
     for op in payment.operations.values():
         if op.kind is OperationKind.REFUND:
             balance -= sum([p.amount for p in borne(payment.order_id, op) if p.account == account])
@@ -67,7 +75,23 @@ def follow_payment(
     events = _following(order, payment_id, payment, wanted)
     if has_coupons(order):
         events = (*events, *follow_coupons(applied(order, events)))
-    return _changes(order, events)
+    return _changes(order, (*events, *_short_freezes(order, applied(order, events))))
+
+
+def _short_freezes(before: OrderState, after: OrderState) -> tuple[Event, ...]:
+    """Return the anomalies of freezes that lost money which a report says is gone."""
+    return tuple(
+        [
+            AnomalyRaised(
+                kind=FREEZE_SHORT,
+                refs=(one.freeze_id, one.slice_id, str(one.shortfall)),
+                severity="error",
+                detail=f"{lost} {after.currency} minor units that {one.freeze_id} froze in the "
+                f"slice of {one.slice_id} are gone; it lacks {one.shortfall} of {one.amount}",
+            )
+            for one, lost in shrunk(before.freezes, after.freezes)
+        ]
+    )
 
 
 def _following(
@@ -87,7 +111,7 @@ def _following(
     events: list[Event] = list(recovered)
     for refund_id, moved in _steps(before, balance, payment):
         balance += moved
-        of = OfRefund(refund_id, wanted)
+        of = OfRefund(refund_id, _lost_by_slice(payment, refund_id) or wanted)
         if is_foreign:
             here = Escrowed(_converted(balance, payment.amount, linked), balance)
             new = follow(order, payment_id, here, payment.currency, of)
@@ -108,7 +132,9 @@ def _steps(before: Escrowed, known: int, payment: PaymentState) -> list[tuple[st
     refunds = sorted({*taken, *before.refunds})
     by_refund = [(one, before.refunds.get(one, 0) - taken.get(one, 0)) for one in refunds]
     rest = escrow_balance(payment) - known - sum([moved for _, moved in by_refund])
-    return [(one, moved) for one, moved in (("", rest), *by_refund) if moved]
+    steps = [(one, moved) for one, moved in (("", rest), *by_refund) if moved]
+    # What comes back first: the money that leaves may be the same.
+    return sorted(steps, key=lambda step: step[1] < 0)
 
 
 def _taken(payment: PaymentState) -> dict[str, int]:
@@ -121,7 +147,29 @@ def _taken(payment: PaymentState) -> dict[str, int]:
         for part in borne(payment.order_id, op):
             if part.account == account:
                 taken[op.refund_id] = taken.get(op.refund_id, 0) + part.amount
+    for one in payment.chargebacks.values():
+        amount = one.borne_by(account)
+        if amount:
+            taken[loss_key(one.chargeback_id)] = amount
     return taken
+
+
+def loss_key(chargeback_id: str) -> str:
+    """Return what a loss is known by where a refund's id stands; no caller can give such an id."""
+    return f"~chargeback:{chargeback_id}"
+
+
+def _lost_by_slice(payment: PaymentState, key: str) -> dict[str, int]:
+    """Return which slices the loss of that key leaves, in the order's currency; {}: no loss."""
+    account = escrow(payment.order_id)
+    for one in payment.chargebacks.values():
+        if loss_key(one.chargeback_id) == key:
+            return {
+                part.slice_id: payment.in_order_currency(part.amount)
+                for part in one.parts
+                if part.account == account
+            }
+    return {}
 
 
 def _recovered(order: OrderState, payment: PaymentState) -> tuple[Event, ...]:
@@ -136,6 +184,13 @@ def _recovered(order: OrderState, payment: PaymentState) -> tuple[Event, ...]:
         parts = tuple([part for part in parts if part.slice_id])
         if parts != order.recovered.get((payment.payment_id, op.op_id), ()):
             events.append(FundsRecovered(tender_id=payment.payment_id, op_id=op.op_id, parts=parts))
+    for one in payment.chargebacks.values():
+        key = loss_key(one.chargeback_id)
+        parts = tuple(
+            [_of_order(part, order.currency, payment) for part in one.parts if part.recovery]
+        )
+        if parts != order.recovered.get((payment.payment_id, key), ()):
+            events.append(FundsRecovered(tender_id=payment.payment_id, op_id=key, parts=parts))
     return tuple(events)
 
 
@@ -144,15 +199,15 @@ def _in_order_currency(
 ) -> tuple[FundingPart, ...]:
     """Return who bears a refund of a payment in another currency, in the order's."""
     if any(part.recovery is not None for part in parts):
-        return tuple([_of_order(part, order.currency) for part in parts])
+        return tuple([_of_order(part, order.currency, payment) for part in parts])
     amount = sum([part.amount for part in parts])
     is_whole = amount == op.amount and op.order_amount > 0
     return scaled(parts, op.order_amount if is_whole else payment.in_order_currency(amount))
 
 
-def _of_order(part: FundingPart, currency: str) -> FundingPart:
+def _of_order(part: FundingPart, currency: str, payment: PaymentState) -> FundingPart:
     one = part.recovery
-    if one is None:
+    if one is None or payment.fx is None:
         return part
     amount = one.order_amount
     one = replace(one, order_amount=0)
@@ -188,6 +243,7 @@ def follow_all(order: OrderState, states: States) -> tuple[Change, ...]:
         after = applied(after, new)
     if has_coupons(order):
         events.extend(follow_coupons(after))
+    events.extend(_short_freezes(order, applied(order, tuple(events))))
     return _changes(order, tuple(events))
 
 

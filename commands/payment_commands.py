@@ -8,6 +8,7 @@ caller; its idempotency key towards the provider is that id unless another is gi
 from typing import ClassVar
 
 from orderledger.ledger import streams
+from orderledger.ledger.chargeback_events import ChargebackReport
 from orderledger.ledger.inbox_events import Observation
 from orderledger.ledger.instants import Instant
 from orderledger.ledger.payment_events import Capabilities, CaptureMode, FxQuote
@@ -327,7 +328,8 @@ class ReceiveNotification(Command, frozen=True, kw_only=True):
     """
     Take in a provider's notification: keep it, then apply what it says.
 
-    ``interpreted`` None: it could not be understood. ``body_sha256`` is the hex hash of the raw
+    It is about an operation (``interpreted``) or a ``chargeback``; neither: it could not be
+    understood. ``body_sha256`` is the hex hash of the raw
     body, ``raw_ref`` where its encrypted copy lies.
     """
 
@@ -341,10 +343,11 @@ class ReceiveNotification(Command, frozen=True, kw_only=True):
     refs: tuple[str, ...] = ()
     raw_ref: str = ""
     interpreted: Observation | None = None
+    chargeback: ChargebackReport | None = None
 
     def streams(self) -> tuple[str, ...]:
         own = streams.inbox(self.provider, self.notification_id)
-        seen = self.interpreted
+        seen = self.interpreted or self.chargeback
         if seen is None or not self.signature_ok or not seen.payment_id:
             return (own,)
         return (own, streams.payment(seen.payment_id))

@@ -13,7 +13,15 @@ import msgspec
 from orderledger.ledger import accounts
 from orderledger.ledger.errors import InvalidCommand, Reason, Rejected
 from orderledger.ledger.escrow_recovery import brought, given_back, of_seller
-from orderledger.ledger.escrow_shares import OVERFLOW, PartKey, Share, sellers_of, shares_of
+from orderledger.ledger.escrow_shares import (
+    NOTHING,
+    OVERFLOW,
+    PartKey,
+    Share,
+    sellers_of,
+    shares_of,
+)
+from orderledger.ledger.freezes import frozen_against, frozen_for
 from orderledger.ledger.money import allocate
 from orderledger.ledger.order_escrow import Slice
 from orderledger.ledger.order_events import RefundSource
@@ -28,9 +36,11 @@ BEARERS: Final = (
     *_OF_SELLER,
     "liabilities:tax:",
     "liabilities:shipping:",
-    "liabilities:dispute_reserve:",
 )
-"""Beginnings of the accounts that may bear a refund after the release."""
+"""
+Beginnings of the accounts that may bear a refund after the release. A dispute's reserve bears only
+what its own ruling grants.
+"""
 PLATFORM: Final = (accounts.COMMISSION_REFUNDED, accounts.GOODWILL, accounts.PROMO)
 
 
@@ -72,20 +82,24 @@ def funded_by(order: OrderState, grant: Grant, amount: int, tender_id: str = "")
     full refund; ``release_recovery`` says of which release, and at which rate. An order that was
     not paid in full may need what the slices hold besides, then what they were released besides.
     Last comes the first seller's debt; raises Rejected AMOUNT_EXCEEDS_AVAILABLE if no seller got
-    anything.
+    anything. What is frozen bears only the refund of its own ruling, and that before all else;
+    raises Rejected FUNDS_FROZEN if the rest does not suffice.
     """
     if grant.source is RefundSource.GOODWILL and not (grant.lines or grant.shipping):
         return Funding((FundingPart(accounts.GOODWILL, amount),), {})
     sellers = bearing_sellers(order, grant)
-    beyond, holding = _in_escrow(order, grant, sellers)
     slices: dict[str, int] = {}
-    left = _take(slices, beyond, amount)
+    left = _take(slices, frozen_for(order.freezes, order.slices, grant.refund_id), amount)
+    beyond, holding = _in_escrow(order, grant, sellers, slices)
+    left = _take(slices, beyond, left)
     parts: list[FundingPart] = []
     released = _Released(order, sellers, tender_id)
     if left:
         left = released.take_excess(parts, left)
         left = _take(slices, holding, left)
         left = released.take_besides(parts, left)
+    if left:
+        check_not_frozen(order, grant.refund_id, sellers, left)
     left = _take_from_others(order, grant, slices, left)
     if left:
         parts.append(_debt(order, grant, released, left))
@@ -124,6 +138,26 @@ def _debt(order: OrderState, grant: Grant, released: "_Released", amount: int) -
     )
 
 
+def check_not_frozen(order: OrderState, refund_id: str, sellers: list[str], lacks: int) -> None:
+    """Raise Rejected FUNDS_FROZEN if an amount is lacking while sellers' slices are frozen."""
+    slices = [order.slices[seller] for seller in sellers if seller in order.slices]
+    barred = {one.slice_id: frozen_against(order.freezes, one, refund_id) for one in slices}
+    if lacks > 0 and any(barred.values()):
+        held = [one.slice_id for one in slices if barred[one.slice_id]]
+        freezes = sorted({key for one in slices for key in one.frozen})
+        total = sum(barred.values())
+        raise Rejected(
+            Reason.FUNDS_FROZEN,
+            f"order {order.order_id} lacks {lacks} {order.currency} minor units: {total} of "
+            f"{', '.join(held)} are frozen by {', '.join(freezes)}; wait for the decision, or lift "
+            "the freeze",
+            order_id=order.order_id,
+            lacks=lacks,
+            frozen=total,
+            freezes=freezes,
+        )
+
+
 def bearing_sellers(order: OrderState, grant: Grant) -> list[str]:
     """Return the sellers whose slices bear a grant: those of its lines, or all of the order."""
     return sellers_of(order, grant) or _all_sellers(order)
@@ -147,9 +181,16 @@ def _take(slices: dict[str, int], from_: Mapping[str, int], amount: int) -> int:
 
 
 def _in_escrow(
-    order: OrderState, grant: Grant | None, sellers: list[str]
+    order: OrderState,
+    grant: Grant | None,
+    sellers: list[str],
+    taken: Mapping[str, int] = NOTHING,
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Return what may go back out of slices: beyond what is due to sellers, and what is due."""
+    """
+    Return what may go back out of slices: beyond what is due to sellers, and what is due.
+
+    Less what is frozen, and what was ``taken`` already.
+    """
     shares = shares_of(order)
     beyond: dict[str, int] = {}
     holding: dict[str, int] = {}
@@ -157,9 +198,12 @@ def _in_escrow(
         one = order.slices.get(seller)
         if one is None:
             continue
-        free = _free(one)
+        refund_id = grant.refund_id if grant is not None else ""
+        gone = taken.get(seller, 0)
+        loose = one.available - frozen_against(order.freezes, one, refund_id)
+        free = max(0, min(_free(one), loose) - gone)
         share = shares.get(seller)
-        excess = brought(order, one) - (share.buyer if share is not None else 0)
+        excess = brought(order, one) - gone - (share.buyer if share is not None else 0)
         beyond[seller] = max(0, min(excess, free))
         holding[seller] = free - beyond[seller]
     over = order.slices.get(OVERFLOW)
@@ -269,6 +313,16 @@ def _joined(before: FundingPart, part: FundingPart) -> FundingPart:
     return FundingPart(part.account, before.amount + part.amount, part.slice_id, one)
 
 
+def exchanged(part: FundingPart, amount: int, currency: str) -> FundingPart:
+    """Return a part in the payment's currency; its account is debited as it was credited."""
+    one = part.recovery
+    if one is not None:
+        one = msgspec.structs.replace(one, order_amount=part.amount)
+        if not one.currency and one.component is not Component.OTHER:
+            one = msgspec.structs.replace(one, amount=part.amount, currency=currency)
+    return FundingPart(part.account, amount, part.slice_id, one)
+
+
 # -- funding that a caller names -----------------------------------------------------------------
 
 
@@ -312,8 +366,11 @@ def given_funding(
     for part in sorted(given, key=lambda one: one.account != accounts.COMMISSION_REFUNDED):
         account = part.account
         if account == own:
-            beyond, holding = _in_escrow(order, grant, sellers)
-            lacks = _take(slices, holding, _take(slices, beyond, part.amount))
+            ruled = frozen_for(order.freezes, order.slices, grant.refund_id)
+            lacks = _take(slices, ruled, part.amount)
+            beyond, holding = _in_escrow(order, grant, sellers, slices)
+            lacks = _take(slices, holding, _take(slices, beyond, lacks))
+            check_not_frozen(order, grant.refund_id, sellers, lacks)
             lacks = _take_from_others(order, grant, slices, lacks)
             if lacks:
                 raise _too_much(order, grant, part, part.amount - lacks)
@@ -334,6 +391,7 @@ def undone_from_escrow(order: OrderState, amount: int) -> Funding:
     slices: dict[str, int] = {}
     beyond, holding = _in_escrow(order, None, _all_sellers(order))
     lacks = _take(slices, holding, _take(slices, beyond, amount))
+    check_not_frozen(order, "", _all_sellers(order), lacks)
     if lacks:
         raise Rejected(
             Reason.AMOUNT_EXCEEDS_AVAILABLE,

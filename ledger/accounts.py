@@ -42,6 +42,7 @@ CHART: Final[tuple[AccountClass, ...]] = (
     AccountClass("assets:psp", Side.DEBIT, False, "captured by the provider, not yet settled"),
     AccountClass("assets:psp_reserve", Side.DEBIT, False, "withheld by the provider as a reserve"),
     AccountClass("assets:disputes", Side.DEBIT, True, "pulled back by the provider, contested"),
+    AccountClass("assets:receivables", Side.DEBIT, False, "the buyer got back more than was paid"),
     AccountClass("liabilities:escrow", Side.CREDIT, True, "customer funds held for the order"),
     AccountClass("liabilities:seller", Side.CREDIT, False, "owed to the seller; negative is debt"),
     AccountClass("liabilities:dispute_reserve", Side.CREDIT, True, "frozen for a dispute"),
@@ -69,12 +70,16 @@ FX_GAIN: Final = "income:fx_gain"
 GATEWAY_FEES: Final = "expenses:gateway_fees"
 BANK_FEES: Final = "expenses:bank_fees"
 SETTLEMENT_VARIANCE: Final = "expenses:settlement_variance"
+DISPUTE_FEES: Final = "expenses:dispute_fees"
+CHARGEBACK_LOSSES: Final = "expenses:chargeback_losses"
 PROMO: Final = "expenses:promo"
 GOODWILL: Final = "expenses:goodwill"
 BAD_DEBT: Final = "expenses:bad_debt"
 FX_LOSS: Final = "expenses:fx_loss"
 FX_POSITION: Final = "equity:fx"
 OPENING: Final = "equity:opening"
+DISPUTE_RESERVE: Final = "liabilities:dispute_reserve:"
+"""Beginning of the accounts of ``dispute_reserve``."""
 
 
 def bank(name: str) -> str:
@@ -87,6 +92,13 @@ def psp(provider: str) -> str:
 
 def psp_reserve(provider: str) -> str:
     return check(f"assets:psp_reserve:{provider}")
+def disputes(chargeback_id: str) -> str:
+    return check(f"assets:disputes:{chargeback_id}")
+
+
+def receivable(order_id: str) -> str:
+    """What the buyer of an order got back beyond what was paid, by refunds and chargebacks."""
+    return check(f"assets:receivables:{order_id}")
 
 
 def escrow(order_id: str) -> str:
@@ -99,6 +111,10 @@ def refunds(order_id: str) -> str:
 
 def seller(seller_id: str) -> str:
     return check(f"liabilities:seller:{seller_id}")
+
+
+def dispute_reserve(freeze_id: str) -> str:
+    return check(f"{DISPUTE_RESERVE}{freeze_id}")
 
 
 def tax(jurisdiction: str) -> str:

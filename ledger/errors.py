@@ -124,6 +124,8 @@ class Reason(StrEnum):
     ACCOUNT_CLOSED = "account_closed"
     ACCOUNT_LIMIT = "account_limit"
     ALREADY_REVERSED = "already_reversed"
+    FUNDS_FROZEN = "funds_frozen"
+    CHARGEBACK_OPEN = "chargeback_open"
     PERIOD_CLOSED = "period_closed"
     PERIOD_ORDER = "period_order"
 

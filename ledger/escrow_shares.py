@@ -13,6 +13,7 @@ import msgspec
 
 from .escrow_recovery import brought, given_back
 from .events import Event
+from .freezes import frozen_against
 from .money import allocate, cumulative_part
 from .order_content import Beneficiary, Funder, ShippingCharge
 from .order_escrow import Escrowed, Slice
@@ -197,7 +198,7 @@ def follow(
             ]
         )
     if moved < 0:
-        parts = _spread_returned(order, -moved, of.slices)
+        parts = _spread_returned(order, -moved, of)
         return tuple(
             [
                 FundsReturned(
@@ -239,25 +240,30 @@ def _spread_held(order: OrderState, amount: int, refund_id: str) -> list[tuple[s
     return list(parts.items())
 
 
-def _spread_returned(
-    order: OrderState, amount: int, wanted: Mapping[str, int]
-) -> list[tuple[str, int]]:
-    """Take what is wanted, then what slices hold beyond their share, then what they hold at all."""
+def _spread_returned(order: OrderState, amount: int, of: OfRefund) -> list[tuple[str, int]]:
+    """
+    Take what the refund wants, then what slices hold beyond their share, then what they hold at
+    all, and what is frozen only where nothing else is left.
+    """
     shares = shares_of(order)
     named: dict[str, int] = {}
     beyond: dict[str, int] = {}
     holding: dict[str, int] = {}
+    frozen: dict[str, int] = {}
     for slice_id, one in order.slices.items():
         share = shares.get(slice_id)
         free = max(0, min(one.available, one.buyer_money))
-        named[slice_id] = min(free, wanted.get(slice_id, 0))
+        named[slice_id] = min(free, of.slices.get(slice_id, 0))
         free -= named[slice_id]
+        barred = frozen_against(order.freezes, one, of.refund_id)
+        loose = max(0, min(free, one.available - named[slice_id] - barred))
         excess = brought(order, one) - named[slice_id] - (share.buyer if share is not None else 0)
-        beyond[slice_id] = max(0, min(excess, free))
-        holding[slice_id] = free - beyond[slice_id]
+        beyond[slice_id] = max(0, min(excess, loose))
+        holding[slice_id] = loose - beyond[slice_id]
+        frozen[slice_id] = free - loose
     parts: dict[str, int] = {}
     left = amount
-    for weights in (named, beyond, holding):
+    for weights in (named, beyond, holding, frozen):
         within = min(left, sum(weights.values()))
         left -= within
         for slice_id, part in _spread(within, weights):
@@ -303,7 +309,7 @@ def follow_coupons(order: OrderState) -> tuple[Event, ...]:
         if moved > 0:
             events.append(FundsHeld(slice_id=slice_id, amount=0, promo=moved))
         elif moved < 0:
-            back = min(-moved, max(0, one.available))
+            back = min(-moved, one.unfrozen)
             if back:
                 events.append(
                     FundsReturned(slice_id=slice_id, amount=0, cause="coupon", promo=back)

@@ -1,9 +1,8 @@
 """
 The event registry: every event struct has a declared topic with a version, registered once.
 
-The structs stand in ``order_events``, ``payment_events``, ``inbox_events``, ``fulfilment_events``,
-``value_events``, ``account_events`` and ``projection_events``; importing ``folds`` registers all of
-them.
+The structs stand in the files ``*_events``, and a few beside the state that they change; importing
+``folds`` registers all of them.
 Nothing in the database names a Python module: a topic maps to a struct here, and an unknown topic
 is refused, never imported.
 """

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from .chargeback_events import ChargebackReport
 from .events import Event
 from .inbox_events import (
     GatewayNotificationReceived,
@@ -40,6 +41,7 @@ class InboxState(msgspec.Struct, frozen=True, kw_only=True):
     hashes: tuple[str, ...] = ()
     missing_ref: str = ""
     interpreted: Observation | None = None
+    chargeback: ChargebackReport | None = None
     anomalies: tuple[str, ...] = ()
 
     @property
@@ -60,6 +62,7 @@ def _received(state: InboxState, event: GatewayNotificationReceived) -> InboxSta
         status=InboxStatus.RECEIVED,
         hashes=(event.body_sha256,),
         interpreted=event.interpreted,
+        chargeback=event.chargeback,
     )
 
 

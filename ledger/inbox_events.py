@@ -6,6 +6,7 @@ The notification's raw body is stored elsewhere, encrypted; here are its hash an
 
 import msgspec
 
+from .chargeback_events import ChargebackReport
 from .events import Event, topic
 from .instants import Instant
 from .payment_operations import Outcome
@@ -47,7 +48,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 @topic("inbox.notification_received.v1")
 class GatewayNotificationReceived(Event, frozen=True, kw_only=True):
     """
-    A notification arrived. ``interpreted`` None: it could not be understood, but it is kept.
+    A notification arrived. It is about an operation (``interpreted``) or a chargeback; neither: it
+    could not be understood, but it is kept.
 
     ``refs`` are the references found in it; ``raw_ref`` is where the encrypted body lies.
     """
@@ -60,6 +62,7 @@ class GatewayNotificationReceived(Event, frozen=True, kw_only=True):
     refs: tuple[str, ...] = ()
     raw_ref: str = ""
     interpreted: Observation | None = None
+    chargeback: ChargebackReport | None = None
 
 
 @topic("inbox.notification_applied.v1")

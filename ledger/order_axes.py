@@ -12,7 +12,7 @@ import msgspec
 
 from .order_refunds import GrantStatus
 from .orders import OrderState
-from .tenders import Tender, charged_by, refunded_by
+from .tenders import Tender, charged_back_by, charged_by, refunded_by
 
 
 class AuthoriseStatus(StrEnum):
@@ -69,8 +69,9 @@ class OrderAxes(msgspec.Struct, frozen=True, kw_only=True):
 
     ``authorised`` is what may still be captured or is being captured, ``charged`` what was captured
     and redeemed, refunds not subtracted, ``granted`` all refunds granted. ``balance`` is charged −
-    refunded − (total − granted refunds that lower it): positive where the buyer paid more than the
-    order still costs, negative where something is owed.
+    refunded − charged back for good − (total − granted refunds that lower it): positive where the
+    buyer paid more than the order still costs, negative where something is owed. What is contested
+    may come back: it is no debt yet, but ``charge`` does not count it.
     """
 
     authorise: AuthoriseStatus
@@ -90,7 +91,9 @@ def axes_of(order: OrderState, tenders: tuple[Tender, ...]) -> OrderAxes:
     charged = charged_by(tenders)
     refunded = refunded_by(order, tenders)
     authorised = sum([one.capturable + one.capture_in_flight for one in tenders])
-    kept = charged - refunded - sum([one.lost for one in tenders])
+    charged_back = charged_back_by(tenders)
+    contested = sum([one.contested for one in tenders])
+    kept = charged - refunded - charged_back - contested
     # A grant that gives back what a change already took off the total does not lower it twice.
     cost = max(0, order.total - order.granted_lowering_due)
     return OrderAxes(
@@ -98,15 +101,21 @@ def axes_of(order: OrderState, tenders: tuple[Tender, ...]) -> OrderAxes:
         charge=_charge(kept, cost),
         refund=_refund(order, charged, refunded),
         fulfilment=_fulfilment(order),
-        dispute=DisputeStatus.CHARGED_BACK
-        if any(one.lost for one in tenders)
-        else DisputeStatus.NONE,
+        dispute=_dispute(order, charged_back, contested),
         authorised=authorised,
         charged=charged,
         refunded=refunded,
         granted=order.granted,
-        balance=charged - refunded - (order.total - order.granted_lowering_due),
+        balance=charged - refunded - charged_back - (order.total - order.granted_lowering_due),
     )
+
+
+def _dispute(order: OrderState, charged_back: int, contested: int) -> DisputeStatus:
+    if charged_back:
+        return DisputeStatus.CHARGED_BACK
+    if contested or any(one.is_open for one in order.chargebacks.values()):
+        return DisputeStatus.OPEN
+    return DisputeStatus.NONE
 
 
 def _authorise(covered: int, cost: int) -> AuthoriseStatus:

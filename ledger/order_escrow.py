@@ -17,6 +17,7 @@ class SliceStatus(StrEnum):
 
     FUNDED = "funded"
     RELEASABLE = "releasable"
+    FROZEN = "frozen"
     RELEASED = "released"
     RETURNED = "returned"
 
@@ -29,7 +30,8 @@ class Slice(msgspec.Struct, frozen=True):
     and those behind it, of which ``released_parts`` by component; ``returned`` and
     ``promo_returned`` went back, of which ``refunds`` by granted refund. ``inflow`` is what is
     there by the tender that brought it ("" the platform), the earliest first; a release takes it
-    in that order, and ``funded`` keeps which tender paid for which release.
+    in that order, and ``funded`` keeps which tender paid for which release. ``frozen`` is what of
+    it is frozen now, by freeze, the earliest first.
     """
 
     slice_id: str
@@ -45,6 +47,7 @@ class Slice(msgspec.Struct, frozen=True):
     refunds: Mapping[str, int] = {}
     inflow: Mapping[str, int] = {}
     funded: Mapping[str, Mapping[str, int]] = {}
+    frozen: Mapping[str, int] = {}
 
     @property
     def buyer_money(self) -> int:
@@ -62,8 +65,20 @@ class Slice(msgspec.Struct, frozen=True):
         return self.held + self.promo - self.released - self.returned - self.promo_returned
 
     @property
+    def frozen_total(self) -> int:
+        """What of it is frozen now."""
+        return sum(self.frozen.values())
+
+    @property
+    def unfrozen(self) -> int:
+        """What it holds now that is not frozen."""
+        return max(0, self.available - self.frozen_total)
+
+    @property
     def status(self) -> SliceStatus:
         """The slice's state by its amounts and its condition."""
+        if self.frozen:
+            return SliceStatus.FROZEN
         if self.available > 0 or self.held + self.promo == 0:
             return SliceStatus.RELEASABLE if self.condition_met else SliceStatus.FUNDED
         return SliceStatus.RELEASED if self.released else SliceStatus.RETURNED

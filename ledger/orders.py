@@ -1,8 +1,8 @@
 """
 The order: its state as folded from its stream, and which event leads from where to where.
 
-What happens to single lines, grants and slices is in ``order_lines``, ``order_refunds`` and
-``order_escrow``; here they are put together.
+What happens to single lines, grants and slices is in ``order_lines``, ``order_refunds``,
+``order_escrow`` and ``escrow_folds``; here they are put together.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,10 +13,11 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from . import order_escrow, order_lines, order_refunds
+from . import escrow_folds, order_lines, order_refunds
 from . import order_events as e
-from .escrow_events import FundsRecovered
 from .events import Event
+from .freezes import Freezes
+from .order_chargebacks import ChargebackNoted, NotedChargebacks, noted
 from .order_content import (
     ChangeAction,
     OrderLine,
@@ -103,6 +104,8 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     escrowed: Mapping[str, Escrowed] = {}
     releases: Mapping[str, e.FundsReleased] = {}
     recovered: Recovered = {}
+    freezes: Freezes = {}
+    chargebacks: NotedChargebacks = {}
     late_ops: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
     split_from: str = ""
@@ -247,6 +250,7 @@ def _placed(state: OrderState, event: e.OrderPlaced) -> OrderState:
         holds=state.holds,
         payments=state.payments,
         tenders=state.tenders,
+        chargebacks=state.chargebacks,
         redeemed=state.redeemed,
         grants=_grants_in(state, event.currency),
         late_ops=state.late_ops,
@@ -492,49 +496,8 @@ def _on_grant(
     return evolve
 
 
-def _on_slice(
-    change: Callable[[Slice, Any], Slice],
-) -> Callable[[OrderState, Any], OrderState]:
-    def evolve(state: OrderState, event: Any) -> OrderState:
-        before = state.slices.get(event.slice_id) or Slice(event.slice_id)
-        return replace(state, slices={**state.slices, event.slice_id: change(before, event)})
-
-    return evolve
-
-
-_slice_held = _on_slice(order_escrow.held)
-_slice_released = _on_slice(order_escrow.released)
-_slice_returned = _on_slice(order_escrow.returned)
-
-
-def _funds_held(state: OrderState, event: e.FundsHeld) -> OrderState:
-    return _by_payment(_slice_held(state, event), event)
-
-
-def _funds_returned(state: OrderState, event: e.FundsReturned) -> OrderState:
-    return _by_payment(_slice_returned(state, event), event)
-
-
-def _funds_recovered(state: OrderState, event: FundsRecovered) -> OrderState:
-    key = (event.tender_id, event.op_id)
-    return replace(state, recovered={**state.recovered, key: event.parts})
-
-
-def _funds_released(state: OrderState, event: e.FundsReleased) -> OrderState:
-    after = _slice_released(state, event)
-    return replace(after, releases={**after.releases, event.release_id: event})
-
-
-def _by_payment(state: OrderState, event: e.FundsHeld | e.FundsReturned) -> OrderState:
-    if not event.payment_id:
-        return state
-    one = state.escrowed.get(event.payment_id) or Escrowed()
-    moved = order_escrow.by_tender(one, event)
-    return replace(state, escrowed={**state.escrowed, event.payment_id: moved})
-
-
-def _condition_met(before: Slice, _event: e.ReleaseConditionMet) -> Slice:
-    return replace(before, condition_met=True)
+def _chargeback_noted(state: OrderState, event: ChargebackNoted) -> OrderState:
+    return replace(state, chargebacks=noted(state.chargebacks, event))
 
 
 def _anomaly(state: OrderState, event: e.AnomalyRaised | e.AnomalyResolved) -> OrderState:
@@ -586,11 +549,8 @@ EVOLVE: Final[Mapping[type[Event], Callable[[OrderState, Any], OrderState]]] = {
     e.RefundFailed: _on_grant(order_refunds.failed),
     e.RefundSettledExternally: _on_grant(order_refunds.settled_externally),
     e.RefundRoutedAsVoid: _on_grant(order_refunds.settled),
-    e.FundsHeld: _funds_held,
-    e.ReleaseConditionMet: _on_slice(_condition_met),
-    e.FundsReleased: _funds_released,
-    e.FundsReturned: _funds_returned,
-    FundsRecovered: _funds_recovered,
+    **escrow_folds.EVOLVE,
+    ChargebackNoted: _chargeback_noted,
     e.AnomalyRaised: _anomaly,
     e.AnomalyResolved: _anomaly,
 }

@@ -14,6 +14,8 @@ from typing import Final
 
 import msgspec
 
+from .chargeback_stages import ChargebackStatus
+from .chargebacks import Chargeback
 from .payment_events import Capabilities, CaptureMode, FxQuote
 from .payment_operations import FAILED, Operation, OperationKind, OperationStatus
 
@@ -33,6 +35,16 @@ class PaymentLifecycle(StrEnum):
     EXPIRED = "expired"
     FAILED = "failed"
     CREDITED = "credited"
+
+
+class ChargebackAxis(StrEnum):
+    """What chargebacks lay over the lifecycle: money contested, lost, or given back."""
+
+    NONE = "none"
+    INQUIRY = "inquiry"
+    DISPUTED = "disputed"
+    CHARGED_BACK = "charged_back"
+    REINSTATED = "reinstated"
 
 
 class Authorisation(msgspec.Struct, frozen=True):
@@ -110,9 +122,7 @@ class PaymentState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     refunded: int = 0
     refund_in_flight: int = 0
     credited: int = 0
-    chargeback_open: int = 0
-    chargeback_lost: int = 0
-    chargeback_reversed: int = 0
+    chargebacks: Mapping[str, Chargeback] = {}
     kept: frozenset[str] = frozenset()
     anomalies: tuple[str, ...] = ()
     reconciled: Mapping[str, tuple[Reconciled, ...]] = {}
@@ -221,6 +231,43 @@ class PaymentState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return max(0, used - effective - tolerance)
 
     @property
+    def chargeback_open(self) -> int:
+        """What the provider took back for chargebacks that are contested."""
+        if not self.chargebacks:
+            return 0
+        return sum([one.contested for one in self.chargebacks.values()])
+
+    @property
+    def chargeback_lost(self) -> int:
+        """What chargebacks took for good."""
+        if not self.chargebacks:
+            return 0
+        return sum([one.lost for one in self.chargebacks.values()])
+
+    @property
+    def chargeback_reversed(self) -> int:
+        """What chargebacks took and gave back."""
+        if not self.chargebacks:
+            return 0
+        return sum([one.reversed for one in self.chargebacks.values()])
+
+    @property
+    def chargeback_axis(self) -> ChargebackAxis:
+        """The overlay of chargebacks on the lifecycle; the worst of several counts."""
+        if not self.chargebacks:
+            return ChargebackAxis.NONE
+        if self.chargeback_lost:
+            return ChargebackAxis.CHARGED_BACK
+        if self.chargeback_open:
+            return ChargebackAxis.DISPUTED
+        if self.chargeback_reversed:
+            return ChargebackAxis.REINSTATED
+        inquiring = {ChargebackStatus.INQUIRY, ChargebackStatus.UNDER_REVIEW}
+        if any(one.status in inquiring for one in self.chargebacks.values()):
+            return ChargebackAxis.INQUIRY
+        return ChargebackAxis.NONE
+
+    @property
     def unclamped_refundable(self) -> int:
         """Captured less refunds, refunds in flight and chargebacks; negative after a breach."""
         return (
@@ -247,7 +294,8 @@ class PaymentState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def expected_at(self, now: datetime) -> int:
         """
-        Return what the payment still brings or has brought for the order, refunds subtracted.
+        Return what the payment still brings or has brought for the order, refunds and lost
+        chargebacks subtracted; what is contested may come back.
 
         Nothing of one that was opened to credit the customer, or expired before it was begun.
         """
@@ -259,7 +307,7 @@ class PaymentState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         if lifecycle in _OVER and not self.initiating:
             return 0
         brings = self.captured + self.capture_in_flight + self.capturable + self.initiating
-        return max(0, brings - self.refunded)
+        return max(0, brings - self.refunded - self.chargeback_lost)
 
     @property
     def is_credit(self) -> bool:
@@ -337,11 +385,17 @@ def failed_refunds(state: PaymentState, refund_id: str) -> list[Operation]:
 
 
 def owed_again(state: PaymentState, refund_id: str) -> int:
-    """Return what failed after success and was not issued again: a liability to the buyer."""
+    """
+    Return what failed after success and was not issued again: a liability to the buyer.
+
+    A lost chargeback may have paid it since.
+    """
     total = 0
     for op in refund_operations(state, refund_id):
         if op.is_reissue:
             total -= op.reserved + op.done
         elif op.kind is OperationKind.REFUND and op.status is OperationStatus.REVERSED:
             total += op.settled
+    for one in state.chargebacks.values():
+        total -= one.owed.get(refund_id, 0)
     return max(0, total)

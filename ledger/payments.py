@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
+from . import chargebacks
+from .chargeback_events import OfChargeback
 from .events import Event
 from .limits import AMOUNT_MINOR_MAX
 from .operation_reports import Report
@@ -416,6 +418,14 @@ def _anomaly(state: PaymentState, event: AnomalyRaised | AnomalyResolved) -> Pay
     return msgspec.structs.replace(state, anomalies=open_anomalies(state.anomalies, event))
 
 
+def _of_chargeback(state: PaymentState, event: OfChargeback) -> PaymentState:
+    before = state.chargebacks.get(event.chargeback_id, chargebacks.INITIAL)
+    after = chargebacks.EVOLVE[type(event)](before, event)
+    return msgspec.structs.replace(
+        state, chargebacks={**state.chargebacks, event.chargeback_id: after}
+    )
+
+
 EVOLVE: Final[Mapping[type[Event], Callable[[PaymentState, Any], PaymentState]]] = {
     PaymentInitiated: _initiated,
     PaymentActionRequired: _action_required,
@@ -443,4 +453,5 @@ EVOLVE: Final[Mapping[type[Event], Callable[[PaymentState, Any], PaymentState]]]
     OperationReconciled: _reconciled,
     AnomalyRaised: _anomaly,
     AnomalyResolved: _anomaly,
+    **dict.fromkeys(chargebacks.EVOLVE, _of_chargeback),
 }

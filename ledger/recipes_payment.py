@@ -70,6 +70,17 @@ def refund_requested(order_id: str, funding: tuple[FundingPart, ...], currency: 
     and tax t (recipe 11). An account that was credited another currency is debited that, and fx
     stands between: recipe 28 backwards.
     """
+    total = sum([part.amount for part in funding])
+    legs = borne_legs(funding, currency)
+    return entry(*legs, credit(accounts.refunds(order_id), currency, total))
+
+
+def borne_legs(funding: tuple[FundingPart, ...], currency: str) -> tuple[Posting, ...]:
+    """
+    Return the debits of those who bear an amount; with the sum credited elsewhere they balance.
+
+    ``currency`` is the parts'; an account that was credited another one is debited that.
+    """
     borne_by: dict[tuple[str, str], int] = {}
 
     def bear(account: str, code: str, minor: int) -> None:
@@ -83,9 +94,7 @@ def refund_requested(order_id: str, funding: tuple[FundingPart, ...], currency: 
         bear(part.account, one.currency, one.amount)
         bear(accounts.FX_POSITION, one.currency, -one.amount)
         bear(accounts.FX_POSITION, currency, part.amount)
-    total = sum([part.amount for part in funding])
-    legs = [debit(account, code, minor) for (account, code), minor in borne_by.items()]
-    return entry(*legs, credit(accounts.refunds(order_id), currency, total))
+    return tuple([debit(account, code, minor) for (account, code), minor in borne_by.items()])
 
 
 def refund_succeeded(provider: str, order_id: str, amount: int, currency: str) -> Entry:

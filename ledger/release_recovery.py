@@ -311,8 +311,12 @@ def _paid_by(tender_id: str, funded: Mapping[str, int]) -> int:
 
 def _subtract(release: ReleaseLeft, part: FundingPart, *, is_own: bool) -> None:
     one = part.recovery
+    account = part.account
+    if account.startswith(accounts.DISPUTE_RESERVE):
+        # A dispute's reserve gives back what the seller got.
+        account = accounts.seller(part.slice_id)
     for pot in release.pots:
-        if one is not None and pot.component is one.component and pot.account == part.account:
+        if one is not None and pot.component is one.component and pot.account == account:
             pot.given += part.amount
             pot.debited += one.amount if one.currency else part.amount
             if is_own:

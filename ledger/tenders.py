@@ -23,8 +23,9 @@ class Tender(msgspec.Struct, frozen=True):
     """
     One payment or redemption of an order; amounts in the order's currency.
 
-    ``capturable`` is authorised and open, ``lost`` is charged back or contested, ``claimed`` maps
-    refunds to what their operations, in flight or done, take of it.
+    ``capturable`` is authorised and open, ``contested`` is taken back by an open chargeback and
+    ``charged_back`` by a lost one, ``claimed`` maps refunds to what their operations, in flight or
+    done, take of it.
     """
 
     tender_id: str
@@ -37,7 +38,8 @@ class Tender(msgspec.Struct, frozen=True):
     captured: int = 0
     refunded: int = 0
     refundable: int = 0
-    lost: int = 0
+    contested: int = 0
+    charged_back: int = 0
     claimed: dict[str, int] = {}
 
     @property
@@ -47,8 +49,8 @@ class Tender(msgspec.Struct, frozen=True):
 
     @property
     def kept(self) -> int:
-        """Captured less what went back to the buyer or was charged back."""
-        return self.captured - self.refunded - self.lost
+        """Captured less what went back to the buyer, was charged back or is contested."""
+        return self.captured - self.refunded - self.contested - self.charged_back
 
 
 def tenders_of(order: OrderState, payment: Callable[[str], PaymentState]) -> tuple[Tender, ...]:
@@ -92,7 +94,8 @@ def _of_payment(payment_id: str, payment: PaymentState, order: OrderState) -> Te
         here(payment.captured),
         here(payment.refunded),
         here(payment.refundable),
-        here(payment.chargeback_open + payment.chargeback_lost),
+        here(payment.chargeback_open),
+        here(payment.chargeback_lost),
         claimed,
     )
 
@@ -124,3 +127,8 @@ def charged_by(tenders: tuple[Tender, ...]) -> int:
 def refunded_by(order: OrderState, tenders: tuple[Tender, ...]) -> int:
     """Return Σ that reached the buyer again: through the tenders, and in another way."""
     return sum([tender.refunded for tender in tenders]) + order.settled_externally
+
+
+def charged_back_by(tenders: tuple[Tender, ...]) -> int:
+    """Return Σ that the buyer got back by lost chargebacks."""
+    return sum([tender.charged_back for tender in tenders])

@@ -31,6 +31,7 @@ from tests.decided_book import DecidedBook
 for _module in (
     "authorisations",
     "escrow",
+    "freezes",
     "observations",
     "operations",
     "order_changes",
@@ -171,11 +172,19 @@ class OrderBook(DecidedBook):
             assert state.granted <= charged + state.goodwill_approved
 
     def check_escrow(self, stream: str, state: OrderState) -> None:
-        """Assert invariants 18 and 19: the slices are the escrow account, and hold no debt."""
+        """
+        Assert invariants 18 and 19: the slices are the escrow account, hold no debt, and have what
+        is frozen of them.
+        """
         if state.currency:
             assert state.escrow_held == self.escrow(stream.removeprefix("order-"), state.currency)
         if not state.anomalies:
             assert all(one.available >= 0 for one in state.slices.values())
+        for slice_ in state.slices.values():
+            assert all(amount > 0 for amount in slice_.frozen.values())
+            assert slice_.frozen_total <= max(0, slice_.available)
+        for freeze in state.freezes.values():
+            assert all(part.minor > 0 for part in freeze.reserve.values())
 
     def _currency(self, payment_id: str) -> bool:
         payment = self.states[f"payment-{payment_id}"]

@@ -24,7 +24,7 @@ BANNED_NAMES: Final = {"utils.py", "helpers.py", "common.py", "manager.py"}
 PURE: Final = (
     re.compile(r"ledger/(?!migrate\.py|ids\.py|forks\.py)\w+\.py"),
     re.compile(
-        r"commands/(model|decision|deciders|decide_\w+|\w+_commands|\w+_guards|order_\w+|escrow_follow|refund_funding)\.py"
+        r"commands/(model|decision|deciders|decide_\w+|\w+_commands|\w+_guards|order_\w+|escrow_follow|refund_funding|freezing|chargeback_\w+|payment_record|ruling_\w+)\.py"
     ),
     re.compile(r"snapshots/policy\.py"),
     re.compile(r"replay/upcasters\.py"),

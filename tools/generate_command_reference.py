@@ -17,6 +17,7 @@ from orderledger.commands.fulfilment_commands import OfFulfilment, OfReturn
 from orderledger.commands.model import (
     COMMANDS,
     ReceiveNotification,
+    RecordChargeback,
     RecordObservation,
     RetryNotification,
 )
@@ -30,7 +31,11 @@ from orderledger.commands.value_commands import OfValue
 TARGET: Final = Path(__file__).resolve().parent.parent / "docs" / "commands.md"
 AREAS: Final[tuple[tuple[str, str, tuple[type[Command], ...]], ...]] = (
     ("Orders", "`order-{order_id}`", (OrderCommand,)),
-    ("Payments", "`payment-{payment_id}`; refunds and captures also the order", (OfPayment,)),
+    (
+        "Payments",
+        "`payment-{payment_id}`; refunds, captures and chargebacks also the order",
+        (OfPayment, RecordChargeback),
+    ),
     (
         "Provider notifications",
         "`inbox-{provider}/{notification_id}`, and the payment it is about",

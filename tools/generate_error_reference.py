@@ -109,6 +109,7 @@ def _areas() -> dict[str, set[str]]:
 
 def _area(module: str) -> str:
     for word, area in (
+        ("chargeback", "chargebacks"),
         ("money", "amounts"),
         ("account", "accounts and journal"),
         ("period", "accounting periods"),

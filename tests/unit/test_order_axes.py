@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from orderledger.ledger.chargeback_stages import ChargebackStage, ChargebackStatus
 from orderledger.ledger.order_axes import axes_of
+from orderledger.ledger.order_chargebacks import ChargebackNoted
 from orderledger.ledger.order_content import OrderLine
 from orderledger.ledger.order_events import RefundSource
 from orderledger.ledger.order_lines import new_line
@@ -48,7 +50,8 @@ PAYING: list[tuple[str, OrderState, tuple[Tender, ...], str, str, int]] = [
     ("charged", order(), paid(100), "full", "full", 0),
     ("charged twice", order(), paid(130), "full", "overcharged", 30),
     ("two tenders", order(), (*paid(70), *paid(30)), "full", "full", 0),
-    ("charged back", order(), paid(100, lost=100), "none", "none", 0),
+    ("contested", order(), paid(100, contested=100), "none", "none", 0),
+    ("charged back", order(), paid(100, charged_back=100), "none", "none", -100),
     ("costs nothing", order(0), (), "full", "full", 0),
     ("costs nothing and was paid", order(0), paid(5), "full", "overcharged", 5),
 ]
@@ -120,4 +123,13 @@ def test_fulfilment(counters: dict[str, int], expected: str) -> None:
 def test_a_dispute_shows() -> None:
     """Catches an order that looks settled while the buyer's bank has taken the money back."""
     assert axes_of(order(), paid(100)).dispute == "none"
-    assert axes_of(order(), paid(100, lost=100)).dispute == "charged_back"
+    assert axes_of(order(), paid(100, charged_back=100)).dispute == "charged_back"
+    assert axes_of(order(), paid(100, contested=40)).dispute == "open"
+    inquiry = ChargebackNoted(
+        chargeback_id="cb1",
+        payment_id="p1",
+        stage=ChargebackStage.INQUIRY,
+        status=ChargebackStatus.INQUIRY,
+    )
+    asked = replace(order(), chargebacks={("p1", "cb1"): inquiry})
+    assert axes_of(asked, paid(100)).dispute == "open"

@@ -1,0 +1,132 @@
+"""
+The changes of what is reported of a payment, as they come about, and what follows from them.
+"""
+
+from typing import Final
+
+from orderledger.ledger import recipes_chargeback, streams
+from orderledger.ledger.chargeback_events import OfChargeback
+from orderledger.ledger.events import Event
+from orderledger.ledger.journal import EMPTY, Entry, Layer
+from orderledger.ledger.order_events import AnomalyRaised
+from orderledger.ledger.orders import OrderState
+from orderledger.ledger.payments import EVOLVE, PaymentState
+from orderledger.ledger.recipes_payment import between
+
+from .chargeback_follow import credits_to_attach, ended_freezes, new_freezes, notes, reopened
+from .chargeback_losses import loss_assignments
+from .decision import Change, Changes, States
+from .escrow_follow import follow_payment
+from .order_guards import after as after_events
+
+
+class PaymentRecord:
+    """Events of a payment and of its order, each on the state that the ones before left."""
+
+    def __init__(self, states: States, state: PaymentState) -> None:
+        self.states: Final = states
+        self.state = state
+        self.changes: list[Change] = []
+
+    def add(self, event: Event, *op_ids: str) -> None:
+        """Append an event to the payment's stream with what it posts."""
+        before, self.state = self.state, EVOLVE[type(event)](self.state, event)
+        entry = between(before, self.state, *op_ids) if op_ids else EMPTY
+        if isinstance(event, OfChargeback):
+            entry = recipes_chargeback.between(before, self.state, event.chargeback_id)
+        self.changes.append(Change(streams.payment(before.payment_id), event, entry))
+
+    def add_to_order(self, event: Event) -> None:
+        self.changes.append(Change(streams.order(self.state.order_id), event))
+
+    def anomaly(self, kind: str, *refs: str, detail: str = "", severity: str = "warning") -> None:
+        """Raise an anomaly, unless the same is open."""
+        event = AnomalyRaised(kind=kind, refs=refs, severity=severity, detail=detail)
+        if event.key not in self.state.anomalies:
+            self.add(event)
+
+
+def finished(record: PaymentRecord, before: PaymentState) -> Changes:
+    """
+    Return the changes of a report, with the breaches it made, who bears what is lost by
+    chargebacks, and what the order's escrow does.
+    """
+    observe_breaches(record, before)
+    if record.state.chargebacks:
+        return _with_chargebacks(record, before)
+    after = record.state
+    if not after.order_id or not any(_is_posted(change.entry) for change in record.changes):
+        return tuple(record.changes)
+    order = record.states.order(after.order_id)
+    follows = follow_payment(order, after.payment_id, after)
+    _observe_order(record, order, follows)
+    return (*record.changes, *follows)
+
+
+def _with_chargebacks(record: PaymentRecord, before: PaymentState) -> Changes:
+    """
+    Return the changes of a report about a payment with chargebacks.
+
+    A freeze ends before the loss is assigned, so that it falls on what was frozen; what is frozen
+    anew is what is left after that.
+    """
+    if not record.changes:
+        return ()
+    for event in credits_to_attach(record.state):
+        record.add(event)
+    after = record.state
+    order = record.states.order(after.order_id) if after.order_id else OrderState()
+    lifted = ended_freezes(order, after)
+    record.changes.extend(lifted)
+    current = _later(order, lifted)
+    for assigned in loss_assignments(current, after):
+        record.add(assigned)
+    after = record.state
+    follows = follow_payment(current, after.payment_id, after)
+    _observe_order(record, order, follows)
+    current = _later(current, follows)
+    rest = [*new_freezes(current, before, after), *notes(order, after), *reopened(order, after)]
+    return (*record.changes, *follows, *rest)
+
+
+def _later(order: OrderState, changes: Changes) -> OrderState:
+    return after_events(order, *[one.event for one in changes])
+
+
+def _observe_order(record: PaymentRecord, order: OrderState, follows: Changes) -> None:
+    """A debt of escrow, or a grant paid beyond its total, that a report made is an anomaly."""
+    if not record.state.order_id:
+        return
+    own = streams.order(record.state.order_id)
+    later = after_events(
+        order, *[one.event for one in (*record.changes, *follows) if one.stream == own]
+    )
+    if later.escrow_held < min(0, order.escrow_held):
+        detail = f"escrow of order {order.order_id} is at {later.escrow_held} {later.currency}"
+        record.anomaly("EscrowOverdrawn", order.order_id, detail=detail, severity="error")
+    for refund_id, grant in later.grants.items():
+        before = order.grants[refund_id].settled_total if refund_id in order.grants else 0
+        if grant.settled_total > max(grant.total, before):
+            detail = f"{grant.settled_total} of {grant.total} {later.currency} reached the buyer"
+            record.anomaly("RefundBeyondGrant", refund_id, detail=detail, severity="error")
+
+
+def _is_posted(entry: Entry) -> bool:
+    """Whether an entry has more than a hold; its posted legs come first."""
+    return bool(entry.postings) and entry.postings[0].layer is Layer.POSTED
+
+
+def observe_breaches(record: PaymentRecord, before: PaymentState) -> None:
+    """A bound that a report broke, or broke further, is one open anomaly each."""
+    after = record.state
+    exposure, over_captured = after.exposure, after.over_captured
+    if exposure and exposure > before.exposure:
+        detail = f"{exposure} {after.currency} minor units beyond what was captured"
+        charged_back = after.chargeback_open + after.chargeback_lost
+        refunded = after.refunded + after.refund_in_flight
+        if charged_back and refunded:
+            detail += f"; possible double payment: {refunded} refunded, {charged_back} charged back"
+        record.anomaly("Exposure", after.payment_id, detail=detail, severity="error")
+    if over_captured and over_captured > before.over_captured:
+        detail = f"{over_captured} {after.currency} minor units beyond what was authorised"
+        record.anomaly("OverCapture", after.payment_id, detail=detail, severity="error")
