@@ -213,6 +213,7 @@ from .value_commands import (
 )
 
 __all__ = [
+    "COMMANDS",
     "AcceptChargeback",
     "AcceptPriceChange",
     "AddLine",
@@ -228,7 +229,6 @@ __all__ = [
     "BreakAction",
     "BreakKind",
     "BuyerCap",
-    "COMMANDS",
     "CancelFulfilment",
     "CancelLine",
     "CancelOrder",

@@ -92,6 +92,8 @@ def psp(provider: str) -> str:
 
 def psp_reserve(provider: str) -> str:
     return check(f"assets:psp_reserve:{provider}")
+
+
 def disputes(chargeback_id: str) -> str:
     return check(f"assets:disputes:{chargeback_id}")
 

@@ -49,7 +49,6 @@ _POOLS: Final[dict[str, tuple[str, ...]]] = {
     "release_id": ("rel1", "rel2"),
     "freeze_id": ("d1", "d1", "d2"),
     "chargeback_id": ("cb1", "cb1", "cb2"),
-    "sha256": ("0" * 64, "f" * 64, "nonsense"),
     "goodwill_id": ("g1", "g2"),
     "rule_id": ("h1", "h2"),
     "reservation_id": ("w1", "w2"),
