@@ -36,9 +36,9 @@ def _diagram() -> Iterator[str]:
                 known.append(label)
     yield "```mermaid"
     yield "stateDiagram-v2"
-    for (before, after), labels in sorted(edges.items()):
-        source = "[*]" if before == "none" else before
-        yield f"    {source} --> {after}: {', '.join(labels)}"
+    for (source, target), labels in sorted(edges.items()):
+        begun = "[*]" if source == "none" else source
+        yield f"    {begun} --> {target}: {', '.join(labels)}"
     yield "```"
 
 
