@@ -24,6 +24,7 @@ from orderledger.ledger.limits import (
 from orderledger.ledger.money import Money
 from orderledger.ledger.payment_operations import OperationKind, OperationStatus
 from orderledger.ledger.payments import PaymentState
+from orderledger.ledger.recipes_settlement import CHARGEBACKS
 from orderledger.ledger.settlement_events import (
     BreakAction,
     BreakKind,
@@ -35,6 +36,7 @@ from orderledger.ledger.settlement_events import (
 )
 from orderledger.ledger.settlements import LineState, SettlementState, SettlementStatus
 
+from .decide_settlement_chargebacks import settle_chargeback
 from .decide_settlement_lines import Settling
 from .decide_settlement_matches import BY_HAND, KINDS, REVERSALS, Found, Match, amount_of, match
 from .decide_settlements import check_person, existing_settlement
@@ -73,6 +75,8 @@ def match_line(command: MatchLine, states: States, now: datetime) -> Changes:
         return _again(command, known)
     raised = _open_break(state, known.line)
     settling = Settling(states, state)
+    if known.line.type in CHARGEBACKS:
+        return _match_chargeback(command, known.line, raised, settling)
     if command.operations:
         found = _by_hand(command, known.line, states)
     else:
@@ -82,6 +86,19 @@ def match_line(command: MatchLine, states: States, now: datetime) -> Changes:
             return ()
     settling.resolve(raised.break_id, command.by, f"matched by {found.rule}")
     settling.settle(known.line, found, max(state.tolerance, command.tolerance), command.by)
+    return settling.complete()
+
+
+def _match_chargeback(
+    command: MatchLine, line: SettlementLine, raised: SettlementBreakRaised, settling: Settling
+) -> Changes:
+    """Try again whether a chargeback is known by now that has moved what its line says."""
+    if command.operations:
+        raise InvalidCommand("a chargeback is no operation: name candidates", field="operations")
+    payments = [settling.states.payment(one) for one in dict.fromkeys(command.candidates)]
+    if not settle_chargeback(settling, line, payments, command.by):
+        return ()
+    settling.resolve(raised.break_id, command.by, "the chargeback is known")
     return settling.complete()
 
 
@@ -99,7 +116,7 @@ def _again(command: MatchLine, known: LineState) -> Changes:
 
 def _open_break(state: SettlementState, line: SettlementLine) -> SettlementBreakRaised:
     """Return the open break of a line that a match would end."""
-    if line.type in KINDS and amount_of(line) > 0:
+    if line.type in CHARGEBACKS or (line.type in KINDS and amount_of(line) > 0):
         for kind in _MATCHABLE:
             one = state.break_of(f"{kind.value}/{line.line_no}")
             is_repeated = one is not None and kind is BreakKind.DUPLICATE and not one.raised.part

@@ -146,7 +146,7 @@ def _by_sum(line: SettlementLine, payments: Sequence[PaymentState]) -> Match | N
 
 def _unshown(line: SettlementLine, payments: Sequence[PaymentState]) -> Iterator[Found]:
     for payment in payments:
-        if not _is_named(line, payment):
+        if not is_named(line, payment):
             continue
         for op in payment.operations.values():
             one = _found(line, payment, op)
@@ -154,7 +154,7 @@ def _unshown(line: SettlementLine, payments: Sequence[PaymentState]) -> Iterator
                 yield one
 
 
-def _is_named(line: SettlementLine, payment: PaymentState) -> bool:
+def is_named(line: SettlementLine, payment: PaymentState) -> bool:
     """Tell whether a line names the payment: by our ids, or by any reference of the provider."""
     if line.merchant_ref and line.merchant_ref in (payment.payment_id, payment.order_id):
         return True

@@ -33,6 +33,7 @@ from orderledger.ledger.settlement_events import (
 )
 from orderledger.ledger.settlements import SettlementState, SettlementStatus, fingerprint
 
+from .decide_settlement_chargebacks import settle_chargeback
 from .decide_settlement_lines import Difference, Settling
 from .decide_settlement_matches import KINDS, amount_of, match
 from .decision import Changes, States, decides
@@ -136,6 +137,9 @@ def record_line(command: RecordSettlementLine, states: States, now: datetime) ->
 
 def _settle(settling: Settling, line: SettlementLine, candidates: tuple[str, ...]) -> None:
     """Match a line that is about an operation, or raise the break that it is."""
+    payments = [settling.states.payment(one) for one in dict.fromkeys(candidates)]
+    if settle_chargeback(settling, line, payments):
+        return
     if line.type in CHARGEBACKS or line.type is LineType.ADJUSTMENT:
         is_chargeback = line.type in CHARGEBACKS
         kind = BreakKind.UNKNOWN_REFERENCE if is_chargeback else BreakKind.UNBOOKED_ADJUSTMENT
@@ -150,7 +154,6 @@ def _settle(settling: Settling, line: SettlementLine, candidates: tuple[str, ...
             detail = f"{line.raw_kind} has the gross {line.gross} {line.gross_currency}"
             settling.raise_break(BreakKind.UNBOOKED_ADJUSTMENT, line, Difference(amount, detail))
         return
-    payments = [settling.states.payment(one) for one in dict.fromkeys(candidates)]
     found = match(line, payments)
     if found.found:
         settling.settle(line, found, settling.state.tolerance)

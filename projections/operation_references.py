@@ -26,10 +26,10 @@ _SETTLED: Final = frozenset(
 @table("payment_references", key_count=3)
 class PaymentReferenceRow(TableRow, frozen=True):
     """
-    One row per provider, reference and payment: the references of its operations at the provider,
-    and our own ids of the payment and its order, which providers repeat.
+    One row per provider, reference and payment: the references of its operations and chargebacks
+    at the provider, and our own ids of the payment and its order, which providers repeat.
 
-    ``source`` says which: operation, payment or order.
+    ``source`` says which: operation, chargeback, payment or order.
     """
 
     provider: str
@@ -96,6 +96,9 @@ class OperationReferences(ReadModel):
             rows.put(_TIMES, (payment_id, event.op_id, recorded.occurred_at))
         for key in payment.by_reference:
             _refer(rows, payment, key.partition(" ")[2], "operation")
+        for chargeback_id, one in payment.chargebacks.items():
+            _refer(rows, payment, chargeback_id, "chargeback")
+            _refer(rows, payment, one.provider_ref, "chargeback")
         for op in payment.operations.values():
             if op.kind in _SETTLED:
                 rows.touch(OPERATIONS, (payment_id, op.op_id))

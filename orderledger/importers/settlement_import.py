@@ -23,6 +23,7 @@ from orderledger.commands.settlement_commands import (
 )
 from orderledger.ledger.errors import InvalidInput, OrderLedgerError, Rejected
 from orderledger.ledger.limits import SETTLEMENT_CANDIDATES_MAX
+from orderledger.ledger.recipes_settlement import CHARGEBACKS
 from orderledger.ledger.settlement_events import (
     BreakAction,
     BreakKind,
@@ -46,6 +47,8 @@ PARSERS: Final[Mapping[str, Callable[[str], ParsedFile]]] = {
     settlement_paypal.FORMAT: settlement_paypal.parse,
     settlement_stripe.FORMAT: settlement_stripe.parse,
 }
+_OF_PAYMENTS: Final = frozenset({*KINDS, *CHARGEBACKS})
+"""Types of lines that are about a payment."""
 Progress = Callable[[int, int], None]
 """Called with the lines done so far, and of how many."""
 
@@ -203,7 +206,7 @@ def candidates(book: Book, provider: str, line: SettlementLine) -> tuple[str, ..
 
     Those that know the line's own reference, or else those of the payment's or our own reference.
     """
-    if line.type not in KINDS:
+    if line.type not in _OF_PAYMENTS:
         return ()
     own = _known(book, provider, line.modification_ref)
     if own:
@@ -230,7 +233,7 @@ def match_again(book: Book, provider: str, batch: str, actor: Actor) -> int:
     for raised in sorted(before.open_breaks(), key=lambda one: (one.line_no, one.break_id)):
         known = before.line(raised.line_no)
         command: MatchLine | ResolveBreak | None = None
-        if known is not None and known.line.type in KINDS and not known.parts:
+        if known is not None and known.line.type in _OF_PAYMENTS and not known.parts:
             command = MatchLine(
                 provider=provider,
                 batch=batch,

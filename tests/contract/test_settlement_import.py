@@ -21,6 +21,8 @@ from orderledger.importers.settlement_import import (
     match_again,
     read_file,
 )
+from orderledger.ledger.chargeback_events import ChargebackReport
+from orderledger.ledger.chargeback_stages import ChargebackFact
 from orderledger.ledger.errors import InvalidInput, Rejected
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.settlement_events import LineType
@@ -134,6 +136,29 @@ def test_a_line_resolves_what_nobody_knew(store: EventStore, tmp_path: Path) -> 
     assert (done.status, done.breaks) == ("balanced", {})
     assert shop.payment().operations["buy"].status.value == "succeeded"
     assert shop.posted("assets:psp:adyen") == (0,)
+
+
+def test_a_chargeback_is_found_by_its_reference(tmp_path: Path) -> None:
+    """Catches a look-up that knows operations only, and leaves every chargeback a break."""
+    shop = sold(_memory(), "adyen")
+    said = ChargebackReport(
+        payment_id="p1",
+        chargeback_id="cb1",
+        fact=ChargebackFact.OPENED,
+        provider_ref="D9",
+        amount=GROSS,
+        fee=750,
+        fee_currency="USD",
+    )
+    shop.run(m.RecordChargeback(report=said))
+    taken = line(
+        2, "chargeback", -GROSS, 750, raw_kind="Chargeback", provider_ref="x", modification_ref="D9"
+    )
+    owed = line(3, "transfer", GROSS + 750 - NET, raw_kind="Balancetransfer")
+    path = file_of("adyen", tmp_path, [lines_in("adyen")[0], taken, owed])
+    done = import_settlement(shop.book, path, ImportOptions(form="adyen"))
+    assert (done.status, done.matched, done.breaks) == ("balanced", 2, {})
+    assert shop.posted("assets:psp:adyen", "expenses:dispute_fees") == (-FEE - 750, 750)
 
 
 def test_a_file_that_cannot_be_read_leaves_nothing(tmp_path: Path) -> None:

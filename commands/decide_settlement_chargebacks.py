@@ -1,0 +1,137 @@
+"""
+Lines of chargebacks: what the chargeback's own events have posted, its line does not post again.
+
+A line shows the chargeback that it names by id or reference, or the only one of the payment that it
+names, as far as the chargeback has moved that much. A fee that no report of the chargeback had is
+posted with the line (recipe 14).
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from orderledger.ledger import accounts
+from orderledger.ledger.chargebacks import Chargeback
+from orderledger.ledger.journal import Entry, Posting, entry
+from orderledger.ledger.payments import PaymentState
+from orderledger.ledger.recipes_settlement import CHARGEBACKS
+from orderledger.ledger.settlement_events import (
+    LineType,
+    MatchedPart,
+    SettlementLine,
+    SettlementLineMatched,
+)
+
+from .decide_settlement_lines import Settling
+from .decide_settlement_matches import BY_AMOUNT, BY_REFERENCE, is_named
+
+_BACK: Final = LineType.CHARGEBACK_REVERSED
+
+
+class Shown(msgspec.Struct, frozen=True, gc=False):
+    """A chargeback that a line may show, and the rule that found it."""
+
+    payment: PaymentState
+    chargeback_id: str
+    one: Chargeback
+    rule: str
+
+    @property
+    def moved_key(self) -> str:
+        """Under which a payment keeps what settlements have shown of what it moved."""
+        return f"chargeback {self.chargeback_id}"
+
+    @property
+    def fee_key(self) -> str:
+        return f"chargeback_fee {self.chargeback_id}"
+
+    def left(self, *, is_back: bool) -> int:
+        """Return how much it took, or gave back, that no line has shown."""
+        flow = self.one.flow
+        moved = flow.reversed + flow.gained if is_back else flow.out + flow.reversed
+        return moved - self.payment.reconciled_amount(self.moved_key, is_reversal=is_back)
+
+    def fee_left(self, currency: str, *, is_back: bool) -> int:
+        """Return the fees, charged or returned, that it has posted and no line has shown."""
+        moved = self.one.fees_returned if is_back else self.one.fees_charged
+        posted = sum([amount for code, amount in moved.values() if code == currency])
+        shown = self.payment.reconciled_amount(self.fee_key, is_reversal=is_back)
+        return max(0, posted - shown)
+
+
+def settle_chargeback(
+    settling: Settling, line: SettlementLine, payments: Sequence[PaymentState], by: str = ""
+) -> bool:
+    """Let a line show a chargeback that moved its amount; returns whether one was found."""
+    found = _find(line, [one for one in payments if one.exists])
+    amount, fee = _amounts(line)
+    if found is None or line.type not in CHARGEBACKS or amount < 0:
+        return False
+    is_back = line.type is _BACK
+    if amount > found.left(is_back=is_back):
+        return False
+    payment_id = found.payment.payment_id
+    if fee:
+        part = MatchedPart(payment_id, found.fee_key, abs(fee))
+        settling.reconcile(part, line.line_no, is_reversal=fee < 0)
+    moved = MatchedPart(payment_id, found.moved_key, amount)
+    event = SettlementLineMatched(
+        line_no=line.line_no,
+        parts=(moved if amount else MatchedPart(payment_id, found.fee_key, abs(fee)),),
+        rule=found.rule,
+        variance=-line.residue,
+        by=by,
+    )
+    if amount:
+        settling.reconcile(moved, line.line_no, is_reversal=is_back)
+    settling.add(event, _posted(settling.state.provider, line, found, fee))
+    return True
+
+
+def _amounts(line: SettlementLine) -> tuple[int, int]:
+    """Return what was taken or given back, positive, and the fee, negative where it came back."""
+    if line.type is LineType.CHARGEBACK_FEE:
+        return 0, line.fee - line.gross
+    return (line.gross if line.type is _BACK else -line.gross), line.fee
+
+
+def _posted(provider: str, line: SettlementLine, found: Shown, fee: int) -> Entry:
+    """Post the fee that the chargeback had not, what is unexplained, and a change of currency."""
+    known = found.fee_left(line.currency, is_back=fee < 0)
+    beyond = fee - known if fee > 0 else fee + known
+    if abs(fee) <= known:
+        beyond = 0
+    psp, code = accounts.psp(provider), line.currency
+    legs = [
+        Posting(accounts.DISPUTE_FEES, code, beyond),
+        Posting(psp, code, -beyond),
+        Posting(accounts.SETTLEMENT_VARIANCE, code, line.residue),
+        Posting(psp, code, -line.residue),
+    ]
+    if line.is_converted:
+        gross, processed = line.gross, line.processed
+        legs += [
+            Posting(psp, line.gross_currency, -gross),
+            Posting(accounts.FX_POSITION, line.gross_currency, gross),
+            Posting(psp, code, processed),
+            Posting(accounts.FX_POSITION, code, -processed),
+        ]
+    return entry(*legs)
+
+
+def _find(line: SettlementLine, payments: Sequence[PaymentState]) -> Shown | None:
+    references = {line.modification_ref, line.provider_ref} - {""}
+    every = [
+        (payment, name, one)
+        for payment in payments
+        if payment.currency == line.gross_currency
+        for name, one in payment.chargebacks.items()
+    ]
+    named = [found for found in every if references & {found[1], found[2].provider_ref}]
+    if len(named) == 1:
+        return Shown(*named[0], BY_REFERENCE)
+    of_payment = [found for found in every if is_named(line, found[0])]
+    if not named and len(of_payment) == 1:
+        return Shown(*of_payment[0], BY_AMOUNT)
+    return None
