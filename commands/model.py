@@ -307,6 +307,7 @@ from .work_commands import (
 )
 
 __all__ = [
+    "COMMANDS",
     "AcceptChargeback",
     "AcceptDispute",
     "AcceptOffer",
@@ -332,7 +333,6 @@ __all__ = [
     "BreakAction",
     "BreakKind",
     "BuyerCap",
-    "COMMANDS",
     "CancelFulfilment",
     "CancelLine",
     "CancelOrder",

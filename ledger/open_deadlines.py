@@ -13,8 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from . import payment_deadlines
-from . import disputes
+from . import disputes, payment_deadlines
 from .deadlines import Deadline
 from .fulfilments import FulfilmentLifecycle, FulfilmentState
 from .instants import LATEST

@@ -3,12 +3,6 @@ The command line: nouns, then verbs.
 
 The commands stand in the modules ``cli_*`` beside this one; nothing but click is imported before
 one of them runs, so that ``--help`` is quick.
-The commands stand in ``cli_read``, ``cli_accounts``, ``cli_periods``, ``cli_models``,
-``cli_machinery`` and ``cli_admin``; nothing but click is imported before one of them runs, so that
-``--help`` is quick.
-The commands stand in ``cli_read``, ``cli_accounts``, ``cli_disputes``, ``cli_periods``,
-``cli_models``, ``cli_machinery`` and ``cli_admin``; nothing but click is imported before one of
-them runs, so that ``--help`` is quick.
 """
 
 import errno
@@ -30,17 +24,13 @@ from orderledger import (
     cli_chargebacks,
     cli_disputes,
     cli_export,
+    cli_machinery,
     cli_models,
     cli_periods,
     cli_read,
     cli_risk,
     cli_sellers,
     cli_settlement,
-    cli_disputes,
-    cli_machinery,
-    cli_models,
-    cli_periods,
-    cli_read,
 )
 from orderledger.cli_output import say
 
