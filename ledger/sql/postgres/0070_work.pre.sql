@@ -25,10 +25,8 @@ CREATE TABLE orderledger.work (
     UNIQUE (book_id, lane, key)
 ) WITH (fillfactor = 70);  -- each piece is taken and given back: room for its versions
 
--- What is open is found without what is done, which is nearly everything.
-CREATE INDEX work_open ON orderledger.work (book_id, lane, due_at) WHERE status = 'waiting';
-CREATE INDEX work_failed ON orderledger.work (book_id, lane, status, number)
-WHERE status IN ('refused', 'dead');
+-- What is open or failed is found, in its order, without what is done: nearly everything is.
+CREATE INDEX work_status ON orderledger.work (book_id, lane, status, number);
 
 -- The streams of waiting work: of two that name the same one, the earlier goes first.
 CREATE TABLE orderledger.work_streams (

@@ -70,7 +70,7 @@ SELECT number, lane, key, kind, payload, origin, streams, created_at, due_at, st
     refusals, owner, leased_until, error, result, finished_at
 FROM orderledger.work
 WHERE book_id = %(book_id)s AND lane = %(lane)s AND number > %(after)s
-    AND status = ANY (%(statuses)s::text[])
+    AND status = %(status)s
 ORDER BY number LIMIT %(limit)s;
 
 -- name: redrive

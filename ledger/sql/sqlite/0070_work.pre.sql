@@ -25,11 +25,8 @@ CREATE TABLE orderledger_work (
     UNIQUE (book_id, lane, key)
 ) STRICT;
 
--- What is open is found without what is done, which is nearly everything.
-CREATE INDEX orderledger_work_open ON orderledger_work (book_id, lane, due_at)
-WHERE status = 'waiting';
-CREATE INDEX orderledger_work_failed ON orderledger_work (book_id, lane, status, number)
-WHERE status IN ('refused', 'dead');
+-- What is open or failed is found, in its order, without what is done: nearly everything is.
+CREATE INDEX orderledger_work_status ON orderledger_work (book_id, lane, status, number);
 
 -- The streams of waiting work: of two that name the same one, the earlier goes first.
 CREATE TABLE orderledger_work_streams (

@@ -48,7 +48,7 @@ SELECT * FROM orderledger_work WHERE book_id = :book_id AND lane = :lane AND key
 -- name: list
 SELECT * FROM orderledger_work
 WHERE book_id = :book_id AND lane = :lane AND number > :after
-    AND status IN (SELECT value FROM json_each(:statuses))
+    AND status = :status
 ORDER BY number LIMIT :limit;
 
 -- name: redrive
