@@ -109,7 +109,7 @@ def test_json_has_exact_amounts_and_stable_types() -> None:
 
 
 ERRORS = {
-    "nope": (1, "error: there is no table nope; there are anomalies, customer_events, "),
+    "nope": (1, "error: there is no table nope; there are alerts, anomalies, approvals, "),
     "orders --where nope=1": (2, "error: table orders has no column nope; it has order_id, "),
     "orders --where total=12.50": (2, "error: column total of table orders holds an amount in "),
     "orders --where total=": (2, "error: column total of table orders holds an amount in minor"),

@@ -201,7 +201,7 @@ def test_position_is_that_of_the_rows() -> None:
 
 def test_a_table_of_no_model_is_refused(models: ReadModels) -> None:
     """Catches rows of a model that the book was not opened with, answered as none."""
-    with pytest.raises(NotFound, match="there is no table entries; there are anomalies, "):
+    with pytest.raises(NotFound, match="there is no table entries; there are alerts, anomalies, "):
         models.select(EntryRow)
 
     @table("orders")
