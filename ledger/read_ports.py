@@ -74,6 +74,19 @@ class AccountUse(msgspec.Struct, frozen=True, gc=False):
     last_position: int
 
 
+class AccountSum(msgspec.Struct, frozen=True, gc=False):
+    """
+    The selected lines of one account in one currency, in all layers selected.
+
+    ``minor`` is their sum, debit positive; ``first_effective_at`` the earliest effective instant.
+    """
+
+    account: str
+    currency: str
+    minor: int
+    first_effective_at: datetime
+
+
 class Journal(Protocol):
     """
     Questions about the postings of one generation of the balances. Any method from any thread.
@@ -87,6 +100,20 @@ class Journal(Protocol):
         Return the sums per (account, currency, layer) in that order, exact at any size.
 
         Cost: the lines of the selected accounts, read from an index alone.
+        """
+        ...
+
+    def sums(
+        self,
+        generation: Generation,
+        selection: LineSelection,
+        after: tuple[str, str],
+        limit: int,
+    ) -> Sequence[AccountSum]:
+        """
+        Return sums per (account, currency) in that order, after such a pair, at most ``limit``.
+
+        A page costs the lines of its own accounts: for answers longer than memory.
         """
         ...
 

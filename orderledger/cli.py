@@ -1,9 +1,9 @@
 """
 The command line: nouns, then verbs.
 
-The commands stand in ``cli_read``, ``cli_accounts``, ``cli_periods``, ``cli_models``,
-``cli_machinery`` and ``cli_admin``; nothing but click is imported before one of them runs, so that
-``--help`` is quick.
+The commands stand in ``cli_read``, ``cli_accounts``, ``cli_export``, ``cli_periods``,
+``cli_models``, ``cli_machinery`` and ``cli_admin``; nothing but click is imported before one of
+them runs, so that ``--help`` is quick.
 """
 
 import errno
@@ -21,6 +21,7 @@ except ModuleNotFoundError:  # pragma: no cover
 from orderledger import (
     cli_accounts,
     cli_admin,
+    cli_export,
     cli_machinery,
     cli_models,
     cli_periods,
@@ -134,6 +135,7 @@ _GROUPS: Final[Mapping[str, click.Command]] = {
     "account": cli_accounts.account,
     "trial-balance": cli_accounts.trial_balance,
     "journal": cli_accounts.journal,
+    "export": cli_export.export,
     "period": cli_periods.period,
     "verify": cli_admin.verify,
     "projection": cli_models.projection,

@@ -42,6 +42,7 @@ from orderledger.replay import history as _history
 from orderledger.replay.findings import Finding
 from orderledger.replay.history import RecordedEvent
 from orderledger.replay.period_list import PeriodRecord, periods
+from orderledger.replay.plain_text import Dialect, Export, Selection
 from orderledger.replay.verify import Progress, silent, verify
 from orderledger.replay.verify_journal import verify_journal
 from orderledger.replay.verify_periods import verify_periods
@@ -206,6 +207,16 @@ class Reading:
     def statement(self, wanted: StatementRequest) -> Statement:
         """Return an account's statement: opening + lines = closing over [start, end)."""
         return self.balances.statement(wanted)
+
+    def export(
+        self, dialect: Dialect, selection: Selection | None = None, progress: Progress = silent
+    ) -> Export:
+        """
+        Return the journal as plain-text accounting, written as its ``chunks`` are taken.
+
+        In constant memory. ``dialect`` is ``Beancount()`` or ``Hledger()`` of ``replay``.
+        """
+        return Export(self._store, self.balances, dialect, selection or Selection(), progress)
 
     def periods(self) -> Sequence[PeriodRecord]:
         """Return every closing of an accounting period, also those that were taken back."""

@@ -25,6 +25,7 @@ from orderledger.ledger.journal import Layer, decode_entry
 from orderledger.ledger.model_ports import Generation, LogTable, Row
 from orderledger.ledger.ports import StoredEvent
 from orderledger.ledger.read_ports import (
+    AccountSum,
     AccountTotal,
     Journal,
     JournalLine,
@@ -161,7 +162,7 @@ class Balances:
         if currency:
             exponent(currency)
         selection = LineSelection(
-            until=self._until(recorded_to),
+            until=self.until(recorded_to),
             account=check(account),
             currency=currency,
             layer=layer,
@@ -186,7 +187,7 @@ class Balances:
         """
         return self._totals(
             LineSelection(
-                until=self._until(recorded_to),
+                until=self.until(recorded_to),
                 below=check_prefix(prefix),
                 layer=layer,
                 effective_to=_in_utc(effective_to, "effective_to"),
@@ -201,7 +202,7 @@ class Balances:
         layer: Layer = Layer.POSTED,
     ) -> TrialBalance:
         """Return every account whose balance is not zero, and the sums; see ``TrialBalance``."""
-        until = self._until(recorded_to)
+        until = self.until(recorded_to)
         selection = LineSelection(
             until=until, layer=layer, effective_to=_in_utc(effective_to, "effective_to")
         )
@@ -236,7 +237,7 @@ class Balances:
         self, prefix: str = "", *, recorded_to: datetime | None = None
     ) -> Sequence[Account]:
         """Return every account in use, or those below a prefix, by name. Both layers count."""
-        selection = LineSelection(until=self._until(recorded_to), below=check_prefix(prefix))
+        selection = LineSelection(until=self.until(recorded_to), below=check_prefix(prefix))
         return [
             Account(
                 account=use.account,
@@ -259,7 +260,7 @@ class Balances:
 
         Cost: the sums of all accounts, and the lines of those that it returns.
         """
-        until = self._until(recorded_to)
+        until = self.until(recorded_to)
         selection = LineSelection(
             until=until, layer=Layer.POSTED, effective_to=_in_utc(effective_to, "effective_to")
         )
@@ -299,7 +300,7 @@ class Balances:
         An entry that touches the account is given whole, with its other legs.
         """
         first = _position(wanted.first_position, "first_position")
-        until = self._until(wanted.recorded_to)
+        until = self.until(wanted.recorded_to)
         if wanted.last_position is not None:
             until = min(until, _position(wanted.last_position, "last_position"))
         selection = LineSelection(
@@ -331,7 +332,7 @@ class Balances:
                 start=str(wanted.start),
                 end=str(wanted.end),
             )
-        until = self._until(wanted.recorded_to)
+        until = self.until(wanted.recorded_to)
         recorded_to = wanted.recorded_to or self._recorded_at(until)
         whole = LineSelection(
             until=until,
@@ -371,7 +372,43 @@ class Balances:
             closing=balance,
         )
 
-    def _until(self, recorded_to: datetime | None) -> int:
+    def sums(
+        self,
+        *,
+        until: int,
+        layer: Layer,
+        effective_from: datetime | None = None,
+        effective_to: datetime | None = None,
+    ) -> Iterator[AccountSum]:
+        """
+        Iterate over the sums per account and currency, in that order, a page at a time.
+
+        Over what was recorded at ``until`` or before: a position that ``until`` gave. Accounts
+        whose sum is zero are included, those without a line are not.
+        """
+        selection = LineSelection(
+            until=until,
+            layer=layer,
+            effective_from=_in_utc(effective_from, "effective_from"),
+            effective_to=_in_utc(effective_to, "effective_to"),
+        )
+        after = ("", "")
+        while True:
+            page = self._sums_page(selection, after)
+            yield from page
+            if len(page) < PAGE_LINES:
+                return
+            after = (page[-1].account, page[-1].currency)
+
+    def _sums_page(self, selection: LineSelection, after: tuple[str, str]) -> Sequence[AccountSum]:
+        return self._ask(lambda live: self._journal.sums(live, selection, after, PAGE_LINES))
+
+    def until(self, recorded_to: datetime | None) -> int:
+        """
+        Catch up with the head and return the last position recorded by an instant, or the head.
+
+        Raises IntegrityViolation where an entry up to there cannot be read.
+        """
         follower = self._models.caught_up(NAME)
         until = follower.generation.position
         if recorded_to is not None:

@@ -101,8 +101,11 @@ def _without_postgres(error: PostgresMissing) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly when an engine was left out."""
+    """Say loudly when an engine, or a program that reads what we write, was left out."""
     skipped = terminalreporter.stats.get("skipped", [])
+    unread = sum("HLEDGER IS NOT TESTED" in str(report.longrepr) for report in skipped)
+    if unread:
+        terminalreporter.write_line(f"WARNING: {unread} tests skipped, HLEDGER IS NOT TESTED")
     count = sum("POSTGRESQL IS NOT TESTED" in str(report.longrepr) for report in skipped)
     if count:
         terminalreporter.write_line(

@@ -10,6 +10,7 @@ from orderledger.ledger.journal import Layer
 from orderledger.ledger.model_ports import Generation, Row
 from orderledger.ledger.read_ports import (
     POSTINGS,
+    AccountSum,
     AccountTotal,
     AccountUse,
     JournalLine,
@@ -32,6 +33,21 @@ class MemoryJournal:
             key = (line.account, line.currency, line.layer)
             sums[key] = sums.get(key, 0) + line.minor
         return [AccountTotal(*key, sums[key]) for key in sorted(sums)]
+
+    def sums(
+        self,
+        generation: Generation,
+        selection: LineSelection,
+        after: tuple[str, str],
+        limit: int,
+    ) -> Sequence[AccountSum]:
+        """Return sums per (account, currency) in that order; see ``Journal.sums``."""
+        found: dict[tuple[str, str], tuple[int, datetime]] = {}
+        for line in self._selected(generation, selection):
+            key = (line.account, line.currency)
+            minor, first = found.get(key, (0, line.effective_at))
+            found[key] = (minor + line.minor, min(first, line.effective_at))
+        return [AccountSum(*key, *found[key]) for key in sorted(found) if key > after][:limit]
 
     def uses(self, generation: Generation, selection: LineSelection) -> Sequence[AccountUse]:
         """Return one row per account with selected lines, by name."""

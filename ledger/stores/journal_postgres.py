@@ -11,6 +11,7 @@ from orderledger.ledger.journal import Layer
 from orderledger.ledger.model_ports import Generation
 from orderledger.ledger.read_ports import (
     POSTINGS,
+    AccountSum,
     AccountTotal,
     AccountUse,
     JournalLine,
@@ -45,6 +46,24 @@ class PostgresJournal:
         return [
             AccountTotal(account, currency, _LAYERS[layer], int(minor))
             for account, currency, layer, minor in rows
+        ]
+
+    def sums(
+        self,
+        generation: Generation,
+        selection: LineSelection,
+        after: tuple[str, str],
+        limit: int,
+    ) -> Sequence[AccountSum]:
+        """Return sums per (account, currency) in that order; see ``Journal.sums``."""
+        page = {"after_account": after[0], "after_currency": after[1], "limit": limit}
+        rows = cast(
+            Sequence[tuple[str, str, Decimal, datetime]],
+            self._rows("sums", generation, {**_selected(selection), **page}),
+        )
+        return [
+            AccountSum(account, currency, int(minor), first)
+            for account, currency, minor, first in rows
         ]
 
     def uses(self, generation: Generation, selection: LineSelection) -> Sequence[AccountUse]:

@@ -10,6 +10,7 @@ from orderledger.ledger.journal import Layer
 from orderledger.ledger.model_ports import Generation
 from orderledger.ledger.read_ports import (
     POSTINGS,
+    AccountSum,
     AccountTotal,
     AccountUse,
     JournalLine,
@@ -42,6 +43,22 @@ class SqliteJournal:
             AccountTotal(account, currency, _LAYERS[layer], joined(high, mid, low))
             for account, currency, layer, high, mid, low in self._rows(
                 "totals", generation, _selected(selection)
+            )
+        ]
+
+    def sums(
+        self,
+        generation: Generation,
+        selection: LineSelection,
+        after: tuple[str, str],
+        limit: int,
+    ) -> Sequence[AccountSum]:
+        """Return sums per (account, currency) in that order; see ``Journal.sums``."""
+        page = {"after_account": after[0], "after_currency": after[1], "limit": limit}
+        return [
+            AccountSum(account, currency, joined(high, mid, low), datetime.fromisoformat(first))
+            for account, currency, high, mid, low, first in self._rows(
+                "sums", generation, {**_selected(selection), **page}
             )
         ]
 

@@ -34,6 +34,8 @@ SELECTED: dict[str, object] = {
     "after_effective_at": None,
     "after_position": 0,
     "after_line_no": 0,
+    "after_account": CASH,
+    "after_currency": "",
     "limit": 10,
 }
 SHAPE = fingerprint(Postings())
@@ -76,7 +78,7 @@ def _sqlite_plan(connection: sqlite3.Connection, name: str) -> str:
     return "\n".join(row[3] for row in rows)
 
 
-@pytest.mark.parametrize("name", ["totals", "uses"])
+@pytest.mark.parametrize("name", ["totals", "uses", "sums"])
 def test_sqlite_sums_from_the_index_alone(sqlite_book: sqlite3.Connection, name: str) -> None:
     """Catches a balance that reads every line of the book, or the table beside the index."""
     plan = _sqlite_plan(sqlite_book, name)
@@ -99,7 +101,7 @@ def test_sqlite_reads_the_journal_by_position(sqlite_book: sqlite3.Connection) -
     assert f"{SQLITE_INDEX} (account=?" in _sqlite_plan(sqlite_book, "account_lines")
 
 
-@pytest.mark.parametrize("name", ["totals", "uses", "lines_by_effect"])
+@pytest.mark.parametrize("name", ["totals", "uses", "sums", "lines_by_effect"])
 def test_postgres_answers_from_the_index(postgres_book: str, name: str) -> None:
     """Catches a balance that reads every line of the book."""
     sql = statements("postgres", "journal_queries")[name].format(

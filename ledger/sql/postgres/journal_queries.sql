@@ -15,6 +15,21 @@ WHERE account BETWEEN %(first)s AND %(last)s
 GROUP BY account, currency, layer
 ORDER BY account, currency, layer;
 
+-- name: sums
+SELECT account, currency, sum(minor), min(effective_at)
+FROM {postings}
+WHERE (account, currency) > (%(after_account)s, %(after_currency)s)
+    AND account BETWEEN %(first)s AND %(last)s
+    AND (%(below)s = '' OR account = %(below)s OR starts_with(account, %(below)s || ':'))
+    AND (%(currency)s = '' OR currency = %(currency)s)
+    AND (%(layer)s = '' OR layer = %(layer)s)
+    AND effective_at BETWEEN coalesce(%(effective_from)s::timestamptz, '-infinity')
+        AND coalesce(%(effective_to)s::timestamptz, 'infinity')
+    AND position <= %(until)s
+GROUP BY account, currency
+ORDER BY account, currency
+LIMIT %(limit)s;
+
 -- name: uses
 SELECT
     account, count(*), min(effective_at), max(effective_at), min(position), max(position)

@@ -14,6 +14,21 @@ WHERE account BETWEEN :first AND :last
 GROUP BY account, currency, layer
 ORDER BY account, currency, layer;
 
+-- name: sums
+SELECT
+    account, currency, sum(minor_high), sum(minor_mid), sum(minor_low), min(effective_at)
+FROM {postings} INDEXED BY {postings}_1
+WHERE (account, currency) > (:after_account, :after_currency)
+    AND account BETWEEN :first AND :last
+    AND (:below = '' OR account = :below OR substr(account, 1, length(:below) + 1) = :below || ':')
+    AND (:currency = '' OR currency = :currency)
+    AND (:layer = '' OR layer = :layer)
+    AND effective_at BETWEEN :effective_from AND :effective_to
+    AND position <= :until
+GROUP BY account, currency
+ORDER BY account, currency
+LIMIT :limit;
+
 -- name: uses
 SELECT
     account, count(*), min(effective_at), max(effective_at), min(position), max(position)
