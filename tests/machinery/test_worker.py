@@ -52,9 +52,9 @@ def working(book: Book) -> Iterator[BookWorker]:
 
 
 def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not holds():
-        assert time.monotonic() < deadline, f"not within 10 s: {what}"
+        assert time.monotonic() < deadline, f"not within 30 s: {what}"
         time.sleep(0.005)
 
 
