@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from orderledger.commands.dispute_commands import AcceptDispute, Escalate, Respond
+from orderledger.commands.freeze_commands import FreezeFunds, UnfreezeFunds
 from orderledger.commands.order_commands import AllocateRefund, GrantRefund, RecordGoodwill
 from orderledger.commands.ruling_commands import ExecuteRuling
 from orderledger.ledger import accounts
@@ -105,6 +106,20 @@ def test_a_a_missed_deadline_comes_before_the_suspension() -> None:
     book.run(opened(3_000))
     assert dispute(book).suspended_by == ("cb1",)
     assert dispute(book).stage == "evidence"
+
+
+def test_the_freeze_of_an_open_chargeback_is_lifted_by_its_end(book: ChargebackBook) -> None:
+    """Catches contested money that somebody sets free by hand, for the seller to take."""
+    book.run(opened(10_000))
+    lift = UnfreezeFunds(order_id="o1", freeze_id="cb1", cause="a mistake")
+    assert book.refusal(lift) == "chargeback_open"
+    book.run(report("won"))
+    assert book.did(lift) == []
+    book.run(opened(10_000, "second_chargeback"))
+    again = UnfreezeFunds(order_id="o1", freeze_id="cb1/second_chargeback", cause="a mistake")
+    assert book.refusal(again) == "chargeback_open"
+    book.run(FreezeFunds(order_id="o1", freeze_id="x", seller="s2", amount=1, cause="chargeback"))
+    assert book.did(UnfreezeFunds(order_id="o1", freeze_id="x")) == ["FundsUnfrozen"]
 
 
 def test_d_won_after_the_platform_had_refunded_the_buyer() -> None:
