@@ -95,6 +95,7 @@ class _Measured(msgspec.Struct, frozen=True, kw_only=True):
     refused: int = 0
     dead: int = 0
     is_begun: bool = False
+    problem: str = ""
 
 
 def parts_of(
@@ -166,8 +167,9 @@ def _lane(
     store: EventStore, work: WorkStore, models: ReadModels, lane: Lane, now: datetime
 ) -> _Measured:
     depth = work.depth(lane, now)
-    oldest, lag = depth.oldest_due_at, depth.due
+    oldest, lag, problem = depth.oldest_due_at, depth.due, ""
     if lane is Lane.TIMER:
+        problem = _left_out(models)
         come = _next_deadline(models)
         if come is not None and come <= now and (oldest is None or come < oldest):
             oldest, lag = come, max(1, lag)
@@ -179,7 +181,19 @@ def _lane(
         refused=depth.refused,
         dead=depth.dead + (depth.refused if lane is Lane.TIMER else 0),
         is_begun=bool(depth.waiting or depth.refused or depth.dead),
+        problem=problem,
     )
+
+
+def _left_out(models: ReadModels) -> str:
+    """Say so if deadlines may be missed: their rows are of another log, or lack streams."""
+    found = models.status(Deadlines.name)
+    if found.parked:
+        return (
+            f"the deadlines of {found.parked} streams are not known; see `orderledger projection "
+            f"parked {Deadlines.name}`"
+        )
+    return found.problem or ""
 
 
 def _next_deadline(models: ReadModels) -> datetime | None:
@@ -204,7 +218,7 @@ def _judged(
         oldest_due_at=one.oldest_due_at,
         refused=one.refused,
         dead=one.dead,
-        problem="" if beat is None else beat.problem,
+        problem=one.problem if beat is None else beat.problem or one.problem,
         advice=ADVICE[state].format(lane=one.lane.value),
     )
 
@@ -216,7 +230,7 @@ def _state(one: _Measured, beat: Heartbeat | None, now: datetime, thresholds: Th
     )
     if beat is not None and now - beat.seen_at > thresholds.silent_after:
         return State.SILENT
-    if beat is not None and beat.problem:
+    if one.problem or (beat is not None and beat.problem):
         return State.FAILING
     if one.dead:
         return State.DEAD_LETTERS

@@ -22,6 +22,8 @@ from orderledger.ledger.stores.work_memory import MemoryWork
 from orderledger.ledger.work_ports import Heartbeat, Lane, Work, WorkStatus
 from orderledger.machinery import Wiring
 from orderledger.machinery_status import PartStatus, State
+from orderledger.projections.deadlines import Deadlines
+from orderledger.projections.models import Recorded, Rows
 from orderledger.testing import memory_book
 from orderledger.testing.fakes import Failure, FakeWorld
 from orderledger.worker import BookWorker, Pace
@@ -50,9 +52,9 @@ def working(book: Book) -> Iterator[BookWorker]:
 
 
 def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not holds():
-        assert time.monotonic() < deadline, f"not within 10 s: {what}"
+        assert time.monotonic() < deadline, f"not within 30 s: {what}"
         time.sleep(0.005)
 
 
@@ -148,6 +150,21 @@ def test_the_status_of_a_book_without_a_worker() -> None:
     assert "orderledger work" in found.advice
     book.machinery.settle()
     assert not book.read.status().red
+
+
+def test_a_deadline_that_nobody_knows_of_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a stream that its read model left out, whose deadlines then never fire, unseen."""
+    clock = Clock()
+    book = open_book(clock)
+
+    def broken(self: Deadlines, recorded: Recorded, rows: Rows) -> None:
+        raise ZeroDivisionError(recorded.stream)
+
+    monkeypatch.setattr(Deadlines, "project", broken)
+    run(book, place(payment_due_at=clock.now))
+    book.sweep()
+    found = part(book, "timer")
+    assert (found.state, "parked deadlines" in found.problem) == (State.FAILING, True)
 
 
 def test_silence_dead_letters_and_lag_are_red() -> None:
