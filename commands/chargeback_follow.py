@@ -59,13 +59,28 @@ def freeze_id_of(one: Chargeback) -> str:
 
 def _open_freezes(order: OrderState, one: Chargeback) -> list[str]:
     """Return the freezes of a chargeback, of whatever stage, that are not lifted."""
-    own = {one.chargeback_id, *[f"{one.chargeback_id}/{stage.value}" for stage in ChargebackStage]}
+    own = _freeze_ids(one.chargeback_id)
     found = {
         known.freeze_id: None
         for known in order.freezes.values()
         if known.freeze_id in own and known.cause == CAUSE and not known.is_lifted
     }
     return list(found)
+
+
+def _freeze_ids(chargeback_id: str) -> set[str]:
+    """Return the ids that freezes of a chargeback may have, at whatever stage."""
+    return {chargeback_id, *[f"{chargeback_id}/{stage.value}" for stage in ChargebackStage]}
+
+
+def open_chargeback_of(order: OrderState, freeze_id: str) -> str | None:
+    """Return the chargeback that a freeze belongs to, while something of it is contested."""
+    if not any(one.freeze_id == freeze_id and one.cause == CAUSE for one in order.freezes.values()):
+        return None
+    for note in order.chargebacks.values():
+        if note.contested and freeze_id in _freeze_ids(note.chargeback_id):
+            return note.chargeback_id
+    return None
 
 
 def ended_freezes(order: OrderState, payment: PaymentState) -> Changes:

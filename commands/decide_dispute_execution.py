@@ -46,13 +46,14 @@ def execute(command: ExecuteRuling, states: States, now: datetime) -> Changes:
     if hearing.state.stage is not Stage.EXECUTING:
         guards.require_stage(hearing.state, r.RulingExecutionStarted, "execute its ruling")
     guards.require_running(hearing.state, "execute its ruling")
+    order = states.order(hearing.state.order_id)
+    guards.require_uncontested(hearing.state, order, "execute the ruling")
     award = award_of(hearing.state)
     if hearing.state.stage is not Stage.EXECUTING:
         legs = tuple(
             [r.ExecutionLeg(leg_id(award, one), one, award.of(one)) for one in legs_of(award)]
         )
         hearing.step(r.RulingExecutionStarted(at=hearing.at, award_id=award.ruling_id, legs=legs))
-    order = states.order(hearing.state.order_id)
     held = follow_all(order, states)
     hearing.move(held)
     order = order_guards.after(order, *[one.event for one in held])

@@ -17,6 +17,7 @@ from orderledger.ledger.dispute_stages import Stage
 from orderledger.ledger.disputes import DisputeState
 from orderledger.ledger.errors import Reason, Rejected
 from orderledger.ledger.instants import LATEST
+from orderledger.ledger.order_chargebacks import contesting
 from orderledger.ledger.order_disputes import DisputeOpened
 from orderledger.ledger.order_events import AnomalyResolved, OrderReopened
 from orderledger.ledger.orders import Lifecycle
@@ -34,7 +35,7 @@ from .dispute_commands import (
     SuspendDispute,
     WithdrawDispute,
 )
-from .dispute_hearing import Hearing, close, extend, heard, perform_until
+from .dispute_hearing import Hearing, close, extend, heard, perform_until, suspend_while_contested
 from .ruling_commands import AmendRuling
 
 
@@ -78,6 +79,21 @@ def suspend(command: SuspendDispute, states: States, now: datetime) -> Changes:
 
 
 @decides(ResumeDispute)
+def resume_by_hand(command: ResumeDispute, states: States, now: datetime) -> Changes:
+    """End a suspension; raises CHARGEBACK_OPEN for that of a chargeback which is contested."""
+    order = states.order(states.dispute(command.dispute_id).order_id)
+    if command.by in contesting(order.chargebacks):
+        raise Rejected(
+            Reason.CHARGEBACK_OPEN,
+            f"dispute {command.dispute_id} is suspended by chargeback {command.by}, which resumes "
+            "it when it is decided",
+            dispute_id=command.dispute_id,
+            order_id=order.order_id,
+            chargeback_id=command.by,
+        )
+    return resume(command, states, now)
+
+
 def resume(command: ResumeDispute, states: States, now: datetime) -> Changes:
     """End a suspension; each deadline gets what was left of it when it stopped."""
     hearing = heard(command, states, now)
@@ -230,6 +246,7 @@ def amend(command: AmendRuling, states: States, now: datetime) -> Changes:
         )
     if any(one.party is Party.BUYER and one.amount for one in command.allocations):
         guards.require_running(state, "rule for the buyer")
+        guards.require_uncontested(state, states.order(state.order_id), "rule for the buyer")
     guards.require_whole(state, command.allocations)
     hearing.step(
         r.RulingAmended(
@@ -257,6 +274,7 @@ def _reopen(hearing: Hearing) -> None:
     hearing.on_order(
         DisputeOpened(dispute_id=state.dispute_id, claimant=state.claimant, claims=claims)
     )
+    suspend_while_contested(hearing)
 
 
 @decides(ResolveDisputeAnomaly)

@@ -27,7 +27,7 @@ from . import order_guards
 from .decision import Changes, States, decides
 from .dispute_commands import AcceptDispute, FileDispute, RejectDispute
 from .dispute_funds import frozen_for
-from .dispute_hearing import Hearing, close, heard, set_deadline
+from .dispute_hearing import Hearing, close, heard, set_deadline, suspend_while_contested
 
 DISPUTABLE: Final = frozenset({Lifecycle.PLACED, Lifecycle.CONFIRMED, Lifecycle.COMPLETED})
 """Lifecycles of an order about which there is money to dispute."""
@@ -36,7 +36,7 @@ DISPUTABLE: Final = frozenset({Lifecycle.PLACED, Lifecycle.CONFIRMED, Lifecycle.
 @decides(FileDispute)
 def file(command: FileDispute, states: States, now: datetime) -> Changes:
     """
-    File a dispute, and tell its order.
+    File a dispute, and tell its order. It stands still while a chargeback contests a payment.
 
     Refused in this order: OPERATION_ALREADY_USED, WRONG_STATE, NOT_FOUND (line of the seller),
     DISPUTE_OPEN, DISPUTE_NOT_REFILABLE, WINDOW_CLOSED, AMOUNT_EXCEEDS_AVAILABLE.
@@ -72,6 +72,7 @@ def file(command: FileDispute, states: States, now: datetime) -> Changes:
             dispute_id=command.dispute_id, claimant=command.claimant, claims=command.claims
         )
     )
+    suspend_while_contested(hearing)
     return hearing.changes
 
 
@@ -239,6 +240,7 @@ def accept(command: AcceptDispute, states: States, now: datetime) -> Changes:
     respondent = hearing.state.respondent
     set_deadline(hearing, DeadlineKind.RESPONSE, rules.response_hours, "response_hours", respondent)
     set_deadline(hearing, DeadlineKind.NEGOTIATION, rules.negotiation_hours, "negotiation_hours")
+    suspend_while_contested(hearing)
     return hearing.changes
 
 

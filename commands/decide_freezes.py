@@ -10,6 +10,7 @@ from orderledger.ledger.escrow_shares import OVERFLOW, shares_of
 from orderledger.ledger.order_disputes import open_disputes
 
 from . import order_guards as guards
+from .chargeback_follow import open_chargeback_of
 from .decision import Changes, States, decides
 from .escrow_follow import follow_all
 from .freeze_commands import FreezeFunds, UnfreezeFunds
@@ -50,8 +51,8 @@ def unfreeze_funds(command: UnfreezeFunds, states: States, now: datetime) -> Cha
     """
     Lift a freeze once.
 
-    Raises DISPUTE_OPEN for the freeze of a dispute that is open, which lifts it itself, NOT_FOUND
-    for an unknown one.
+    Raises DISPUTE_OPEN and CHARGEBACK_OPEN for the freeze of a dispute or a chargeback that is
+    open, which lifts it itself, NOT_FOUND for an unknown one.
     """
     guards.check_text("cause", command.cause)
     order = guards.existing(states, command.order_id)
@@ -62,5 +63,15 @@ def unfreeze_funds(command: UnfreezeFunds, states: States, now: datetime) -> Cha
             "it when it ends",
             order_id=order.order_id,
             freeze_id=command.freeze_id,
+        )
+    chargeback_id = open_chargeback_of(order, command.freeze_id)
+    if chargeback_id is not None:
+        raise Rejected(
+            Reason.CHARGEBACK_OPEN,
+            f"freeze {command.freeze_id} of order {order.order_id} is of chargeback "
+            f"{chargeback_id}, which lifts it when it is decided",
+            order_id=order.order_id,
+            freeze_id=command.freeze_id,
+            chargeback_id=chargeback_id,
         )
     return unfreeze(order, command.freeze_id, command.cause)

@@ -55,7 +55,8 @@ def grant_refund(command: GrantRefund, states: States, now: datetime) -> Changes
     """
     Promise a refund.
 
-    Refused in this order: ALREADY_EXISTS, WRONG_STATE, NOT_FOUND (line),
+    Refused in this order: ALREADY_EXISTS, WRONG_STATE (also for the source ``ruling``, which only
+    ``ExecuteRuling`` gives: such a refund passes the dispute's guard), NOT_FOUND (line),
     QUANTITY_EXCEEDS_AVAILABLE, DISPUTE_OPEN (its ruling decides on the line),
     AMOUNT_EXCEEDS_AVAILABLE (shipping), AMOUNT_NOT_POSITIVE, AMOUNT_MISMATCH (expected total),
     AMOUNT_EXCEEDS_AVAILABLE (charged + goodwill less what open disputes claim, or surplus).
@@ -73,9 +74,9 @@ def grant_refund(command: GrantRefund, states: States, now: datetime) -> Changes
             refund_id=command.refund_id,
         )
     guards.require(order, "grant a refund", _GRANTABLE)
+    _check_source(command)
     lines = _lines(order, command.lines)
-    if command.source is not RefundSource.RULING:
-        require_undisputed(order, [moved.line_id for moved in command.lines])
+    require_undisputed(order, [moved.line_id for moved in command.lines])
     _check_shipping(order, command.shipping)
     total = sum([line.net + line.tax for line in lines]) + command.shipping + command.adjustment
     _check_total(command, order, total)
@@ -107,6 +108,19 @@ def _check_grant(command: GrantRefund) -> None:
         raise InvalidCommand(
             f"a refund of source {command.source} gives a surplus back: it has an adjustment, no "
             "lines and no shipping",
+            refund_id=command.refund_id,
+            source=command.source.value,
+        )
+
+
+def _check_source(command: GrantRefund) -> None:
+    if command.source is RefundSource.RULING:
+        raise Rejected(
+            Reason.WRONG_STATE,
+            f"refund {command.refund_id} of order {command.order_id} cannot be granted by hand as "
+            "what a ruling awarded: execute the dispute's ruling (ExecuteRuling), or name another "
+            "source",
+            order_id=command.order_id,
             refund_id=command.refund_id,
             source=command.source.value,
         )
@@ -173,9 +187,7 @@ def _check_limit(
     command: GrantRefund, order: OrderState, total: int, tenders: tuple[Tender, ...]
 ) -> None:
     charged = charged_by(tenders) - charged_back_by(tenders)
-    limit = charged + order.goodwill_approved - order.granted
-    if command.source is not RefundSource.RULING:
-        limit -= open_claims(order)
+    limit = charged + order.goodwill_approved - order.granted - open_claims(order)
     if command.source in SURPLUS_SOURCES:
         limit = min(limit, surplus(order, tenders))
     if total > limit:

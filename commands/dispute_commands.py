@@ -169,7 +169,11 @@ class SuspendDispute(OfDispute, frozen=True, kw_only=True):
 
 
 class ResumeDispute(OfDispute, frozen=True, kw_only=True):
-    """End a suspension; once nothing suspends the dispute, what was left of its deadlines runs."""
+    """
+    End a suspension; once nothing suspends the dispute, what was left of its deadlines runs.
+
+    That of an open chargeback ends with it.
+    """
 
     by: str
 

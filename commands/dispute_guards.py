@@ -13,6 +13,7 @@ from orderledger.ledger.dispute_stages import TRANSITIONS
 from orderledger.ledger.disputes import DisputeState
 from orderledger.ledger.errors import InvalidCommand, LimitExceeded, Reason, Rejected
 from orderledger.ledger.events import Event
+from orderledger.ledger.order_chargebacks import contesting
 from orderledger.ledger.order_disputes import disputes_of, open_disputes
 from orderledger.ledger.orders import OrderState
 
@@ -136,6 +137,20 @@ def require_running(dispute: DisputeState, action: str) -> None:
             f"nobody can {action} until that is over",
             dispute_id=dispute.dispute_id,
             suspended_by=list(dispute.suspended_by),
+        )
+
+
+def require_uncontested(dispute: DisputeState, order: OrderState, action: str) -> None:
+    """Raise DISPUTE_SUSPENDED while a chargeback on the order may pay the buyer as well."""
+    taking = contesting(order.chargebacks)
+    if taking:
+        raise Rejected(
+            Reason.DISPUTE_SUSPENDED,
+            f"{', '.join(taking)} contests what was paid for order {order.order_id}; nobody can "
+            f"{action} of dispute {dispute.dispute_id} until the bank has decided",
+            dispute_id=dispute.dispute_id,
+            order_id=order.order_id,
+            chargebacks=list(taking),
         )
 
 

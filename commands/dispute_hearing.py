@@ -25,6 +25,7 @@ from orderledger.ledger.dispute_stages import Stage
 from orderledger.ledger.disputes import Running, running
 from orderledger.ledger.errors import NotFound
 from orderledger.ledger.events import Event
+from orderledger.ledger.order_chargebacks import contesting
 from orderledger.ledger.order_disputes import DisputeClosed
 from orderledger.ledger.rule_books import (
     EvidenceSilence,
@@ -110,6 +111,18 @@ def _perform(hearing: Hearing, one: Running) -> None:
     hearing.performing = one.deadline_id
     PASSED[one.kind](hearing, one)
     hearing.performing = ""
+
+
+def suspend_while_contested(hearing: Hearing) -> None:
+    """
+    Stop a dispute for the chargebacks that contest a payment of its order already.
+
+    One that is opened later stops it by itself (``chargeback_disputes``).
+    """
+    order = hearing.states.order(hearing.state.order_id)
+    for chargeback_id in contesting(order.chargebacks):
+        if chargeback_id not in hearing.state.suspended_by:
+            hearing.step(e.DisputeSuspended(at=hearing.at, by=chargeback_id))
 
 
 def set_deadline(

@@ -20,7 +20,11 @@ class FreezeFunds(OrderCommand, frozen=True, kw_only=True):
 
 
 class UnfreezeFunds(OrderCommand, frozen=True, kw_only=True):
-    """Lift a freeze: what is left of it is the seller's again."""
+    """
+    Lift a freeze: what is left of it is the seller's again.
+
+    Not that of an open dispute or chargeback, which lifts it itself.
+    """
 
     freeze_id: str
     cause: str = ""

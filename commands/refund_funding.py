@@ -33,7 +33,7 @@ from orderledger.ledger.release_recovery import Releases, items_of
 
 from .ruling_reserve import from_reserve
 
-_OF_SELLER: Final = ("liabilities:seller:", "liabilities:tips:", "liabilities:rolling_reserve:")
+_OF_SELLER: Final = ("liabilities:seller:", "liabilities:tips:")
 _LIMITED: Final = ("liabilities:tax:", "liabilities:shipping:", "liabilities:tips:")
 BEARERS: Final = (
     *_OF_SELLER,
@@ -42,7 +42,8 @@ BEARERS: Final = (
 )
 """
 Beginnings of the accounts that may bear a refund after the release. A dispute's reserve bears only
-what its own ruling grants.
+what its own ruling grants. A seller's rolling reserve bears none, for the seller's stream counts
+what is in it: give it back early (``ReleaseReserve``), and let the seller bear the refund.
 """
 PLATFORM: Final = (accounts.COMMISSION_REFUNDED, accounts.GOODWILL, accounts.PROMO)
 
@@ -106,7 +107,10 @@ def funded_by(order: OrderState, grant: Grant, amount: int, tender_id: str = "")
         own = _drawn(slices, beyond, wanted, seller)
         own = released.take_excess(parts, own, seller)
         own = _drawn(slices, holding, own, seller)
-        left -= wanted - released.take_besides(parts, own, seller)
+        own = released.take_besides(parts, own, seller)
+        # Else what is frozen of one seller's would be paid out of another's.
+        check_not_frozen(order, [seller], own)
+        left -= wanted - own
     left = _drawn(slices, beyond, left)
     if left:
         left = released.take_excess(parts, left)
@@ -463,8 +467,7 @@ def given_funding(
     for part in sorted(given, key=lambda one: one.account != accounts.COMMISSION_REFUNDED):
         account = part.account
         if account == own:
-            beyond, holding = _in_escrow(order, grant, sellers, slices)
-            lacks = _take(slices, holding, _take(slices, beyond, part.amount))
+            lacks = _take_own(order, grant, slices, part.amount)
             check_not_frozen(order, sellers, lacks)
             lacks = _take_from_others(order, grant, slices, lacks)
             if lacks:
@@ -475,6 +478,20 @@ def given_funding(
         else:
             parts.extend(_borne_by(order, grant, part, released, parts))
     return Funding(_merged(parts), slices)
+
+
+def _take_own(order: OrderState, grant: Grant, slices: dict[str, int], amount: int) -> int:
+    """
+    Take an amount from the slices of a grant's sellers, of each its own part first; return what
+    they lack. Raises FUNDS_FROZEN if one's own part is frozen.
+    """
+    beyond, holding = _in_escrow(order, grant, bearing_sellers(order, grant), slices)
+    left = amount
+    for seller, wanted in _own_parts(order, beyond, amount).items():
+        own = _drawn(slices, holding, _drawn(slices, beyond, wanted, seller), seller)
+        check_not_frozen(order, [seller], own)
+        left -= wanted - own
+    return _drawn(slices, holding, _drawn(slices, beyond, left))
 
 
 def undone_from_escrow(order: OrderState, amount: int) -> Funding:
@@ -546,12 +563,7 @@ def _taken_of(
     """Return what an account gives back of one slice; a seller comes to owe what it lacks."""
     slice_id = releases.slice_id
     if account != accounts.seller(slice_id):
-        parts = releases.take_of(account, amount, tuple(Component))
-        left = amount - sum([part.amount for part in parts])
-        if left:
-            # A reserve got nothing of a release; it bears what it holds of the seller's.
-            parts.append(FundingPart(account, left, slice_id, Recovery(Component.OTHER)))
-        return parts
+        return releases.take_of(account, amount, tuple(Component))
     commission = sum(
         [
             part.amount

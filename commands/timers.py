@@ -15,6 +15,7 @@ from orderledger.ledger.deadlines import Deadline
 from orderledger.ledger.dispute_events import DeadlineKind
 from orderledger.ledger.errors import IntegrityViolation
 from orderledger.ledger.payment_deadlines import DEFENCE
+from orderledger.ledger.sellers import RESERVE_MATURITY
 from orderledger.ledger.streams import id_of, kind_of
 
 from .chargeback_commands import EndChargebackDefence
@@ -25,6 +26,7 @@ from .fulfilment_commands import AutoConfirmDelivery, ExpireReturn
 from .gateway_requests import query_of
 from .order_commands import CompleteOrder, ExpireOrder, MeetReleaseCondition
 from .payment_commands import AlertAuthorisationExpiry, ExpireAuthorisation
+from .seller_commands import ReleaseReserve
 from .value_commands import ExpireValue
 
 Fire = Callable[[str, Deadline, Any], Command | p.Request]
@@ -117,6 +119,16 @@ def _lot_expiry(account_id: str, deadline: Deadline, _state: Any) -> Command:
     )
 
 
+def _reserve_maturity(_seller: str, deadline: Deadline, state: Any) -> Command:
+    return ReleaseReserve(
+        seller=state.seller,
+        currency=state.currency,
+        reserve_id=deadline.deadline_id,
+        reason="matured",
+        occurred_at=deadline.due_at,
+    )
+
+
 def _dispute(dispute_id: str, deadline: Deadline, _state: Any) -> Command:
     return PerformDisputeDeadline(
         dispute_id=dispute_id, deadline_id=deadline.deadline_id, occurred_at=deadline.due_at
@@ -134,6 +146,7 @@ TIMERS: Final[Mapping[tuple[str, str], Fire]] = {
     ("fulfilment", o.AUTO_CONFIRM): _auto_confirm,
     ("return", o.RETURN_WINDOW): _return_window,
     ("storedvalue", o.LOT_EXPIRY): _lot_expiry,
+    ("seller", RESERVE_MATURITY): _reserve_maturity,
     **{("dispute", kind.value): _dispute for kind in DeadlineKind},
 }
 """What a deadline does, by the kind of its stream and its own."""

@@ -28,7 +28,7 @@ from . import (
     work_discards,
 )
 from .errors import IntegrityViolation
-from .events import Event
+from .events import Event, topic_of
 from .streams import kind_of
 
 Evolve = Callable[[Any, Any], Any]
@@ -78,6 +78,17 @@ FOLDS: Final[Mapping[str, Fold]] = {
     "projection": Fold(projection_skips.INITIAL, projection_skips.EVOLVE),
     "work": Fold(work_discards.INITIAL, work_discards.EVOLVE),
 }
+
+
+def folded() -> Mapping[str, type[Event]]:
+    """
+    Return every topic that streams are folded by with its struct, sorted by topic.
+
+    For read models, which gather their topics by area: unlike ``events.topics`` it does not depend
+    on what happens to be imported by then.
+    """
+    found = {topic_of(struct): struct for fold in FOLDS.values() for struct in fold.evolve}
+    return dict(sorted(found.items()))
 
 
 def fold_of(stream: str) -> Fold:

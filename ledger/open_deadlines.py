@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from . import disputes, payment_deadlines
+from . import disputes, payment_deadlines, sellers
 from .deadlines import Deadline
 from .fulfilments import FulfilmentLifecycle, FulfilmentState
 from .instants import LATEST
@@ -183,6 +183,7 @@ DEADLINES_OF: Final[Mapping[str, Callable[[Any], Sequence[Open]]]] = MappingProx
         "return": of_return,
         "storedvalue": of_stored_value,
         "dispute": disputes.deadlines_of,
+        "seller": sellers.deadlines_of,
     }
 )
 """The open deadlines of a state, by the kind of its stream."""

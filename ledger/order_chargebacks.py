@@ -35,6 +35,11 @@ NotedChargebacks = Mapping[tuple[str, str], ChargebackNoted]
 """(payment, chargeback) → the last note."""
 
 
+def contesting(notes: NotedChargebacks) -> tuple[str, ...]:
+    """Return the chargebacks whose money is taken and may come back, each once."""
+    return tuple(dict.fromkeys([key for (_, key), one in notes.items() if one.contested > 0]))
+
+
 def noted(before: NotedChargebacks, event: ChargebackNoted) -> NotedChargebacks:
     """Fold a note in place of the one before."""
     return {**before, (event.payment_id, event.chargeback_id): event}

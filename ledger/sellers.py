@@ -19,6 +19,8 @@ from .deadlines import Deadline
 from .events import Event
 from .order_events import AnomalyRaised, AnomalyResolved, open_anomalies
 
+RESERVE_MATURITY: Final = "reserve_maturity"
+
 
 class Reserve(msgspec.Struct, frozen=True):
     """One amount taken to the rolling reserve, and what of it went back."""
@@ -135,7 +137,7 @@ def deadlines_of(state: SellerState) -> tuple[Deadline, ...]:
     """Return the maturities of what is still reserved; the command is ``ReleaseReserve``."""
     return tuple(
         [
-            Deadline(reserve_id, "reserve_maturity", one.matures_at)
+            Deadline(reserve_id, RESERVE_MATURITY, one.matures_at)
             for reserve_id, one in state.reserves.items()
             if one.left > 0
         ]

@@ -15,7 +15,7 @@ from orderledger.ledger.bank_events import (
     BankLineRecorded,
 )
 from orderledger.ledger.bank_statements import StatementState
-from orderledger.ledger.events import topics
+from orderledger.ledger.folds import folded
 from orderledger.ledger.model_ports import Key, Row, Table
 from orderledger.ledger.streams import id_of
 
@@ -101,7 +101,7 @@ class BankStatements(ReadModel):
     name = "bank_statements"
     version = 1
     tables = (STATEMENTS, LINES, BREAKS)
-    topics = frozenset(topic for topic in topics() if topic.startswith("bank."))
+    topics = frozenset(topic for topic in folded() if topic.startswith("bank."))
     folds = frozenset({"bank"})
 
     def project(self, recorded: Recorded, rows: Rows) -> None:

@@ -10,7 +10,7 @@ from typing import Final, cast
 from orderledger.ledger import streams
 from orderledger.ledger.chargeback_events import ChargebackReported, OfChargeback
 from orderledger.ledger.chargebacks import Chargeback
-from orderledger.ledger.events import topics
+from orderledger.ledger.folds import folded
 from orderledger.ledger.model_ports import Key, Row, Table
 from orderledger.ledger.payments import PaymentState
 
@@ -90,7 +90,7 @@ class Chargebacks(ReadModel):
     version = 1
     tables = (CHARGEBACKS, FEES, _TIMES)
     topics = frozenset(
-        [name for name, struct in topics().items() if issubclass(struct, OfChargeback)]
+        [name for name, struct in folded().items() if issubclass(struct, OfChargeback)]
     )
     folds = frozenset({"payment"})
 

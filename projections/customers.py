@@ -16,7 +16,8 @@ from orderledger.ledger import fulfilment_events as f
 from orderledger.ledger import order_events as e
 from orderledger.ledger import payment_events as p
 from orderledger.ledger import streams
-from orderledger.ledger.events import Event, topics
+from orderledger.ledger.events import Event
+from orderledger.ledger.folds import folded
 from orderledger.ledger.orders import Lifecycle, OrderState
 from orderledger.ledger.tenders import charged_back_by, charged_by, refunded_by, tenders_of
 
@@ -168,7 +169,7 @@ class Customers(ReadModel):
     name = "customers"
     version = 1
     tables = (_CUSTOMERS, _EVENTS, _ORDERS)
-    topics = frozenset([name for name, struct in topics().items() if _is_read(name, struct)])
+    topics = frozenset([name for name, struct in folded().items() if _is_read(name, struct)])
     folds = frozenset({"order", *OF_ORDERS})
 
     def project(self, recorded: Recorded, rows: Rows) -> None:

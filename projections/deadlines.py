@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from orderledger.ledger.codec import encode_json
-from orderledger.ledger.events import topics
+from orderledger.ledger.folds import folded
 from orderledger.ledger.model_ports import Key
 from orderledger.ledger.open_deadlines import DEADLINES_OF, resolved
 
@@ -57,16 +57,16 @@ class _Opened(msgspec.Struct, frozen=True, array_like=True):
 
 
 _opened: Final = msgspec.json.Decoder(tuple[_Opened, ...])
-_AREAS: Final = ("order.", "payment.", "fulfilment.", "return.", "value.", "dispute.")
+_AREAS: Final = ("order.", "payment.", "fulfilment.", "return.", "value.", "dispute.", "seller.")
 
 
 class Deadlines(ReadModel):
     """The read model ``deadlines``."""
 
     name = "deadlines"
-    version = 1
+    version = 2
     tables = (DEADLINES, _OF_STREAM)
-    topics = frozenset(topic for topic in topics() if topic.startswith(_AREAS))
+    topics = frozenset(topic for topic in folded() if topic.startswith(_AREAS))
     folds = frozenset(DEADLINES_OF)
 
     def project(self, recorded: Recorded, rows: Rows) -> None:

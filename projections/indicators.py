@@ -10,7 +10,8 @@ from typing import Final, cast
 from orderledger.ledger import order_events as e
 from orderledger.ledger import payment_events as p
 from orderledger.ledger.codec import microseconds
-from orderledger.ledger.events import Event, topics
+from orderledger.ledger.events import Event
+from orderledger.ledger.folds import folded
 from orderledger.ledger.fulfilment_events import Delivered, ShipmentDispatched
 from orderledger.ledger.model_ports import Key, Table
 from orderledger.ledger.payment_operations import OperationKind
@@ -94,7 +95,7 @@ class Indicators(ReadModel):
     version = 1
     tables = (OUTCOMES, LATENCIES, _ORDERS, _STARTS)
     topics = frozenset(
-        topic for topic in topics() if topic.startswith(("order.", "payment.", "fulfilment."))
+        topic for topic in folded() if topic.startswith(("order.", "payment.", "fulfilment."))
     )
 
     def project(self, recorded: Recorded, rows: Rows) -> None:

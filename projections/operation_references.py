@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, cast
 
 from orderledger.ledger import streams
-from orderledger.ledger.events import topics
+from orderledger.ledger.folds import folded
 from orderledger.ledger.model_ports import Key, Row, Table
 from orderledger.ledger.payment_events import PaymentInitiated, SuccessEvent
 from orderledger.ledger.payment_operations import OperationKind
@@ -82,7 +82,7 @@ class OperationReferences(ReadModel):
     name = NAME
     version = 1
     tables = (REFERENCES, OPERATIONS, _TIMES)
-    topics = frozenset(topic for topic in topics() if topic.startswith("payment."))
+    topics = frozenset(topic for topic in folded() if topic.startswith("payment."))
     folds = frozenset({"payment"})
 
     def project(self, recorded: Recorded, rows: Rows) -> None:

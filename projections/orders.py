@@ -10,7 +10,8 @@ from typing import Final, cast
 
 from orderledger.ledger import order_events as e
 from orderledger.ledger import streams
-from orderledger.ledger.events import Event, topics
+from orderledger.ledger.events import Event
+from orderledger.ledger.folds import folded
 from orderledger.ledger.model_ports import Key, Row, Table
 from orderledger.ledger.order_axes import axes_of
 from orderledger.ledger.orders import OrderState
@@ -108,7 +109,7 @@ class Orders(ReadModel):
     version = 1
     tables = (ORDERS, LINES, _TIMES)
     topics = frozenset(
-        topic for topic in topics() if topic.startswith(("order.", "payment.", "anomaly."))
+        topic for topic in folded() if topic.startswith(("order.", "payment.", "anomaly."))
     )
     folds = frozenset({"order", "payment"})
 

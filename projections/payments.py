@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, cast
 
 from orderledger.ledger import streams
-from orderledger.ledger.events import topics
+from orderledger.ledger.folds import folded
 from orderledger.ledger.model_ports import Key, Row, Table
 from orderledger.ledger.payment_events import OperationRequested, OutcomeEvent, PaymentInitiated
 from orderledger.ledger.payments import PaymentState
@@ -99,7 +99,7 @@ class Payments(ReadModel):
     name = "payments"
     version = 1
     tables = (PAYMENTS, OPERATIONS, _TIMES)
-    topics = frozenset(topic for topic in topics() if topic.startswith(("payment.", "anomaly.")))
+    topics = frozenset(topic for topic in folded() if topic.startswith(("payment.", "anomaly.")))
     folds = frozenset({"payment"})
 
     def project(self, recorded: Recorded, rows: Rows) -> None:

@@ -7,7 +7,8 @@ from typing import Any, Final, cast
 
 from orderledger.ledger import payout_events as p
 from orderledger.ledger import streams
-from orderledger.ledger.events import Event, topics
+from orderledger.ledger.events import Event
+from orderledger.ledger.folds import folded
 from orderledger.ledger.model_ports import Key, Row, Table
 from orderledger.ledger.payouts import GIVEN_UP, PayoutState
 
@@ -86,7 +87,7 @@ class Payouts(ReadModel):
     name = "payouts"
     version = 1
     tables = (_PAYOUTS, _ENTRIES, _TIMES)
-    topics = frozenset(topic for topic in topics() if topic.startswith(("payout.", "anomaly.")))
+    topics = frozenset(topic for topic in folded() if topic.startswith(("payout.", "anomaly.")))
     folds = frozenset({"payout"})
 
     def project(self, recorded: Recorded, rows: Rows) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, cast
 
 from orderledger.ledger import streams
-from orderledger.ledger.events import topics
+from orderledger.ledger.folds import folded
 from orderledger.ledger.model_ports import Key, Row, Table
 from orderledger.ledger.settlement_events import (
     BreakKind,
@@ -149,7 +149,7 @@ class Settlements(ReadModel):
     name = "settlements"
     version = 1
     tables = (BATCHES, BALANCES, LINES, BREAKS, _TIMES)
-    topics = frozenset(topic for topic in topics() if topic.startswith("settlement."))
+    topics = frozenset(topic for topic in folded() if topic.startswith("settlement."))
     folds = frozenset({"settlement"})
 
     def project(self, recorded: Recorded, rows: Rows) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, cast
 
 from orderledger.ledger import streams
-from orderledger.ledger.events import topics
+from orderledger.ledger.folds import folded
 from orderledger.ledger.model_ports import Key, Row, Table
 from orderledger.ledger.order_events import StockReserved
 from orderledger.ledger.orders import OrderState
@@ -53,7 +53,7 @@ class Stock(ReadModel):
     name = "stock"
     version = 1
     tables = (RESERVATIONS, _SEEN)
-    topics = frozenset(topic for topic in topics() if topic.startswith("order."))
+    topics = frozenset(topic for topic in folded() if topic.startswith("order."))
     folds = frozenset({"order"})
 
     def project(self, recorded: Recorded, rows: Rows) -> None:

@@ -60,6 +60,11 @@ class SellersBook(OrderBook):
 
     def give_back(self, order_id: str, refund_id: str, cents: int) -> str:
         """Grant, allocate and request a refund of so many cents; return the operation."""
+        self.granted(order_id, refund_id, cents)
+        return self.refund(f"pay-{order_id}", refund_id, cents)
+
+    def granted(self, order_id: str, refund_id: str, cents: int) -> None:
+        """Grant and allocate a refund of so many cents."""
         self.run(
             GrantRefund(
                 order_id=order_id,
@@ -70,7 +75,6 @@ class SellersBook(OrderBook):
             )
         )
         self.run(AllocateRefund(order_id=order_id, refund_id=refund_id))
-        return self.refund(f"pay-{order_id}", refund_id, cents)
 
     def payable(self, seller: str = "s1") -> int:
         """Return what the ledger owes the seller."""

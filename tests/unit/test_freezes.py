@@ -18,6 +18,7 @@ from orderledger.commands.order_commands import (
 )
 from orderledger.commands.payment_commands import RecordProviderOperation, RecordReversed
 from orderledger.ledger import accounts
+from orderledger.ledger.errors import Rejected
 from orderledger.ledger.order_content import Discount, Funder, ShippingCharge, Tax, Tip
 from orderledger.ledger.order_escrow import SliceStatus
 from orderledger.ledger.order_events import MovedLine, MoveKind, RefundSource
@@ -198,6 +199,27 @@ def test_an_ordinary_refund_leaves_what_is_frozen() -> None:
         7000,
         5000,
     )
+
+
+@pytest.mark.parametrize("is_released", [False, True])
+def test_a_refund_over_two_sellers_leaves_the_others_money(is_released: bool) -> None:
+    """A seller who pays for the goods of another one, because that one's money is frozen."""
+    book = OrderBook()
+    book.confirmed("a 1 x 30.00", "b 1 x 20.00 of s2", "c 1 x 50.00 of s2")
+    book.pay("p1", 10000)
+    book.run(HOLD)
+    if is_released:
+        book.run(MeetReleaseCondition(order_id="o1", seller="s2", cause="delivered"))
+        book.run(release("s2"))
+    book.run(frozen(2000))
+    grant(book, "r1", "a", "b")
+    before = book.order()
+    with pytest.raises(Rejected, match="lacks 2000 USD minor units: 2000 of s1 are frozen by d1"):
+        book.refund("p1", "r1", 5000)
+    assert book.order() == before
+    book.run(lift())
+    book.refund("p1", "r1", 5000)
+    assert book.order().slices["s1"].available == 0
 
 
 def test_a_refund_of_frozen_goods_is_refused() -> None:

@@ -82,6 +82,7 @@ GRANTS: list[tuple[str, list[Command], GrantRefund, str]] = [
     ("expected", [], grant("r1", ("b", 1), total=2000), "amount_mismatch"),
     ("more than charged", [], grant("r1", adjustment=12825), TOO_MUCH),
     ("no surplus", [], grant("r1", adjustment=1, source=RefundSource.OVERPAYMENT), TOO_MUCH),
+    ("of a ruling", [], grant("r1", ("a", 1), source=RefundSource.RULING), "wrong_state"),
     ("same id", [grant("r1", ("a", 1))], grant("r1", ("a", 2)), "already_exists"),
 ]
 

@@ -15,7 +15,7 @@ from orderledger.commands.order_commands import (
     HoldFunds,
     MeetReleaseCondition,
 )
-from orderledger.commands.payment_commands import RecordDeclined
+from orderledger.commands.payment_commands import RecordDeclined, RequestRefund
 from orderledger.commands.payout_commands import (
     CancelPayout,
     RecordPayoutFailed,
@@ -33,6 +33,7 @@ from orderledger.commands.seller_commands import (
     TakeReserve,
 )
 from orderledger.ledger import accounts, streams
+from orderledger.ledger.payment_operations import FundingPart
 from orderledger.ledger.payouts import PayoutStatus
 from orderledger.ledger.seller_events import ReserveTerms, Standing
 from orderledger.ledger.sellers import deadlines_of
@@ -43,6 +44,9 @@ from tests.sellers_book import SellersBook
 SELLER: dict[str, Any] = {"seller": "s1", "currency": "USD"}
 BANK = accounts.bank("main")
 RESERVE = accounts.rolling_reserve("s1")
+
+
+REFUND_PARTS = [FundingPart(RESERVE, 100), FundingPart(RESERVE, 100, "s1")]
 
 
 @pytest.fixture
@@ -219,6 +223,28 @@ def test_a_reserve_of_its_own(book: SellersBook) -> None:
     book.now = START + DAY
     book.run(ReleaseReserve(reserve_id="x", **SELLER))
     assert book.pay_out("p2") == 400
+
+
+@pytest.mark.parametrize("part", REFUND_PARTS)
+def test_a_refund_takes_nothing_of_the_reserve(book: SellersBook, part: FundingPart) -> None:
+    """A reserve that goes back in full although a refund had taken of it: the account overdrawn."""
+    book.run(terms())
+    book.pay_out("p1", "o1")
+    book.granted("o1", "f1", 100)
+    named = RequestRefund(
+        payment_id="pay-o1",
+        op_id="f1",
+        amount=100,
+        currency="USD",
+        refund_id="f1",
+        funding=(part,),
+    )
+    assert book.refusal(named) == "InvalidCommand"
+    assert book.balance(RESERVE) == -100
+    back = ReleaseReserve(reserve_id="payout/p1", is_early=True, reason="refund f1", **SELLER)
+    book.run(back)
+    book.refund("pay-o1", "f1", 100)
+    assert (book.balance(RESERVE), book.payable()) == (0, 0)
 
 
 def test_a_reserve_may_pay_a_debt(book: SellersBook) -> None:
