@@ -1,20 +1,28 @@
 """
-How well the shop serves: orders by outcome and cause, and how long steps took, per day.
+How well the shop serves: orders and what is contested by outcome and cause, and how long steps
+took, per day.
 
-SQL views: ``order_outcomes``, ``step_latencies``.
+SQL views: ``order_outcomes``, ``contest_outcomes``, ``step_latencies``.
 """
 
 from datetime import UTC, datetime
 from typing import Final, cast
 
+from orderledger.ledger import chargeback_events as c
 from orderledger.ledger import order_events as e
 from orderledger.ledger import payment_events as p
+from orderledger.ledger import payout_events as y
+from orderledger.ledger.chargeback_stages import ChargebackStage
 from orderledger.ledger.codec import microseconds
 from orderledger.ledger.events import Event
 from orderledger.ledger.folds import folded
+from orderledger.ledger.dispute_events import DisputeFiled
+from orderledger.ledger.disputes import DisputeState
+from orderledger.ledger.events import Event, topics
 from orderledger.ledger.fulfilment_events import Delivered, ShipmentDispatched
 from orderledger.ledger.model_ports import Key, Table
 from orderledger.ledger.payment_operations import OperationKind
+from orderledger.ledger.payments import PaymentState
 
 from .models import ReadModel, Recorded, Rows
 from .tables import TableRow, table
@@ -38,13 +46,36 @@ class OrderOutcomeRow(TableRow, frozen=True):
 OUTCOMES: Final = OrderOutcomeRow.table
 
 
+@table("contest_outcomes", key_count=4)
+class ContestOutcomeRow(TableRow, frozen=True):
+    """
+    Disputes and chargebacks by the day on which they were filed or first reported (UTC), by what
+    they have come to.
+
+    ``kind`` is dispute or chargeback. ``outcome`` of a dispute is open or its outcome in the view
+    ``disputes``, of a chargeback its status in the view ``chargebacks``; ``cause`` is the reason
+    that the claimant or the provider gave. Each counts once, under its latest outcome and cause.
+    """
+
+    day: str
+    kind: str
+    outcome: str
+    cause: str
+    contests: int
+
+
+CONTESTS: Final = ContestOutcomeRow.table
+
+
 @table("step_latencies", key_count=3)
 class StepLatencyRow(TableRow, frozen=True):
     """
     How often a step took up to so many microseconds and more than half of that, by day of its end.
 
     ``step`` is confirm (placed to confirmed), deliver (dispatched to delivered), repay (refund
-    granted to settled), or the kind of a provider operation (requested to succeeded).
+    granted to settled), dispute (filed to ended), chargeback (money taken to decided at that
+    stage), payout (initiated to paid), or the kind of a provider operation (requested to
+    succeeded).
     ``up_to_us`` are powers of two: a percentile read from them is right within a factor of two.
     """
 
@@ -71,6 +102,20 @@ class OrderIndicatorRow(TableRow, frozen=True):
 _ORDERS: Final = OrderIndicatorRow.table
 
 
+@table("contest_indicators", key_count=2)
+class ContestIndicatorRow(TableRow, frozen=True):
+    """Working rows: under which outcome each dispute and chargeback is counted."""
+
+    kind: str
+    subject: str
+    day: str
+    outcome: str
+    cause: str
+
+
+_CONTESTS: Final = ContestIndicatorRow.table
+
+
 @table("step_starts", key_count=2)
 class StepStartRow(TableRow, frozen=True):
     """Working rows: steps that have begun and not ended; ``subject`` says of what."""
@@ -84,8 +129,20 @@ _STARTS: Final = StepStartRow.table
 
 SUCCESSES: Final = frozenset({"confirmed", "completed"})
 FAILURES: Final = frozenset({"cancelled", "expired", "rejected"})
+_AREAS: Final = ("order.", "payment.", "fulfilment.", "dispute.", "payout.")
 _LARGEST: Final = 1 << 62
 _KINDS: Final = tuple(OperationKind)
+_DISPUTE: Final = "dispute"
+_CHARGEBACK: Final = "chargeback"
+_OPEN: Final = "open"
+_DECISIONS: Final = (
+    c.ChargebackWon,
+    c.ChargebackLost,
+    c.ChargebackAccepted,
+    c.ChargebackCancelled,
+    c.ChargebackDefencePeriodEnded,
+    c.ArbitrationDecided,
+)
 
 
 class Indicators(ReadModel):
@@ -97,6 +154,10 @@ class Indicators(ReadModel):
     topics = frozenset(
         topic for topic in folded() if topic.startswith(("order.", "payment.", "fulfilment."))
     )
+    version = 2
+    tables = (OUTCOMES, CONTESTS, LATENCIES, _ORDERS, _CONTESTS, _STARTS)
+    topics = frozenset([topic for topic in topics() if topic.startswith(_AREAS)])
+    folds = frozenset({"dispute", "payment"})
 
     def project(self, recorded: Recorded, rows: Rows) -> None:
         """Count what the event brings an order to, and what it ends."""
@@ -108,6 +169,21 @@ class Indicators(ReadModel):
             rows.put(_STARTS, (*started, recorded.occurred_at))
         for ended in _ends(recorded):
             self._measure(recorded, ended, rows)
+        contest = _contest(recorded, rows)
+        if contest is not None:
+            self._count_contest(recorded, *contest, rows)
+
+    def _count_contest(self, recorded: Recorded, found: Key, outcome: Key, rows: Rows) -> None:
+        before = rows.get(_CONTESTS, found)
+        if before is not None and before[3:] == outcome:
+            return
+        day = before[2] if before is not None else _day(recorded)
+        if before is not None:
+            _add(rows, CONTESTS, (day, found[0], *before[3:]), -1)
+        _add(rows, CONTESTS, (day, found[0], *outcome), 1)
+        rows.put(_CONTESTS, (*found, day, *outcome))
+        if found[0] == _DISPUTE and outcome[0] != _OPEN:
+            self._measure(recorded, (_DISPUTE, str(found[1])), rows)
 
     def _count(self, recorded: Recorded, outcome: str, cause: str, rows: Rows) -> None:
         order_id = recorded.entity_id
@@ -126,8 +202,32 @@ class Indicators(ReadModel):
         rows.delete(_STARTS, ended)
         took = microseconds(recorded.occurred_at) - microseconds(cast(datetime, start[2]))
         up_to = min(_LARGEST, 1 << max(0, took - 1).bit_length())
-        day = recorded.occurred_at.astimezone(UTC).date().isoformat()
-        _add(rows, LATENCIES, (day, ended[0], up_to), 1)
+        _add(rows, LATENCIES, (_day(recorded), ended[0], up_to), 1)
+
+
+def _day(recorded: Recorded) -> str:
+    return recorded.occurred_at.astimezone(UTC).date().isoformat()
+
+
+def _contest(recorded: Recorded, rows: Rows) -> tuple[Key, Key] | None:
+    """Return which dispute or chargeback an event is about, and its outcome and cause by now."""
+    event, subject = recorded.event, recorded.entity_id
+    if recorded.kind == _DISPUTE:
+        dispute = cast(DisputeState, rows.state(recorded.stream))
+        if dispute.filed is None:
+            return None
+        outcome = dispute.outcome.value if dispute.outcome is not None else _OPEN
+        return (_DISPUTE, subject), (outcome, dispute.reason)
+    if isinstance(event, c.OfChargeback):
+        payment = cast(PaymentState, rows.state(recorded.stream))
+        one = payment.chargebacks.get(event.chargeback_id)
+        if one is not None and one.exists:
+            return (_CHARGEBACK, _of(recorded, event)), (one.status.value, one.reason_code)
+    return None
+
+
+def _of(recorded: Recorded, event: c.OfChargeback) -> str:
+    return f"{recorded.entity_id} {event.chargeback_id}"
 
 
 def _add(rows: Rows, table: Table, key: Key, count: int) -> None:
@@ -168,6 +268,12 @@ def _starts(recorded: Recorded) -> tuple[str, str] | None:
             return (event.kind.value, f"{subject} {event.op_id}")
         case ShipmentDispatched():
             return ("deliver", subject)
+        case DisputeFiled():
+            return (_DISPUTE, subject)
+        case c.ChargebackBegun(stage=stage) if stage is not ChargebackStage.INQUIRY:
+            return (_CHARGEBACK, _of(recorded, event))
+        case y.PayoutInitiated():
+            return ("payout", subject)
         case _:
             return None
 
@@ -182,6 +288,10 @@ def _ends(recorded: Recorded) -> tuple[tuple[str, str], ...]:
             return (("repay", f"{subject} {event.refund_id}"),)
         case Delivered():
             return (("deliver", subject),)
+        case _ if isinstance(event, _DECISIONS):
+            return ((_CHARGEBACK, _of(recorded, event)),)
+        case y.PayoutPaid():
+            return (("payout", subject),)
         case p.SuccessEvent():
             # A purchase is reported as a capture: what was asked for says which it is.
             return tuple([(kind.value, f"{subject} {event.op_id}") for kind in _KINDS])

@@ -24,7 +24,7 @@ FINGERPRINTS = {
     "anomalies": "0acca184fdde",
     "chargebacks": "6f55bd85bac7",
     "customers": "f24611755ef4",
-    "indicators": "bd2d17a8d35b",
+    "indicators": "1a214c1ebf8f",
     "orders": "f96c24aca5ec",
     "payments": "64929359baf4",
     "refunds": "2395d6b049ee",
