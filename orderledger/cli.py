@@ -3,9 +3,6 @@ The command line: nouns, then verbs.
 
 The commands stand in the modules ``cli_*`` beside this one; nothing but click is imported before
 one of them runs, so that ``--help`` is quick.
-The commands stand in ``cli_read``, ``cli_accounts``, ``cli_export``, ``cli_periods``,
-``cli_models``, ``cli_machinery`` and ``cli_admin``; nothing but click is imported before one of
-them runs, so that ``--help`` is quick.
 """
 
 import errno

@@ -14,11 +14,10 @@ from orderledger.ledger import payment_events as p
 from orderledger.ledger import payout_events as y
 from orderledger.ledger.chargeback_stages import ChargebackStage
 from orderledger.ledger.codec import microseconds
-from orderledger.ledger.events import Event
-from orderledger.ledger.folds import folded
 from orderledger.ledger.dispute_events import DisputeFiled
 from orderledger.ledger.disputes import DisputeState
-from orderledger.ledger.events import Event, topics
+from orderledger.ledger.events import Event
+from orderledger.ledger.folds import folded
 from orderledger.ledger.fulfilment_events import Delivered, ShipmentDispatched
 from orderledger.ledger.model_ports import Key, Table
 from orderledger.ledger.payment_operations import OperationKind
@@ -149,14 +148,9 @@ class Indicators(ReadModel):
     """The read model ``indicators``."""
 
     name = "indicators"
-    version = 1
-    tables = (OUTCOMES, LATENCIES, _ORDERS, _STARTS)
-    topics = frozenset(
-        topic for topic in folded() if topic.startswith(("order.", "payment.", "fulfilment."))
-    )
     version = 2
     tables = (OUTCOMES, CONTESTS, LATENCIES, _ORDERS, _CONTESTS, _STARTS)
-    topics = frozenset([topic for topic in topics() if topic.startswith(_AREAS)])
+    topics = frozenset([topic for topic in folded() if topic.startswith(_AREAS)])
     folds = frozenset({"dispute", "payment"})
 
     def project(self, recorded: Recorded, rows: Rows) -> None:
