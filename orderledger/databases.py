@@ -4,11 +4,13 @@ From a location to what stands there: the event store of a book, and the schema 
 Drivers are imported only for the engine at hand.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from orderledger.config import Location
 from orderledger.ledger.errors import InvalidInput, NotFound
+from orderledger.ledger.ids import utc_now
 from orderledger.ledger.migrate import Migration
 from orderledger.ledger.model_ports import ModelStore
 from orderledger.ledger.ports import EventStore
@@ -16,9 +18,16 @@ from orderledger.ledger.read_ports import Journal
 from orderledger.ledger.work_ports import WorkStore
 
 
-def open_store(location: Location, *, must_exist: bool = False) -> EventStore:
+def open_store(
+    location: Location,
+    *,
+    must_exist: bool = False,
+    clock: Callable[[], datetime] | None = None,
+) -> EventStore:
     """
     Open the event store of a book; a SQLite file is created and prepared when absent.
+
+    ``clock`` gives recorded_at; by default the machine's clock, or the server's.
 
     With ``must_exist`` a file that is absent is NotFound, and one without our tables
     SchemaMismatch: a mistyped path must not make a book.
@@ -31,12 +40,14 @@ def open_store(location: Location, *, must_exist: bool = False) -> EventStore:
             )
         from orderledger.ledger.stores.sqlite import SqliteStore
 
-        return SqliteStore(location.path, location.book, must_be_ours=must_exist)
+        return SqliteStore(
+            location.path, location.book, must_be_ours=must_exist, clock=clock or utc_now
+        )
     try:
         from orderledger.ledger.stores.postgres import PostgresStore
     except ModuleNotFoundError as error:
         raise _without_driver() from error
-    return PostgresStore(location.url, location.book)
+    return PostgresStore(location.url, location.book, clock=clock)
 
 
 def journal_of(models: ModelStore) -> Journal:

@@ -4,30 +4,29 @@
 No network and no data file are needed; the day depends on its seed only.
 """
 
-import os
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from itertools import count
 from typing import Final
 
 import click
 import msgspec
 
 from orderledger import cli_output
-from orderledger.config import Location, locate
-from orderledger.databases import open_store, prepare
-from orderledger.ledger.errors import InvalidInput, OrderLedgerError
+from orderledger.config import Location
+from orderledger.databases import open_store
+from orderledger.ledger.errors import OrderLedgerError
 from orderledger.ledger.journal import Posting
 from orderledger.ledger.money import format_minor
 from orderledger.reading import Reading
 from orderledger.replay.history import RecordedEvent
 
+from .demo_market import marketplace
+from .demo_place import place_of
 from .demo_run import Day, run
 from .demo_scenarios import SCENARIOS
 from .demo_story import CURRENCY
 
-FILE: Final = "orderledger-demo.db"
 BOOK: Final = "demo"
 ORDERS: Final = 300
 ORDERS_MAX: Final = 5_000
@@ -62,8 +61,9 @@ _COUNTED: Final[Mapping[str, str]] = {
 }
 
 
-@click.command("demo")
-@click.option("--url", help=f"Where the book is; default: {FILE} in this directory.")
+@click.group("demo", invoke_without_command=True)
+@click.pass_context
+@click.option("--url", help=f"Where the book is; default: orderledger-{BOOK}.db in this directory.")
 @click.option("--book", help="Name of the book; default: the first of demo, demo-2 … not used yet.")
 @click.option("--seed", default=1, show_default=True, help="The day depends on it only.")
 @click.option(
@@ -76,23 +76,28 @@ _COUNTED: Final[Mapping[str, str]] = {
 @click.option("--continue", "is_continued", is_flag=True, help="Use a book that is not empty.")
 @click.option("--json/--table", "is_json", default=False, help="Print JSON, or the story.")
 @click.option("--quiet", "is_quiet", is_flag=True, help="Print nothing: the status says it all.")
-def demo(**options: object) -> int:
+def demo(context: click.Context, /, **options: object) -> int:
     """
-    Run a marketplace's day and show what it left.
+    Run a marketplace's day and show what it left; or its month, with the subcommand.
 
     Hundreds of orders with split payments, partial captures, cancellations, returns, refunds that
     fail, notifications that repeat, come late or out of order, and a process killed in the middle
     of an append. Ends with status 0 only if the book verifies afterwards.
     """
+    if context.invoked_subcommand is not None:
+        return 0
     given = msgspec.convert(options, _Options)
     try:
-        location = _location(given)
+        location = place_of(given.url, given.book, BOOK, is_continued=given.is_continued)
         day = run(location, given.seed, given.orders)
         if not given.is_quiet:
             _print(day, location, is_json=given.is_json)
     except OrderLedgerError as error:
         cli_output.fail(error)
     return 0 if day.is_sound else 1
+
+
+demo.add_command(marketplace)
 
 
 class _Options(msgspec.Struct, frozen=True):
@@ -103,32 +108,6 @@ class _Options(msgspec.Struct, frozen=True):
     is_continued: bool
     is_json: bool
     is_quiet: bool
-
-
-def _location(given: _Options) -> Location:
-    """Return a book that is prepared and, unless it is to be continued, empty."""
-    url = given.url or os.environ.get("ORDERLEDGER_URL") or f"sqlite:///{FILE}"
-    name = given.book or os.environ.get("ORDERLEDGER_BOOK")
-    if name is not None:
-        location = locate(url, name)
-        prepare(location)
-        if not given.is_continued and _size(location):
-            raise InvalidInput(
-                f"book {name} is not empty; name another one, or give --continue to use it",
-                book=name,
-            )
-        return location
-    prepare(locate(url, BOOK))
-    names = (BOOK if number == 1 else f"{BOOK}-{number}" for number in count(1))
-    locations = (locate(url, one) for one in names)
-    if given.is_continued:
-        return next(locations)
-    return next(location for location in locations if not _size(location))
-
-
-def _size(location: Location) -> int:
-    with closing(open_store(location)) as store:
-        return store.head().size
 
 
 def _print(day: Day, location: Location, *, is_json: bool) -> None:

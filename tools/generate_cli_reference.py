@@ -38,10 +38,11 @@ def document() -> str:
 def _commands(group: click.Group, path: tuple[str, ...]) -> Iterator[str]:
     for name, command in sorted(group.commands.items()):
         here = (*path, name)
-        if isinstance(command, click.Group):
-            yield from _commands(command, here)
-        else:
-            yield _section(_loaded(command), here)
+        loaded = _loaded(command)
+        if loaded is not command or not isinstance(loaded, click.Group):
+            yield _section(loaded, here)
+        if isinstance(loaded, click.Group):
+            yield from _commands(loaded, here)
 
 
 def _loaded(command: click.Command) -> click.Command:
