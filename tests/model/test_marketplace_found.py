@@ -87,3 +87,16 @@ def test_a_dispute_filed_while_a_chargeback_is_open_ends_with_its_loss() -> None
     filed(shop, 500)
     shop.run(report("lost"))
     assert shop.book.read.dispute("d1").outcome == "superseded"
+
+
+def test_a_loss_reported_before_its_opening_ends_the_dispute_too() -> None:
+    """Reports in another order leave a dispute open, and its freeze, that the bank decided (34)."""
+    for facts in (("opened", "lost"), ("lost", "opened")):
+        shop = paid(released=True)
+        filed(shop, 500)
+        shop.run(m.AcceptDispute(dispute_id="d1", by="clerk"))
+        assert shop.balance(accounts.dispute_reserve("d1")) == -500
+        for fact in facts:
+            shop.run(opened(10_000) if fact == "opened" else report("lost"))
+        assert shop.book.read.dispute("d1").outcome == "superseded"
+        assert shop.balance(accounts.dispute_reserve("d1")) == 0
