@@ -24,13 +24,13 @@ Moment = tuple[Command, datetime]
 def interruptions(
     states: States, before: PaymentState, after: PaymentState, moment: Moment
 ) -> Changes:
-    """Return the changes of disputes on chargebacks that became contested, or are no longer."""
+    """Return the changes of disputes on chargebacks that came to be contested, or lost, or won."""
     if not after.order_id:
         return ()
     changes: Changes = ()
     for one in after.chargebacks.values():
         known = before.chargebacks.get(one.chargeback_id, INITIAL)
-        if (one.contested > 0) == (known.contested > 0):
+        if (one.contested > 0, one.lost) == (known.contested > 0, known.lost):
             continue
         order = states.order(after.order_id)
         lost = after.in_order_currency(one.lost)
@@ -50,13 +50,14 @@ def _interrupted(
             return suspend(
                 SuspendDispute(dispute_id=dispute_id, by=by, occurred_at=at), states, now
             )
-        if by not in states.dispute(dispute_id).suspended_by:
-            return ()
         if ends_it:
+            # Reported before its opening, a loss has suspended nothing.
             ended = SupersedeDispute(
                 dispute_id=dispute_id, by=by, reason="chargeback lost", occurred_at=at
             )
             return supersede(ended, states, now)
+        if by not in states.dispute(dispute_id).suspended_by:
+            return ()
         return resume(ResumeDispute(dispute_id=dispute_id, by=by, occurred_at=at), states, now)
     except Rejected:
         # The dispute is at a stage that nothing interrupts; a report is recorded all the same.

@@ -243,16 +243,19 @@ def check_allocated(state: PaymentState, grant: Grant, order_amount: int) -> Non
             in_flight += stands_for
         else:
             settled += stands_for
-    used = in_flight + settled
+    # What had failed after success, and a lost chargeback then paid, has reached the buyer.
+    taken = sum([one.owed.get(grant.refund_id, 0) for one in state.chargebacks.values()])
+    by_bank = state.in_order_currency(taken)
+    used = in_flight + settled + by_bank
     allocated = grant.allocations.get(state.payment_id, 0)
     # What was settled by other means is not outstanding, though its allocation is not used.
-    left = min(allocated - used, grant.outstanding - in_flight)
+    left = min(allocated - used, grant.outstanding - in_flight - by_bank)
     if order_amount > left:
         raise refused(
             state,
             Reason.AMOUNT_EXCEEDS_AVAILABLE,
-            f"refund {grant.refund_id} allocates {allocated} to it, of which {used} are settled "
-            f"or in flight; {order_amount} is too much",
+            f"refund {grant.refund_id} allocates {allocated} to it, of which {used} are settled, "
+            f"in flight or paid by a lost chargeback; {order_amount} is too much",
             {
                 "refund_id": grant.refund_id,
                 "amount": order_amount,

@@ -1,0 +1,102 @@
+"""
+What the model of the whole marketplace found, shrunk: each test is a run that once went wrong.
+"""
+
+from datetime import timedelta
+
+from orderledger.commands import model as m
+from orderledger.ledger import accounts
+from orderledger.ledger.rule_books import ResponseSilence
+from tests.chargebacks_book import opened, report
+from tests.dispute_book import rules
+from tests.model.found import paid
+from tests.model.shop import NOW, Shop
+
+
+def failed_after_success(*, charged_back: int) -> Shop:
+    """Return a shop whose refund r1 of 10.00 failed after success before a chargeback was lost."""
+    shop = paid(total="100", amount=10_000, released=True)
+    shop.refund("r1", 1_000)
+    reversed_ = m.RecordReversed(payment_id="p1", op_id="r1-p1", provider_ref="undone")
+    shop.run(reversed_)
+    shop.run(opened(charged_back))
+    shop.run(report("lost"))
+    return shop
+
+
+def retry(amount: int) -> m.RetryRefund:
+    return m.RetryRefund(
+        payment_id="p1", op_id="again", amount=amount, currency="USD", refund_id="r1"
+    )
+
+
+def test_what_a_lost_chargeback_paid_is_not_refunded_again() -> None:
+    """A buyer who was paid by the bank and by a retry of the same refund, at the seller's cost."""
+    for charged_back in (1_000, 3_000):
+        shop = failed_after_success(charged_back=charged_back)
+        before = shop.balance(accounts.seller("s1"))
+        assert shop.refusal(retry(1_000)) == "amount_exceeds_available"
+        assert shop.refusal(retry(1)) == "amount_exceeds_available"
+        assert shop.balance(accounts.seller("s1")) == before
+        assert shop.balance(accounts.refunds("o1")) == 0
+
+
+def test_what_a_lost_chargeback_left_unpaid_is_refunded() -> None:
+    """A guard so strict that the rest of a refund is never paid."""
+    shop = failed_after_success(charged_back=400)
+    assert shop.balance(accounts.refunds("o1")) == -600
+    assert shop.refusal(retry(601)) == "amount_exceeds_available"
+    assert shop.refusal(retry(600)) == ""
+    shop.succeed("again")
+    assert shop.balance(accounts.refunds("o1")) == 0
+
+
+def filed(shop: Shop, amount: int) -> None:
+    book = rules(mediation_hours=0, answer_hours=0, response_silence=ResponseSilence.WAIT)
+    shop.run(
+        m.FileDispute(
+            dispute_id="d1",
+            order_id="o1",
+            seller="s1",
+            claimant=m.Party.BUYER,
+            claims=(m.ClaimedLine("a", amount),),
+            remedy=m.Remedy.REFUND,
+            reason="broken",
+            placed_at=NOW - timedelta(hours=1),
+            rule_book=book,
+        )
+    )
+
+
+def test_a_dispute_filed_while_a_chargeback_is_open_stands_still() -> None:
+    """A ruling that pays what the bank may pay as well, as the chargeback came first (5b a)."""
+    shop = paid()
+    shop.run(opened(1_000))
+    filed(shop, 500)
+    assert shop.book.read.dispute("d1").suspended_by == ("cb1",)
+    accept = m.AcceptDispute(dispute_id="d1", by="clerk")
+    assert shop.refusal(accept) == "dispute_suspended"
+    shop.run(report("won"))
+    assert shop.refusal(accept) == ""
+
+
+def test_a_dispute_filed_while_a_chargeback_is_open_ends_with_its_loss() -> None:
+    """A dispute that goes on about what the bank has decided."""
+    shop = paid()
+    shop.run(opened(1_000))
+    filed(shop, 500)
+    shop.run(report("lost"))
+    assert shop.book.read.dispute("d1").outcome == "superseded"
+
+
+def test_a_loss_reported_before_its_opening_ends_the_dispute_too() -> None:
+    """Reports in another order leave a dispute open, and its freeze, that the bank decided (34)."""
+    for facts in (("opened", "lost"), ("lost", "opened")):
+        shop = paid(released=True)
+        filed(shop, 500)
+        shop.run(m.AcceptDispute(dispute_id="d1", by="clerk"))
+        assert shop.balance(accounts.dispute_reserve("d1")) == -500
+        for fact in facts:
+            shop.run(opened(10_000) if fact == "opened" else report("lost"))
+        assert shop.book.read.dispute("d1").outcome == "superseded"
+        assert shop.balance(accounts.dispute_reserve("d1")) == 0
