@@ -66,6 +66,7 @@ class _Open(msgspec.Struct, frozen=True, gc=False):
     subject: BankSubject
     amount: int
     is_named: bool
+    is_surprising: bool
 
 
 class _Statement:
@@ -210,10 +211,11 @@ def _match(statement: _Statement, line: BankLine, candidates: tuple[BankSubject,
     tolerance = statement.state.tolerance
     named = [one for one in found if one.is_named]
     near = [one for one in named if abs(line.amount - one.amount) <= tolerance]
-    exact = [one for one in found if one.amount == line.amount]
+    exact = [one for one in found if one.amount == line.amount and not one.is_surprising]
+    summed = sum([one.amount for one in named])
     if len(near) == 1:
         statement.show(line, near, BY_REFERENCE)
-    elif len(named) > 1 and abs(line.amount - sum([one.amount for one in named])) <= tolerance:
+    elif _is_plain(named) and len(named) > 1 and abs(line.amount - summed) <= tolerance:
         statement.show(line, named, BY_SUM)
     elif not named and len(exact) == 1:
         statement.show(line, exact, BY_AMOUNT)
@@ -236,8 +238,13 @@ def _open_subjects(
         if expected is None or expected.amount * line.amount <= 0:
             continue
         is_named = any(_names(line.reference, one) for one in expected.references)
-        found.append(_Open(subject, expected.amount, is_named))
+        found.append(_Open(subject, expected.amount, is_named, expected.is_surprising))
     return found
+
+
+def _is_plain(found: list[_Open]) -> bool:
+    """Tell whether subjects may be shown together: what surprises changes what others expect."""
+    return len(found) == 1 or not any(one.is_surprising for one in found)
 
 
 def _names(text: str, reference: str) -> bool:
@@ -275,6 +282,14 @@ def match_line(command: MatchBankLine, states: States, now: datetime) -> Changes
             Reason.WRONG_STATE,
             f"nothing of line {command.line_no}'s sign is to arrive of one of the subjects on "
             f"account {state.bank} in {state.currency}",
+            line=command.line_no,
+        )
+    if not _is_plain(found):
+        surprising = [one.subject.id for one in found if one.is_surprising]
+        raise Rejected(
+            Reason.WRONG_STATE,
+            f"nobody said that {', '.join(surprising)} would be on the statement: report it first, "
+            "or match it alone",
             line=command.line_no,
         )
     difference = known.line.amount - sum([one.amount for one in found])

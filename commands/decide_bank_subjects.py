@@ -2,7 +2,8 @@
 What a line of a bank statement may show, kind by kind: how much is expected, and what it means.
 
 The seam for other parts: each kind of subject registers two functions, so that the rules of
-matching know none of them. Here is the payout of a provider; a payout to a seller is another.
+matching know none of them. Here is the payout of a provider; payouts to sellers are in
+``decide_bank_payouts``.
 """
 
 from collections.abc import Callable
@@ -33,10 +34,14 @@ class Expected(msgspec.Struct, frozen=True, gc=False):
     """
     What is still to arrive for a subject: ``amount`` signed as the bank will have it, and the
     ``references`` by which a line may name it.
+
+    ``is_surprising``: nobody said that it would; its amount alone does not show it, and it is shown
+    alone.
     """
 
     amount: int
     references: tuple[str, ...] = ()
+    is_surprising: bool = False
 
 
 Expect = Callable[[BankSubject, StatementState, States], Expected | None]

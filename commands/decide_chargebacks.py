@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from orderledger.ledger import chargeback_events as e
 from orderledger.ledger import limits
 from orderledger.ledger.chargeback_stages import (
@@ -24,7 +26,7 @@ from orderledger.ledger.chargeback_stages import (
     ChargebackStage,
     ChargebackStatus,
 )
-from orderledger.ledger.chargebacks import INITIAL, Chargeback
+from orderledger.ledger.chargebacks import INITIAL, Chargeback, named_in
 from orderledger.ledger.currencies import exponent
 from orderledger.ledger.errors import InvalidCommand, Reason, Rejected, UnknownCurrency
 from orderledger.ledger.instants import in_utc
@@ -55,22 +57,26 @@ def record_chargeback(command: RecordChargeback, states: States, now: datetime) 
     return observe_chargeback(command.report, states, (command, now))
 
 
-def observe_chargeback(seen: e.ChargebackReport, states: States, moment: Moment) -> Changes:
+def observe_chargeback(
+    seen: e.ChargebackReport, states: States, moment: Moment, settlement: str = ""
+) -> Changes:
     """
     Return what a report adds to the history; () if it says nothing new.
 
-    Raises NotFound if there is no such payment, InvalidCommand for an id outside the grammar.
+    ``settlement`` names the batch and line whose amount it is, where a file reports it. Raises
+    NotFound if there is no such payment, InvalidCommand for an id outside the grammar.
     """
     check_id("chargeback_id", seen.chargeback_id)
     state = found_payment(states, seen.payment_id)
     record = PaymentRecord(states, state)
+    seen = _by_its_name(record, seen)
     if seen.order_id and seen.order_id != state.order_id:
         detail = f"report names order {seen.order_id}, the payment is for {state.order_id}"
         record.anomaly("BoundToAnotherOrder", seen.order_id, detail=detail)
     if seen.fact in _FEES:
         _observe_fee(record, seen, seen.amount, seen.currency)
     else:
-        _observe_fact(record, seen)
+        _observe_fact(record, seen, settlement)
         if seen.fee:
             _observe_fee(record, seen, seen.fee, seen.fee_currency or seen.currency)
     return _concluded(record, state, moment)
@@ -91,7 +97,34 @@ def _key(seen: e.ChargebackReport) -> str:
     )
 
 
-def _observe_fact(record: PaymentRecord, seen: e.ChargebackReport) -> None:
+def _by_its_name(record: PaymentRecord, seen: e.ChargebackReport) -> e.ChargebackReport:
+    """
+    Return the report under the id by which its chargeback is known.
+
+    A file calls a chargeback by a reference of its own. The first report under an unknown name is
+    about the one that a file opened, if there is one alone whose reference or amount it has: else
+    its money would be taken twice. Where there are two of one amount, each is opened by its line.
+    """
+    known = record.state.chargebacks
+    name = named_in(known, seen.chargeback_id)
+    if name is None:
+        shown = {key: one for key, one in known.items() if one.is_from_file}
+        found = [key for key in shown if key == seen.provider_ref]
+        found = found or [key for key, one in shown.items() if _may_be(seen, one)]
+        if len(found) != 1:
+            return seen
+        name = found[0]
+        record.add(e.ChargebackNamed(chargeback_id=name, alias=seen.chargeback_id))
+    return replace(seen, chargeback_id=name)
+
+
+def _may_be(seen: e.ChargebackReport, one: Chargeback) -> bool:
+    """Tell whether a report's amount is that of a chargeback, as far as it states what is taken."""
+    is_of_return = seen.fact in (ChargebackFact.WON, ChargebackFact.CANCELLED, *_FEES)
+    return is_of_return or seen.amount in (None, one.amount)
+
+
+def _observe_fact(record: PaymentRecord, seen: e.ChargebackReport, settlement: str) -> None:
     one = record.state.chargebacks.get(seen.chargeback_id, INITIAL)
     key = _key(seen)
     if key in one.seen:
@@ -100,7 +133,10 @@ def _observe_fact(record: PaymentRecord, seen: e.ChargebackReport) -> None:
     if why:
         _keep(record, seen, key, why, kind)
         return
-    record.add(_event(seen, one, key))
+    event = _event(seen, one, key)
+    if settlement and isinstance(event, e.ChargebackBegun):
+        event = replace(event, settlement=settlement)
+    record.add(event)
     _observe_contradiction(record, seen, one)
 
 
@@ -260,7 +296,8 @@ def _is_currency(code: str) -> bool:
 
 
 def _existing(state: PaymentState, command: OfChargeback) -> Chargeback:
-    one = state.chargebacks.get(command.chargeback_id)
+    name = named_in(state.chargebacks, command.chargeback_id)
+    one = state.chargebacks.get(name or "")
     if one is None or not one.exists:
         raise Rejected(
             Reason.NOT_FOUND,

@@ -112,7 +112,8 @@ def confirm_order(command: ConfirmOrder, states: States, now: datetime) -> Chang
 @decides(ExpireOrder)
 def expire_order(command: ExpireOrder, states: States, now: datetime) -> Changes:
     """
-    Expire an unpaid order; raises NOT_YET_DUE, OPERATION_IN_FLIGHT or WRONG_STATE once charged.
+    Expire an unpaid order; raises DISPUTE_OPEN while it is contested, NOT_YET_DUE,
+    OPERATION_IN_FLIGHT, or WRONG_STATE once charged.
 
     The later of the timer's and the order's own due time counts: a timer may be outdated.
     """
@@ -120,6 +121,7 @@ def expire_order(command: ExpireOrder, states: States, now: datetime) -> Changes
     if order.lifecycle is Lifecycle.EXPIRED:
         return ()
     guards.require_for(order, "expire it", OrderExpired)
+    require_no_dispute(order, "expire it")
     due_at = command.due_at
     if order.payment_due_at is not None and order.payment_due_at > due_at:
         due_at = order.payment_due_at

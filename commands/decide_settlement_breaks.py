@@ -76,7 +76,7 @@ def match_line(command: MatchLine, states: States, now: datetime) -> Changes:
     raised = _open_break(state, known.line)
     settling = Settling(states, state)
     if known.line.type in CHARGEBACKS:
-        return _match_chargeback(command, known.line, raised, settling)
+        return _match_chargeback(command, raised, settling, now)
     if command.operations:
         found = _by_hand(command, known.line, states)
     else:
@@ -90,13 +90,15 @@ def match_line(command: MatchLine, states: States, now: datetime) -> Changes:
 
 
 def _match_chargeback(
-    command: MatchLine, line: SettlementLine, raised: SettlementBreakRaised, settling: Settling
+    command: MatchLine, raised: SettlementBreakRaised, settling: Settling, now: datetime
 ) -> Changes:
     """Try again whether a chargeback is known by now that has moved what its line says."""
     if command.operations:
         raise InvalidCommand("a chargeback is no operation: name candidates", field="operations")
     payments = [settling.states.payment(one) for one in dict.fromkeys(command.candidates)]
-    if not settle_chargeback(settling, line, payments, command.by):
+    known = settling.state.line(command.line_no)
+    assert known is not None, "a break of a line has its line"
+    if not settle_chargeback(settling, known.line, payments, (command, now), command.by):
         return ()
     settling.resolve(raised.break_id, command.by, "the chargeback is known")
     return settling.complete()

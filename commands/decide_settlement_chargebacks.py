@@ -2,8 +2,10 @@
 Lines of chargebacks: what the chargeback's own events have posted, its line does not post again.
 
 A line shows the chargeback that it names by id or reference, or the only one of the payment that it
-names, as far as the chargeback has moved that much. A fee that no report of the chargeback had is
-posted with the line (recipe 14).
+names, or of several the only one that has its amount left to show; as far as the chargeback has
+moved that much. What a line has taken and nobody reported, the line reports itself, with its fee,
+as a notification would. A fee of its own that no report of the chargeback had is posted with the
+line (recipe 14).
 """
 
 from collections.abc import Sequence
@@ -12,6 +14,8 @@ from typing import Final
 import msgspec
 
 from orderledger.ledger import accounts
+from orderledger.ledger.chargeback_events import ChargebackReport
+from orderledger.ledger.chargeback_stages import TRANSITIONS, ChargebackFact, ChargebackStage
 from orderledger.ledger.chargebacks import Chargeback
 from orderledger.ledger.journal import Entry, Posting, entry
 from orderledger.ledger.payments import PaymentState
@@ -23,8 +27,11 @@ from orderledger.ledger.settlement_events import (
     SettlementLineMatched,
 )
 
+from .chargeback_disputes import Moment
+from .decide_chargebacks import observe_chargeback
 from .decide_settlement_lines import Settling
 from .decide_settlement_matches import BY_AMOUNT, BY_REFERENCE, is_named
+from .order_guards import is_id
 
 _BACK: Final = LineType.CHARGEBACK_REVERSED
 
@@ -61,15 +68,29 @@ class Shown(msgspec.Struct, frozen=True, gc=False):
 
 
 def settle_chargeback(
-    settling: Settling, line: SettlementLine, payments: Sequence[PaymentState], by: str = ""
+    settling: Settling,
+    line: SettlementLine,
+    payments: Sequence[PaymentState],
+    moment: Moment,
+    by: str = "",
 ) -> bool:
-    """Let a line show a chargeback that moved its amount; returns whether one was found."""
-    found = _find(line, [one for one in payments if one.exists])
-    amount, fee = _amounts(line)
-    if found is None or line.type not in CHARGEBACKS or amount < 0:
+    """
+    Let a line show a chargeback that moved its amount; returns whether one was found.
+
+    ``moment`` is the command of the line and when it is decided.
+    """
+    if line.type not in CHARGEBACKS:
         return False
+    known = [one for one in payments if one.exists]
+    report = _unreported(line, known)
+    if report is not None:
+        name = f"{settling.state.settlement_id}/{line.line_no}"
+        changes = observe_chargeback(report, settling.states, moment, name)
+        known = [settling.take_in(one, changes) for one in known]
+    found = _find(line, known)
+    amount, fee = _amounts(line)
     is_back = line.type is _BACK
-    if amount > found.left(is_back=is_back):
+    if found is None or amount < 0 or amount > found.left(is_back=is_back):
         return False
     payment_id = found.payment.payment_id
     if fee:
@@ -87,6 +108,56 @@ def settle_chargeback(
         settling.reconcile(moved, line.line_no, is_reversal=is_back)
     settling.add(event, _posted(settling.state.provider, line, found, fee))
     return True
+
+
+def _unreported(line: SettlementLine, payments: Sequence[PaymentState]) -> ChargebackReport | None:
+    """
+    Return the report of what a line has taken, if nobody reported it; None where that is not plain.
+
+    A stage of a known chargeback that comes next; or a chargeback under the line's own reference,
+    if all that is known of the payment's others was shown by other lines.
+    """
+    stage, amount = _STAGES.get(line.type), _amounts(line)[0]
+    if stage is None or amount <= 0:
+        return None
+    found = _find(line, payments)
+    is_first = stage is ChargebackStage.CHARGEBACK
+    if found is not None and (found.rule == BY_REFERENCE or not is_first):
+        may_open = (stage, ChargebackFact.OPENED) in TRANSITIONS[found.one.node]
+        is_new = found.left(is_back=False) == 0 and may_open
+        return _opening(line, found.payment, found.chargeback_id) if is_new else None
+    named = [one for one in payments if one.currency == line.gross_currency and is_named(line, one)]
+    if len(named) != 1 or not is_first:
+        return None
+    payment, reference = named[0], line.modification_ref
+    is_payments = any(key.partition(" ")[2] == reference for key in payment.by_reference)
+    waiting = [
+        key
+        for key, one in payment.chargebacks.items()
+        if Shown(payment, key, one, BY_AMOUNT).left(is_back=False) > 0
+    ]
+    if is_payments or waiting or not is_id(reference):
+        return None
+    return _opening(line, payment, reference)
+
+
+_STAGES: Final = {
+    LineType.CHARGEBACK: ChargebackStage.CHARGEBACK,
+    LineType.SECOND_CHARGEBACK: ChargebackStage.SECOND_CHARGEBACK,
+}
+
+
+def _opening(line: SettlementLine, payment: PaymentState, chargeback_id: str) -> ChargebackReport:
+    return ChargebackReport(
+        payment_id=payment.payment_id,
+        chargeback_id=chargeback_id,
+        fact=ChargebackFact.OPENED,
+        stage=_STAGES[line.type],
+        amount=_amounts(line)[0],
+        currency=line.gross_currency,
+        fee=max(0, line.fee),
+        fee_currency=line.currency,
+    )
 
 
 def _amounts(line: SettlementLine) -> tuple[int, int]:
@@ -128,10 +199,15 @@ def _find(line: SettlementLine, payments: Sequence[PaymentState]) -> Shown | Non
         if payment.currency == line.gross_currency
         for name, one in payment.chargebacks.items()
     ]
-    named = [found for found in every if references & {found[1], found[2].provider_ref}]
+    named = [
+        found
+        for found in every
+        if references & {found[1], found[2].provider_ref, *found[2].aliases}
+    ]
     if len(named) == 1:
         return Shown(*named[0], BY_REFERENCE)
-    of_payment = [found for found in every if is_named(line, found[0])]
-    if not named and len(of_payment) == 1:
-        return Shown(*of_payment[0], BY_AMOUNT)
-    return None
+    of_payment = [Shown(*found, BY_AMOUNT) for found in every if is_named(line, found[0])]
+    if len(of_payment) > 1:
+        amount, is_back = _amounts(line)[0], line.type is _BACK
+        of_payment = [one for one in of_payment if amount and one.left(is_back=is_back) == amount]
+    return of_payment[0] if not named and len(of_payment) == 1 else None

@@ -218,6 +218,13 @@ class Settling:
         )
         self._changes.append(Change(streams.payment(part.payment_id), event))
 
+    def take_in(self, payment: PaymentState, changes: Changes) -> PaymentState:
+        """Append what an observation made of a payment, and return the payment after it."""
+        after = _folded(payment, changes)
+        if after is not payment:
+            self._changes.extend(changes)
+        return after
+
     def _break_currency(self, line: SettlementLine, found: Found) -> None:
         detail = (
             f"{found.payment.payment_id} {found.op.op_id} is {found.amount} "

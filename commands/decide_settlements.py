@@ -131,14 +131,15 @@ def record_line(command: RecordSettlementLine, states: States, now: datetime) ->
     posted = line_recorded(line, state.provider, state.bank)
     settling.add(SettlementLineRecorded(line=line), posted)
     _check_fee(settling, line)
-    _settle(settling, line, command.candidates)
+    _settle(settling, command, now)
     return settling.complete()
 
 
-def _settle(settling: Settling, line: SettlementLine, candidates: tuple[str, ...]) -> None:
+def _settle(settling: Settling, command: RecordSettlementLine, now: datetime) -> None:
     """Match a line that is about an operation, or raise the break that it is."""
-    payments = [settling.states.payment(one) for one in dict.fromkeys(candidates)]
-    if settle_chargeback(settling, line, payments):
+    line = command.line
+    payments = [settling.states.payment(one) for one in dict.fromkeys(command.candidates)]
+    if settle_chargeback(settling, line, payments, (command, now)):
         return
     if line.type in CHARGEBACKS or line.type is LineType.ADJUSTMENT:
         is_chargeback = line.type in CHARGEBACKS

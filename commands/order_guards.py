@@ -32,6 +32,11 @@ def check_id(what: str, value: str) -> None:
         )
 
 
+def is_id(value: str) -> bool:
+    """Tell whether a text can be an id."""
+    return _ID.fullmatch(value) is not None
+
+
 def check_text(what: str, value: str) -> None:
     """Raise LimitExceeded if a free text is too long."""
     limits.check_count(f"characters of {what}", len(value), limits.TEXT_LENGTH_MAX)

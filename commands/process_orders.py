@@ -156,6 +156,8 @@ class Refunds(Reactor):
         if isinstance(event, e.RefundGranted):
             if event.source not in self._sources or event.currency not in ("", order.currency):
                 return ()
+            if event.source is e.RefundSource.RULING:
+                return ()  # The execution of the ruling allocates it itself.
             command = AllocateRefund(order_id=order.order_id, refund_id=event.refund_id)
             return (Execute(command),)
         assert isinstance(event, e.RefundAllocated)

@@ -42,6 +42,8 @@ class BankSubject(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=Fa
     What a bank line may show: ``kind`` says of what kind, ``id`` and ``line_no`` which one.
 
     ``settlement``: the payout that line ``line_no`` of the batch ``id`` (provider/batch) states.
+    ``seller_payout`` and ``seller_payout_returned``: the payout ``id`` to a seller, as it leaves
+    the account, and as it comes back.
     """
 
     kind: str

@@ -74,11 +74,16 @@ class ChargebackReported(OfChargeback, frozen=True, kw_only=True):
 
 
 class ChargebackBegun(ChargebackReported, frozen=True, kw_only=True):
-    """A stage was opened; ``previous_stage`` None: nothing was known of it before."""
+    """
+    A stage was opened; ``previous_stage`` None: nothing was known of it before.
+
+    ``settlement`` names the batch and the line that showed it, where nobody had reported it.
+    """
 
     reason_code: str = ""
     evidence_due_by: datetime | None = None
     previous_stage: ChargebackStage | None = None
+    settlement: str = ""
 
 
 @topic("payment.chargeback_inquiry_opened.v1")
@@ -178,6 +183,13 @@ class ChargebackLiabilityChanged(OfChargeback, frozen=True, kw_only=True):
     liability: Liability
     reason: str
     by: str
+
+
+@topic("payment.chargeback_named.v1")
+class ChargebackNamed(OfChargeback, frozen=True, kw_only=True):
+    """A chargeback that a settlement had opened is the one that its reports call ``alias``."""
+
+    alias: str
 
 
 class CreditIssued(msgspec.Struct, frozen=True):

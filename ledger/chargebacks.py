@@ -118,6 +118,8 @@ class Chargeback(msgspec.Struct, frozen=True, kw_only=True):
     end of their defence, ``documents`` to what was handed in, ``credits`` operations to refunds of
     the same payment. Fees map ids to currency and amount. ``parts`` is who bears the loss by the
     liability ``assigned_to``, and ``owed`` what of it paid refunds that were owed again.
+    ``is_from_file``: lines of settlements have shown it, and no report has named it yet;
+    ``aliases`` are what reports call it then.
     """
 
     chargeback_id: str = ""
@@ -134,6 +136,8 @@ class Chargeback(msgspec.Struct, frozen=True, kw_only=True):
     assigned_to: Liability | None = None
     parts: tuple[FundingPart, ...] = ()
     owed: Mapping[str, int] = {}
+    is_from_file: bool = False
+    aliases: tuple[str, ...] = ()
 
     @property
     def exists(self) -> bool:
@@ -200,6 +204,17 @@ class Chargeback(msgspec.Struct, frozen=True, kw_only=True):
 
 INITIAL: Final = Chargeback()
 
+
+def named_in(chargebacks: Mapping[str, Chargeback], name: str) -> str | None:
+    """Return the id of the chargeback that has a name, its id or an alias; None: nobody has."""
+    if name in chargebacks:
+        return name
+    for chargeback_id, one in chargebacks.items():
+        if name in one.aliases:
+            return chargeback_id
+    return None
+
+
 _FACTS: Final[Mapping[type[Event], ChargebackFact]] = {
     e.ChargebackInquiryOpened: ChargebackFact.OPENED,
     e.ChargebackOpened: ChargebackFact.OPENED,
@@ -232,11 +247,14 @@ def _reported(before: Chargeback, event: e.ChargebackReported) -> Chargeback:
         seen=(*before.seen, event.key),
         provider_ref=before.provider_ref or event.provider_ref,
         liability=before.liability if event.liability is None else event.liability,
+        is_from_file=False,
     )
 
 
 def _begun(before: Chargeback, event: e.ChargebackBegun) -> Chargeback:
     after = _reported(before, event)
+    if event.settlement:
+        after = replace(after, is_from_file=before.is_from_file or not before.exists)
     due = dict(before.due)
     if event.evidence_due_by is not None:
         known = due.get(event.stage)
@@ -259,6 +277,10 @@ def _assigned(before: Chargeback, event: e.ChargebackLossAssigned) -> Chargeback
 
 def _liable(before: Chargeback, event: e.ChargebackLiabilityChanged) -> Chargeback:
     return replace(before, liability=event.liability)
+
+
+def _named(before: Chargeback, event: e.ChargebackNamed) -> Chargeback:
+    return replace(before, is_from_file=False, aliases=(*before.aliases, event.alias))
 
 
 def _credited(before: Chargeback, event: e.ChargebackCreditEvidenceAttached) -> Chargeback:
@@ -309,6 +331,7 @@ EVOLVE: Final[Mapping[type[Event], Callable[[Chargeback, Any], Chargeback]]] = {
     e.ArbitrationDecided: _reported,
     e.ChargebackLossAssigned: _assigned,
     e.ChargebackLiabilityChanged: _liable,
+    e.ChargebackNamed: _named,
     e.ChargebackCreditEvidenceAttached: _credited,
     e.ChargebackFeeCharged: _fee_charged,
     e.ChargebackFeeReturned: _fee_returned,

@@ -84,9 +84,15 @@ def resolved(found: Open, opened_at: datetime) -> Deadline:
 
 
 def of_order(state: OrderState) -> Sequence[Open]:
-    """Payment until it is due; release of each seller's slice; completion."""
+    """
+    Payment until it is due; release of each seller's slice; completion.
+
+    A disputed order neither expires nor is completed.
+    """
     found: list[Open] = []
-    if state.lifecycle is Lifecycle.PLACED and state.payment_due_at is not None:
+    is_disputed = bool(open_disputes(state.disputes))
+    is_waiting = state.lifecycle is Lifecycle.PLACED and not is_disputed
+    if is_waiting and state.payment_due_at is not None:
         due_at = state.payment_due_at
         found.append(Deadline(f"{PAYMENT_DUE}/{due_at.isoformat()}", PAYMENT_DUE, due_at))
     if state.lifecycle is not Lifecycle.CONFIRMED:
@@ -102,7 +108,7 @@ def of_order(state: OrderState) -> Sequence[Open]:
         one = state.slices.get(seller)
         if not open_lines and one is not None and one.available > 0 and not one.condition_met:
             found.append(After(f"{RELEASE}/{seller}", RELEASE, RELEASE_AFTER))
-    is_free = not state.escrow_held and not open_disputes(state.disputes)
+    is_free = not state.escrow_held and not is_disputed
     if moved and is_free and not any(waiting.values()):
         found.append(After(f"{COMPLETION}/{moved}", COMPLETION, COMPLETE_AFTER))
     return found

@@ -122,6 +122,25 @@ class PayoutReturned(Event, frozen=True, kw_only=True):
     fee: int = 0
 
 
+@topic("payout.seen_on_bank.v1")
+class PayoutSeenOnBank(Event, frozen=True, kw_only=True):
+    """
+    A line of a bank statement shows that the payout's money left, or came back.
+
+    ``amount`` is signed as the bank has it. It posts nothing: what was paid or returned did.
+    """
+
+    bank: str
+    statement: str
+    bank_line: int
+    amount: int
+
+    @property
+    def reference(self) -> str:
+        """The line as the reference of a report."""
+        return f"{self.bank}/{self.statement}/{self.bank_line}"
+
+
 @topic("payout.report_kept.v1")
 class PayoutReportKept(Event, frozen=True, kw_only=True):
     """A report that moves nothing: it was known otherwise. ``amount`` as the bank states it."""

@@ -58,6 +58,9 @@ class PayoutState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``amount`` is what it pays, by the bank's report once there is one. ``reports`` maps what the
     bank reported (kind and reference) to the amount it named: what it paid, the fee of a return, 0.
+
+    ``sent`` and ``back`` are what left the bank's account and what came back by these reports;
+    ``sent_seen`` and ``back_seen`` what of it bank statements have shown, by the lines ``seen_in``.
     """
 
     payout_id: str = ""
@@ -74,11 +77,21 @@ class PayoutState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     bank_ref: str = ""
     reason: str = ""
     reports: Mapping[tuple[str, str], int] = {}
+    sent: int = 0
+    back: int = 0
+    sent_seen: int = 0
+    back_seen: int = 0
+    seen_in: tuple[str, ...] = ()
     anomalies: tuple[str, ...] = ()
 
     @property
     def exists(self) -> bool:
         return self.status is not PayoutStatus.NONE
+
+    def is_only_seen(self, kind: str) -> bool:
+        """Tell whether nobody but bank statements reported a kind of thing."""
+        references = [reference for one, reference in self.reports if one == kind]
+        return bool(references) and all(one in self.seen_in for one in references)
 
 
 INITIAL: Final = PayoutState()
@@ -128,6 +141,7 @@ def _paid(state: PayoutState, event: e.PayoutPaid) -> PayoutState:
         state,
         status=PayoutStatus.PAID,
         amount=event.amount,
+        sent=state.sent + event.amount,
         bank_ref=event.bank_ref,
         reason="",
         reports=_reported(state, "paid", event.bank_ref, event.amount),
@@ -138,6 +152,7 @@ def _failed(state: PayoutState, event: e.PayoutFailed) -> PayoutState:
     return replace(
         state,
         status=PayoutStatus.FAILED,
+        back=state.back + (event.amount if event.was_paid else 0),
         bank_ref=event.bank_ref,
         reason=event.reason,
         reports=_reported(state, "failed", event.bank_ref, 0),
@@ -145,14 +160,26 @@ def _failed(state: PayoutState, event: e.PayoutFailed) -> PayoutState:
 
 
 def _returned(state: PayoutState, event: e.PayoutReturned) -> PayoutState:
+    # Of one in transit nobody had said that it was paid.
+    sent = event.amount if state.status in TRANSIT else 0
     return replace(
         state,
         status=PayoutStatus.RETURNED,
+        sent=state.sent + sent,
+        back=state.back + event.amount - event.fee,
         fee=state.fee + event.fee,
         bank_ref=event.bank_ref,
         reason=event.reason,
         reports=_reported(state, "returned", event.bank_ref, event.fee),
     )
+
+
+def _seen(state: PayoutState, event: e.PayoutSeenOnBank) -> PayoutState:
+    if event.amount < 0:
+        state = replace(state, sent_seen=state.sent_seen - event.amount)
+    else:
+        state = replace(state, back_seen=state.back_seen + event.amount)
+    return replace(state, seen_in=(*state.seen_in, event.reference))
 
 
 def _kept(state: PayoutState, event: e.PayoutReportKept) -> PayoutState:
@@ -172,6 +199,7 @@ EVOLVE: Final[dict[type[Event], Callable[[Any, Any], PayoutState]]] = {
     e.PayoutPaid: _paid,
     e.PayoutFailed: _failed,
     e.PayoutReturned: _returned,
+    e.PayoutSeenOnBank: _seen,
     e.PayoutReportKept: _kept,
     AnomalyRaised: _anomaly,
     AnomalyResolved: _anomaly,

@@ -22,7 +22,8 @@ class StandingCounts(msgspec.Struct, frozen=True):
     """
     What a seller's record is made of, as the read model ``seller_standing`` counts it.
 
-    Units of goods for deliveries and returns; orders, refunds and disputes by number.
+    Units of goods for deliveries and returns; orders, refunds and disputes by number. Of disputes
+    and chargebacks those that ended against the seller.
     """
 
     order_count: int = 0
@@ -43,7 +44,8 @@ class Threshold(msgspec.Struct, frozen=True):
 class StandingPolicy(msgspec.Struct, frozen=True):
     """
     Weights and thresholds. A weight of 2 costs two per cent of the score for each per cent of the
-    rate: lost units of those sent, returned of those delivered, refunds and disputes of orders.
+    rate: lost units of those sent, returned of those delivered, refunds and lost disputes of
+    orders.
 
     Below ``minimum_orders`` nothing is held against a seller, who starts as ``beginning``.
     ``thresholds`` begin with the best; below the last one the standing is ``otherwise``.
@@ -76,8 +78,8 @@ DEFAULT: Final = StandingPolicy(
     otherwise=Standing.POOR,
 )
 """
-Disputes weigh most: one per cent of orders in dispute costs five per cent of the score. Source of
-the order of magnitude: marketplaces hold an order defect rate of 1 % against a seller (Amazon).
+Lost disputes weigh most: one per cent of orders costs five per cent of the score. Source of the
+order of magnitude: marketplaces hold an order defect rate of 1 % against a seller (Amazon).
 """
 
 

@@ -10,9 +10,10 @@ from .cli_settlement import parted, person
 from .cli_tables import Columns, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from orderledger.importers.bank_import import StatementSummary
+    from orderledger.ledger.bank_events import BankSubject
 
 _LINES: Final = Columns(
     ("line", "booked_on", "amount", "currency", "reference", "shows"),
@@ -218,33 +219,38 @@ def resolve(session: Session, name: str, break_id: str, **given: object) -> int:
     "--payout",
     "payouts",
     multiple=True,
-    required=True,
     metavar="PROVIDER/BATCH:LINE",
     help="The payout line that it shows; may be given several times.",
+)
+@click.option(
+    "--seller-payout",
+    "sent",
+    multiple=True,
+    metavar="PAYOUT",
+    help="The payout to a seller that it shows; may be given several times.",
+)
+@click.option(
+    "--returned",
+    multiple=True,
+    metavar="PAYOUT",
+    help="The payout to a seller that came back by it; may be given several times.",
 )
 @click.option("--tolerance", type=click.IntRange(min=0), default=0, help="In minor units.")
 @actor
 @common
 def match(session: Session, name: str, *, line_no: int, **given: object) -> int:
     """
-    Match a line by hand with the payouts that it shows.
+    Match a line by hand with the payouts that it shows: of providers, or to sellers.
 
     Exit status 1 where breaks are still open.
     """
     from orderledger.commands.bank_commands import MatchBankLine
-    from orderledger.commands.decide_bank_subjects import SETTLEMENT
     from orderledger.importers.bank_import import summary_of
-    from orderledger.ledger.bank_events import BankSubject
 
     bank_name, statement = parted(name)
-    texts, tolerance = cast("tuple[str, ...]", given["payouts"]), given["tolerance"]
+    tolerance = given["tolerance"]
     assert isinstance(tolerance, int)
-    subjects: list[BankSubject] = []
-    for text in texts:
-        settlement_id, _, number = text.rpartition(":")
-        if not settlement_id or not number.isdecimal():
-            raise click.BadParameter(f"{text!r} is not PROVIDER/BATCH:LINE", param_hint="--payout")
-        subjects.append(BankSubject(SETTLEMENT, settlement_id, int(number)))
+    subjects = _subjects({key: cast("tuple[str, ...]", given[key]) for key in _SUBJECTS})
     who = person(given["actor_id"])
     session.book.execute(
         MatchBankLine(
@@ -252,7 +258,7 @@ def match(session: Session, name: str, *, line_no: int, **given: object) -> int:
             statement=statement,
             line_no=line_no,
             by=who.id,
-            subjects=tuple(subjects),
+            subjects=subjects,
             tolerance=tolerance,
         ),
         actor=who,
@@ -260,3 +266,25 @@ def match(session: Session, name: str, *, line_no: int, **given: object) -> int:
     state = session.book.bank_statement(bank_name, statement)
     session.record(_summary(session, summary_of(state, new_lines=0)))
     return 1 if state.open_count else 0
+
+
+_SUBJECTS: Final = ("payouts", "sent", "returned")
+
+
+def _subjects(given: "Mapping[str, tuple[str, ...]]") -> "tuple[BankSubject, ...]":
+    """Return what the options name; raises click's usage errors."""
+    from orderledger.commands.decide_bank_payouts import SELLER_PAYOUT, SELLER_PAYOUT_RETURNED
+    from orderledger.commands.decide_bank_subjects import SETTLEMENT
+    from orderledger.ledger.bank_events import BankSubject
+
+    subjects: list[BankSubject] = []
+    for text in given["payouts"]:
+        settlement_id, _, number = text.rpartition(":")
+        if not settlement_id or not number.isdecimal():
+            raise click.BadParameter(f"{text!r} is not PROVIDER/BATCH:LINE", param_hint="--payout")
+        subjects.append(BankSubject(SETTLEMENT, settlement_id, int(number)))
+    subjects += [BankSubject(SELLER_PAYOUT, one) for one in given["sent"]]
+    subjects += [BankSubject(SELLER_PAYOUT_RETURNED, one) for one in given["returned"]]
+    if not subjects:
+        raise click.UsageError("name what the line shows: --payout, --seller-payout or --returned")
+    return tuple(subjects)

@@ -98,7 +98,8 @@ class OperationReferences(ReadModel):
             _refer(rows, payment, key.partition(" ")[2], "operation")
         for chargeback_id, one in payment.chargebacks.items():
             _refer(rows, payment, chargeback_id, "chargeback")
-            _refer(rows, payment, one.provider_ref, "chargeback")
+            for reference in (one.provider_ref, *one.aliases):
+                _refer(rows, payment, reference, "chargeback")
         for op in payment.operations.values():
             if op.kind in _SETTLED:
                 rows.touch(OPERATIONS, (payment_id, op.op_id))

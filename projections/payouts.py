@@ -23,6 +23,8 @@ class PayoutRow(TableRow, frozen=True):
 
     entries + carried − debt_recovered − reserve = amount, unless the bank paid another one.
     ``closed_at`` is when it was paid, failed, came back or was cancelled, in the world.
+    ``sent_unseen`` and ``back_unseen`` left the bank's account, and came back, by what was
+    reported, and stand on no bank statement yet.
     """
 
     payout_id: str
@@ -40,6 +42,8 @@ class PayoutRow(TableRow, frozen=True):
     bank_ref: str
     reason: str
     anomaly_count: int
+    sent_unseen: Amount
+    back_unseen: Amount
     scheduled_at: datetime | None
     initiated_at: datetime | None
     closed_at: datetime | None
@@ -85,7 +89,7 @@ class Payouts(ReadModel):
     """The read model ``payouts``."""
 
     name = "payouts"
-    version = 1
+    version = 2
     tables = (_PAYOUTS, _ENTRIES, _TIMES)
     topics = frozenset(topic for topic in folded() if topic.startswith(("payout.", "anomaly.")))
     folds = frozenset({"payout"})
@@ -144,5 +148,7 @@ def _payout(payout: PayoutState, rows: Rows) -> Row:
         payout.bank_ref,
         payout.reason,
         len(payout.anomalies),
+        payout.sent - payout.sent_seen,
+        payout.back - payout.back_seen,
         *times[1:],
     )

@@ -8,7 +8,12 @@ from typing import Any, Final, cast
 from msgspec.structs import astuple, replace
 
 from orderledger.ledger import seller_events as s
-from orderledger.ledger.escrow_events import FundsFrozen
+from orderledger.ledger.chargeback_events import ChargebackLossAssigned
+from orderledger.ledger.chargeback_stages import Liability
+from orderledger.ledger.dispute_events import DisputeAccepted
+from orderledger.ledger.dispute_parties import Party
+from orderledger.ledger.dispute_ruling_events import RulingExecuted
+from orderledger.ledger.disputes import DisputeState
 from orderledger.ledger.model_ports import Row
 from orderledger.ledger.order_events import (
     MoveKind,
@@ -35,7 +40,9 @@ class SellerStandingRow(TableRow, frozen=True):
 
     ``order_count`` counts orders placed with a line of the seller; units are of its lines.
     ``refund_count`` counts refunds granted for its lines and not withdrawn, ``dispute_count`` the
-    disputes and chargebacks that froze its funds.
+    disputes that were admitted, ``dispute_lost_count`` those of them whose ruling or settlement, as
+    it was executed last, gave the buyer something, and ``chargeback_lost_count`` the chargebacks of
+    whose loss it bears a part. The score counts what was lost.
     """
 
     seller: str
@@ -51,10 +58,26 @@ class SellerStandingRow(TableRow, frozen=True):
     returned_units: int
     refund_count: int
     dispute_count: int
+    dispute_lost_count: int
+    chargeback_lost_count: int
     changed_at: datetime | None
 
 
+@table("standing_cases", key_count=2)
+class StandingCaseRow(TableRow, frozen=True):
+    """
+    Working rows: the sellers against whom a dispute or chargeback counts, separated by spaces.
+
+    ``case_id`` is the stream and the id of the chargeback, or of nothing.
+    """
+
+    stream: str
+    case_id: str
+    lost_by: str
+
+
 _STANDING: Final = SellerStandingRow.table
+_CASES: Final = StandingCaseRow.table
 _UNITS: Final = {
     MoveKind.DELIVERED: "delivered_units",
     MoveKind.LOST: "lost_units",
@@ -67,21 +90,23 @@ class SellerStanding(ReadModel):
     """The read model ``seller_standing``."""
 
     name = "seller_standing"
-    version = 1
-    tables = (_STANDING,)
+    version = 2
+    tables = (_STANDING, _CASES)
     topics = frozenset(
         {
             "order.placed.v1",
             "order.lines_moved.v1",
             "order.refund_granted.v1",
             "order.refund_grant_withdrawn.v1",
-            "order.funds_frozen.v1",
+            "dispute.accepted.v1",
+            "dispute.ruling_executed.v1",
+            "payment.chargeback_loss_assigned.v1",
             "standing.changed.v1",
             "standing.suspended.v1",
             "standing.reinstated.v1",
         }
     )
-    folds = frozenset({"order"})
+    folds = frozenset({"order", "dispute"})
 
     def project(self, recorded: Recorded, rows: Rows) -> None:
         """Count what the event says of its sellers."""
@@ -96,14 +121,38 @@ class SellerStanding(ReadModel):
             case OrderPlaced(lines=lines):
                 for seller in dict.fromkeys([line.seller for line in lines]):
                     _add(rows, seller, "order_count", 1)
-            case FundsFrozen(slice_id=seller):
-                _add(rows, seller, "dispute_count", 1)
+            case DisputeAccepted():
+                _add(rows, _dispute(recorded, rows).seller, "dispute_count", 1)
+            case RulingExecuted():
+                dispute = _dispute(recorded, rows)
+                lost_by = {dispute.seller} if dispute.award.get(Party.BUYER, 0) else set()
+                _lost(rows, (recorded.stream, ""), lost_by, "dispute_lost_count")
+            case ChargebackLossAssigned(liability=liability, parts=parts) as event:
+                borne = {part.slice_id for part in parts if part.slice_id}
+                lost_by = borne if liability is Liability.SELLER else set()
+                case_id = (recorded.stream, event.chargeback_id)
+                _lost(rows, case_id, lost_by, "chargeback_lost_count")
             case OrderLinesMoved() as event:
                 _move(recorded, rows, event)
             case RefundGranted() | RefundGrantWithdrawn() as event:
                 _refund(recorded, rows, event)
             case _:
                 pass
+
+
+def _dispute(recorded: Recorded, rows: Rows) -> DisputeState:
+    return cast(DisputeState, rows.state(recorded.stream))
+
+
+def _lost(rows: Rows, key: tuple[str, str], lost_by: set[str], column: str) -> None:
+    """Count a case against those who lost it, and no more against those who did before."""
+    row = rows.get(_CASES, key)
+    before = set(str(row[2]).split()) if row is not None else set[str]()
+    for seller in sorted(before - lost_by):
+        _add(rows, seller, column, -1)
+    for seller in sorted(lost_by - before):
+        _add(rows, seller, column, 1)
+    rows.put(_CASES, (*key, " ".join(sorted(lost_by))))
 
 
 def _seller_of(order: OrderState, line_id: str) -> str:
@@ -136,7 +185,7 @@ def _add(rows: Rows, seller: str, column: str, count: int) -> None:
 
 def _row(rows: Rows, seller: str) -> SellerStandingRow:
     found = rows.get(_STANDING, (seller,))
-    nothing = (seller, "", 0, "", 0, False, "", *(0,) * 6, None)
+    nothing = (seller, "", 0, "", 0, False, "", *(0,) * 8, None)
     return SellerStandingRow(*cast(Any, found if found is not None else nothing))
 
 
@@ -158,5 +207,5 @@ def counts_of(row: SellerStandingRow) -> StandingCounts:
         lost_units=row.lost_units,
         returned_units=row.returned_units,
         refund_count=row.refund_count,
-        dispute_count=row.dispute_count,
+        dispute_count=row.dispute_lost_count + row.chargeback_lost_count,
     )

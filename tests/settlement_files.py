@@ -70,12 +70,18 @@ def _sides(minor: int, currency: str) -> list[str]:
     return [text, ""] if minor < 0 else ["", text]
 
 
+ADYEN_FEES = ("commission", "markup", "scheme_fees", "interchange")
+
+
 def adyen(lines: Sequence[SettlementLine], batch: str = "7") -> list[list[str]]:
     """Return the rows of a settlement details report; a line's fees in four columns at most."""
     rows = [ADYEN_HEADER]
     for one in lines:
-        fees = [format_minor(fee.amount, one.currency) for fee in one.fees]
-        fees += [""] * (4 - len(fees))
+        fees = [""] * 4
+        for fee in one.fees:
+            # A fee of another name stands in the first column.
+            place = ADYEN_FEES.index(fee.name) if fee.name in ADYEN_FEES else 0
+            fees[place] = format_minor(fee.amount, one.currency)
         at = one.occurred_at or AT
         rows.append(
             [

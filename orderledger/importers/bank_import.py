@@ -13,13 +13,16 @@ import msgspec
 
 from orderledger.book import Book
 from orderledger.commands.bank_commands import ImportBankStatement, RecordBankLine
+from orderledger.commands.decide_bank_payouts import SELLER_PAYOUT, SELLER_PAYOUT_RETURNED
 from orderledger.commands.decide_bank_subjects import SETTLEMENT
 from orderledger.commands.requests import SYSTEM, Actor, Envelope, Source
 from orderledger.ledger.bank_events import BankLine, BankSubject
 from orderledger.ledger.bank_statements import StatementState
 from orderledger.ledger.errors import OrderLedgerError
 from orderledger.ledger.limits import SETTLEMENT_CANDIDATES_MAX
+from orderledger.ledger.payouts import TRANSIT
 from orderledger.ledger.settlement_events import LineType
+from orderledger.projections.payouts import PayoutRow
 from orderledger.projections.settlements import SettlementLineRow, SettlementRow
 
 from .bank_csv import ParsedStatement, parse
@@ -28,7 +31,7 @@ from .settlement_file import decoded
 from .settlement_import import CHUNK, Progress
 
 Finder = Callable[[BankLine], Iterable[BankSubject]]
-"""Return further subjects that a line may show, such as payouts to sellers that it names."""
+"""Return further subjects that a line may show, of a kind that a host registered."""
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
@@ -104,7 +107,8 @@ def _record(
     reporting: tuple[int, Progress | None],
 ) -> None:
     whole, progress = reporting
-    payouts = _Payouts(book, options.bank)
+    currency = book.bank_statement(options.bank, options.statement).currency
+    payouts = _Payouts(book, options.bank, currency)
     for start in range(0, len(lines), CHUNK):
         chunk = lines[start : start + CHUNK]
         envelopes = [
@@ -136,11 +140,15 @@ def _candidates(
 
 
 class _Payouts:
-    """The payouts of providers to an account that no bank line has shown in full yet."""
+    """
+    Payouts of providers to an account that no bank line has shown in full yet, and payouts to
+    sellers from it.
+    """
 
-    def __init__(self, book: Book, bank: str) -> None:
+    def __init__(self, book: Book, bank: str, currency: str) -> None:
         models = book.read.models
         models.catch_up("settlements")
+        models.catch_up("payouts")
         self._by_amount: dict[int, list[BankSubject]] = {}
         self._by_word: dict[str, list[BankSubject]] = {}
         banks = {(one.provider, one.batch): one.bank for one in models.select(SettlementRow)}
@@ -148,6 +156,9 @@ class _Payouts:
             for row in models.select(SettlementLineRow, type=kind.value):
                 if banks.get((row.provider, row.batch)) == bank:
                     self._add(row)
+        for payout in models.select(PayoutRow):
+            if (payout.bank, payout.currency) == (bank, currency):
+                self._add_to_seller(payout)
 
     def _add(self, row: SettlementLineRow) -> None:
         left = -row.gross - row.arrived
@@ -160,6 +171,17 @@ class _Payouts:
         for name in names:
             for word in _WORD.findall(name):
                 self._by_word.setdefault(word, []).append(subject)
+
+    def _add_to_seller(self, row: PayoutRow) -> None:
+        sent = BankSubject(SELLER_PAYOUT, row.payout_id)
+        back = BankSubject(SELLER_PAYOUT_RETURNED, row.payout_id)
+        leaving = row.sent_unseen or (row.amount if row.status in TRANSIT else 0)
+        for subject, amount in ((sent, -leaving), (back, row.back_unseen)):
+            if amount:
+                self._by_amount.setdefault(amount, []).append(subject)
+        for name in (row.payout_id, row.bank_ref):
+            for word in _WORD.findall(name):
+                self._by_word.setdefault(word, []).extend((sent, back))
 
     def of(self, line: BankLine) -> list[BankSubject]:
         """Return the payouts that a line names, or that have its amount."""

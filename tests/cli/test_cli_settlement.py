@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 import orderledger
+from orderledger.commands.payout_commands import InitiatePayout
 from orderledger.ledger.stores.sqlite import SqliteStore
+from orderledger.payout_proposals import PayoutTarget, propose_payout, seen_balance
 from tests.cli.test_cli import run
 from tests.cli.test_cli_periods import answer, error
 from tests.contract.test_settlement_import import GROSS, file_of, lines_in, sold
-from tests.settlement_book import line
+from tests.settlement_book import SettledShop, line
 
 
 @pytest.fixture(autouse=True)
@@ -169,3 +171,35 @@ def test_a_bank_statement(folder: Path) -> None:
     assert balance("assets:bank:main") == 11_938 - 38 - 1_200
     assert "PO-7" in run("bank show main/2026-03 --table").stdout
     assert run("bank breaks --all --table").exit_code == 0
+
+
+def test_payouts_to_sellers_on_a_statement(folder: Path) -> None:
+    """Catches a payout that the bank's file shows and that nobody can find, or match by hand."""
+    store = SqliteStore(folder / "book.db")
+    shop = SettledShop(store)
+    shop.release(rate="0")
+    target = PayoutTarget(seller="s1", currency="USD", bank="main", minimum=1)
+    shop.run(propose_payout(shop.book.read, "y1", target))
+    seen = seen_balance(shop.book.read, "s1", "USD")
+    shop.run(InitiatePayout(payout_id="y1", seen=seen))
+    store.close()
+    path = folder / "bank.csv"
+    path.write_text(
+        "booked_on,amount,currency,reference\n2026-03-04,-123.25,USD,SEPA y1\n"
+        "2026-03-06,123.00,USD,back\n",
+        "utf-8",
+    )
+    done: Any = answer(f"bank import {path} --statement 2026-03", 1)
+    assert (done["matched"], done["breaks"]) == (1, {"unknown_reference": 1})
+    assert answer("payout show y1")["status"] == "paid"
+    assert balance("assets:bank:main") == -12_325
+    assert "name what the line shows" in error("bank match main/2026-03 --line 2", 2)
+    by_hand = "bank match main/2026-03 --line 2 --returned y1"
+    assert "differ by -25" in error(by_hand, 1)
+    assert answer(f"{by_hand} --tolerance 25")["status"] == "balanced"
+    assert answer("payout show y1")["status"] == "returned"
+    assert balance("assets:bank:main") == -25
+    shown = answer("bank show main/2026-03")
+    assert [one["shows"] for one in shown] == ["seller_payout y1", "seller_payout_returned y1"]
+    again = "bank match main/2026-03 --line 1 --seller-payout y1"
+    assert answer(again)["status"] == "balanced"

@@ -2,9 +2,14 @@
 
 from datetime import timedelta
 
-from orderledger.commands.dispute_commands import AcceptDispute
+import pytest
+
+from orderledger.commands.dispute_commands import AcceptDispute, WithdrawDispute
+from orderledger.commands.order_commands import ExpireOrder
 from orderledger.ledger.dispute_parties import Party
 from orderledger.ledger.dispute_stages import Stage
+from orderledger.ledger.errors import Reason, Rejected
+from orderledger.ledger.orders import Lifecycle
 from orderledger.projections.deadlines import DeadlineRow
 from tests.dispute_book import file, rules
 from tests.machinery.shop import START, Clock, initiate, open_book, place, purchase, run, succeeded
@@ -45,3 +50,20 @@ def test_a_dispute_runs_its_course_by_sweeps_alone() -> None:
         row for row in book.machinery.deadlines() if row.stream == "dispute-d1"
     ]
     assert rows == []
+
+
+def test_a_disputed_order_does_not_expire() -> None:
+    """Catches an order that goes from under its dispute, or one that never expires after it."""
+    clock = Clock()
+    book = open_book(clock)
+    due_at = START + timedelta(hours=1)
+    run(book, place(payment_due_at=due_at), file(placed_at=START, delivered_at=None))
+    expire = ExpireOrder(order_id="o1", due_at=due_at)
+    clock.move(hours=2)
+    with pytest.raises(Rejected) as refused:
+        run(book, expire)
+    assert refused.value.reason is Reason.DISPUTE_OPEN
+    assert book.sweep().found == 0
+    run(book, WithdrawDispute(dispute_id="d1", by="b1", reason="sorry"))
+    assert book.sweep().performed == 1
+    assert book.order("o1").lifecycle is Lifecycle.EXPIRED

@@ -8,6 +8,7 @@ import pytest
 from orderledger.commands import model as m
 from orderledger.commands.freeze_commands import FreezeFunds, UnfreezeFunds
 from orderledger.ledger import accounts
+from orderledger.ledger.chargeback_stages import Liability
 from orderledger.ledger.errors import NotFound, Rejected
 from orderledger.ledger.stores.models_memory import MemoryModels
 from orderledger.payout_proposals import (
@@ -25,6 +26,9 @@ from orderledger.projections.sellers import (
     SellerReserveRow,
 )
 from orderledger.projections.shipped import SHIPPED
+from tests.chargebacks_book import opened, report
+from tests.dispute_book import file, rules, shares
+from tests.dispute_shop import DisputeShop
 from tests.model.shop import Shop, balances_of, item
 from tests.projections.books import day_in_memory
 
@@ -223,9 +227,65 @@ def test_the_record_of_a_seller() -> None:
     row = models_of(shop, 13).get(SellerStandingRow, "s1")
     assert row is not None
     assert (row.standing, row.score, row.is_suspended, row.reason) == ("good", 9_000, True, "look")
-    assert (row.order_count, row.dispute_count, row.refund_count) == (4, 1, 0)
+    assert (row.order_count, row.dispute_count, row.refund_count) == (4, 0, 0)
     assert (row.earned_standing, row.earned_score) == ("good", 10_000)
     assert counts_of(row).order_count == 4
+
+
+def record_of(shop: Shop, batch_events: int = 7) -> tuple[int, int, int]:
+    """Return what s1 is charged with: disputes admitted and lost, chargebacks lost."""
+    row = models_of(shop, batch_events).get(SellerStandingRow, "s1")
+    assert row is not None
+    assert counts_of(row).dispute_count == row.dispute_lost_count + row.chargeback_lost_count
+    return (row.dispute_count, row.dispute_lost_count, row.chargeback_lost_count)
+
+
+def test_disputes_count_by_how_they_ended() -> None:
+    """A seller who loses standing by a complaint that came to nothing, or keeps it after a loss."""
+    shop = DisputeShop()
+    seen: list[tuple[int, int, int]] = []
+    for step in shop.steps():
+        step()
+        seen.append(record_of(shop))
+    assert (seen[1], seen[-2], seen[-1]) == ((1, 0, 0), (1, 0, 0), (1, 1, 0))
+    again = file("d2", ("b", 500), placed_at=shop.now, delivered_at=None, rule_book=rules())
+    shop.run(again)
+    assert record_of(shop) == (1, 1, 0)
+    shop.run(m.AcceptDispute(dispute_id="d2", by="clerk"))
+    shop.run(m.WithdrawDispute(dispute_id="d2", by="b1", reason="found it"))
+    assert record_of(shop) == (2, 1, 0)
+    amendment = m.AmendRuling(
+        dispute_id="d1",
+        ruling_id="r2",
+        supersedes="r1",
+        allocations=shares(0, 1_000),
+        cause="forged photo",
+        by="eve",
+        approver="fay",
+    )
+    shop.run(amendment)
+    shop.run(m.ExecuteRuling(dispute_id="d1"))
+    assert record_of(shop) == record_of(shop, 1) == (2, 0, 0)
+
+
+def test_chargebacks_count_against_who_bears_them() -> None:
+    """A seller who is charged with a chargeback that was won, or that the platform bears."""
+    shop = Shop()
+    earn(shop, "o1", "100")
+    for number, liability in ((1, None), (2, Liability.SELLER), (3, Liability.PLATFORM)):
+        given = {"chargeback_id": f"cb{number}", "payment_id": "pay-o1"}
+        shop.run(opened(1_000, liability=liability, **given))
+        shop.run(report("won" if number == 1 else "lost", **given))
+    assert record_of(shop) == (0, 0, 1)
+    assign = m.AssignChargebackLoss(
+        payment_id="pay-o1",
+        chargeback_id="cb2",
+        liability=Liability.PLATFORM,
+        reason="our mistake",
+        by="ann",
+    )
+    shop.run(assign)
+    assert record_of(shop) == record_of(shop, 1) == (0, 0, 0)
 
 
 def test_a_report_that_a_constraint_forbids_is_recorded() -> None:

@@ -239,11 +239,11 @@ def test_another_part_registers_what_a_line_may_show(monkeypatch: pytest.MonkeyP
         event = AnomalyRaised(kind="x", refs=(subject.id,))
         return (Change(f"bank-main/{arrival.statement.statement}", event, posted),)
 
-    shows("seller_payout", expect, arrive)
+    shows("wire", expect, arrive)
     with pytest.raises(ValueError, match="registered twice"):
-        shows("seller_payout", expect, arrive)
+        shows("wire", expect, arrive)
     shop = BankShop()
     shop.statement(1)
-    shop.booked(1, -9_800, "payout p1", m.BankSubject("seller_payout", "p1"))
+    shop.booked(1, -9_800, "payout p1", m.BankSubject("wire", "p1"))
     assert shop.posted(BANK, "liabilities:payouts:p1") == (-9_800, 9_800)
     assert shop.bank_breaks() == {}
