@@ -34,7 +34,8 @@ from orderledger.ledger.payment_operations import (
 from orderledger.ledger.payments import PaymentState
 from orderledger.ledger.recipes_payment import borne
 
-from .decision import Change, States
+from .decision import Change, Changes, States
+from .order_guards import after as after_events
 from .order_guards import change
 from .refund_funding import Funding
 
@@ -263,6 +264,18 @@ def _entry(order: OrderState, event: Event) -> Entry:
     if isinstance(event, FundsReturned):
         return recipes_order.funds_returned(order.order_id, event, order.currency)
     return EMPTY
+
+
+def coupons_followed(order: OrderState, changes: Changes) -> Changes:
+    """
+    Return changes that lift a freeze, and those of the coupon money that it had kept in escrow.
+
+    A coupon goes back as the buyer's money goes, but for what is frozen of it then.
+    """
+    if not (changes and has_coupons(order)):
+        return changes
+    later = after_events(order, *[one.event for one in changes])
+    return (*changes, *_changes(later, follow_coupons(later)))
 
 
 def borne_otherwise(
