@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from orderledger.ledger import recipes_order
 from orderledger.ledger.accounts import escrow
+from orderledger.ledger.escrow_evening import evened
 from orderledger.ledger.escrow_events import FundsRecovered
 from orderledger.ledger.escrow_shares import (
     NOTHING,
@@ -249,6 +250,16 @@ def follow_all(order: OrderState, states: States) -> tuple[Change, ...]:
         events.extend(follow_coupons(after))
     events.extend(_short_freezes(order, tuple(events)))
     return _changes(order, tuple(events))
+
+
+def follow_evened(order: OrderState, states: States) -> tuple[Change, ...]:
+    """Return the changes of ``follow_all``, and those that fill what slices lack from others."""
+    held = follow_all(order, states)
+    order = after_events(order, *[one.event for one in held])
+    events = evened(order)
+    if events and has_coupons(order):
+        events = (*events, *follow_coupons(applied(order, events)))
+    return (*held, *_changes(order, events))
 
 
 def _changes(order: OrderState, events: tuple[Event, ...]) -> tuple[Change, ...]:

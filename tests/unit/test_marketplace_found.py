@@ -86,3 +86,45 @@ def test_coupon_that_was_frozen_goes_back_when_the_freeze_is_lifted() -> None:
     assert shop.balance(accounts.PROMO) == shop.escrow() == 1_000
     shop.run(m.UnfreezeFunds(order_id="o1", freeze_id="f1"))
     assert shop.balance(accounts.PROMO) == shop.escrow() == held_by_slices(shop) == 0
+
+
+def test_part_payment_of_a_cancelled_line_goes_to_what_is_left() -> None:
+    """Catches a part payment that stays in the slice of a seller who has nothing to deliver."""
+    shop = Shop()
+    shop.place(item("a", "10"), item("b", "10", seller="s2"))
+    shop.pay(1_000)
+    shop.run(m.CancelLine(order_id="o1", line_id="a", quantity=1, reason="sold out"))
+    shop.release("s2", rate="0")
+    assert shop.balance(accounts.seller("s2")) == -1_000
+    assert shop.escrow() == held_by_slices(shop) == 0
+    shop.refund("r1", 400)
+    assert shop.balance(accounts.seller("s2")) == -600
+    assert list(verify(shop.store)) == []
+
+
+def test_refund_that_a_freeze_kept_from_one_seller_is_evened_out() -> None:
+    """Catches a seller who bears for good what another's frozen money could not bear."""
+    shop = Shop()
+    shop.place(item("a", "10"), item("b", "10", seller="s2"))
+    shop.pay(2_000)
+    shop.run(m.FreezeFunds(order_id="o1", freeze_id="f1", seller="s1", amount=1_000, cause="x"))
+    shop.refund("r1", 1_000)
+    shop.run(m.UnfreezeFunds(order_id="o1", freeze_id="f1"))
+    for seller in ("s1", "s2"):
+        shop.release(seller, rate="0")
+        assert shop.balance(accounts.seller(seller)) == -500
+    assert shop.escrow() == held_by_slices(shop) == 0
+
+
+def test_money_promised_to_a_refund_is_not_evened_out() -> None:
+    """Catches a refund whose money another seller was paid before it was requested."""
+    shop = Shop()
+    shop.place(item("a", "10"), item("b", "10", seller="s2"))
+    shop.pay(1_500)
+    shop.grant("r1", 0, ("a", 1))
+    shop.allocate("r1")
+    shop.run(m.HoldFunds(order_id="o1"))
+    assert {key: one.available for key, one in shop.order().slices.items()} == {
+        "s1": 750,
+        "s2": 750,
+    }
