@@ -128,3 +128,16 @@ def test_money_promised_to_a_refund_is_not_evened_out() -> None:
         "s1": 750,
         "s2": 750,
     }
+
+
+def test_loss_worth_less_than_a_minor_unit_is_the_platforms() -> None:
+    """Catches a report of a loss that fails, for ever, as it divides by its worth of nothing."""
+    shop = Shop()
+    shop.place(item("a", "10"))
+    shop.pay(10_000, currency="JPY", fx=FxQuote("q", 1_000, "USD", Decimal(1_000)))
+    shop.release("s1")
+    shop.run(opened(3))
+    shop.run(report("lost"))
+    assert shop.balance(accounts.CHARGEBACK_LOSSES, "JPY") == 3
+    assert shop.balance(accounts.disputes("cb1"), "JPY") == 0
+    assert list(verify(shop.store)) == []
