@@ -177,7 +177,8 @@ def _of_releases(
             owing += part
     if owing:
         parts.append(releases.debt(owing, order.currency))
-    if payment.fx is None:
+    if payment.fx is None or not parts:
+        # Worth less than half a minor unit of the order's currency: nobody got any of it.
         return tuple(parts)
     amounts = divided([part.amount for part in parts], amount)
     return tuple(

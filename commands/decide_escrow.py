@@ -23,7 +23,7 @@ from orderledger.ledger.release_recovery import rate_between
 
 from . import order_guards as guards
 from .decision import Change, Changes, States, decides
-from .escrow_follow import follow_all
+from .escrow_follow import follow_evened
 from .order_commands import ConversionTerms, HoldFunds, MeetReleaseCondition, ReleaseFunds
 
 _RELEASABLE = frozenset({Lifecycle.CONFIRMED, Lifecycle.COMPLETED})
@@ -33,7 +33,7 @@ _RELEASABLE = frozenset({Lifecycle.CONFIRMED, Lifecycle.COMPLETED})
 def hold_funds(command: HoldFunds, states: States, now: datetime) -> Changes:
     """Bring the slices to what the tenders hold in escrow; nothing to do is no event."""
     order = guards.existing(states, command.order_id)
-    return follow_all(order, states)
+    return follow_evened(order, states)
 
 
 @decides(MeetReleaseCondition)
@@ -91,7 +91,7 @@ def release_funds(command: ReleaseFunds, states: States, now: datetime) -> Chang
     guards.require(order, "release escrow", _RELEASABLE)
     _check_conversion(command, order)
     share = _share_of(order, command.seller)
-    held = follow_all(order, states)
+    held = follow_evened(order, states)
     current = _after(order, held)
     one = current.slices.get(command.seller) or Slice(command.seller)
     if not one.condition_met:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from orderledger.ledger import recipes_order
 from orderledger.ledger.accounts import escrow
+from orderledger.ledger.escrow_evening import evened
 from orderledger.ledger.escrow_events import FundsRecovered
 from orderledger.ledger.escrow_shares import (
     NOTHING,
@@ -34,7 +35,8 @@ from orderledger.ledger.payment_operations import (
 from orderledger.ledger.payments import PaymentState
 from orderledger.ledger.recipes_payment import borne
 
-from .decision import Change, States
+from .decision import Change, Changes, States
+from .order_guards import after as after_events
 from .order_guards import change
 from .refund_funding import Funding
 
@@ -250,6 +252,16 @@ def follow_all(order: OrderState, states: States) -> tuple[Change, ...]:
     return _changes(order, tuple(events))
 
 
+def follow_evened(order: OrderState, states: States) -> tuple[Change, ...]:
+    """Return the changes of ``follow_all``, and those that fill what slices lack from others."""
+    held = follow_all(order, states)
+    order = after_events(order, *[one.event for one in held])
+    events = evened(order)
+    if events and has_coupons(order):
+        events = (*events, *follow_coupons(applied(order, events)))
+    return (*held, *_changes(order, events))
+
+
 def _changes(order: OrderState, events: tuple[Event, ...]) -> tuple[Change, ...]:
     return tuple([change(order.order_id, event, _entry(order, event)) for event in events])
 
@@ -263,6 +275,18 @@ def _entry(order: OrderState, event: Event) -> Entry:
     if isinstance(event, FundsReturned):
         return recipes_order.funds_returned(order.order_id, event, order.currency)
     return EMPTY
+
+
+def coupons_followed(order: OrderState, changes: Changes) -> Changes:
+    """
+    Return changes that lift a freeze, and those of the coupon money that it had kept in escrow.
+
+    A coupon goes back as the buyer's money goes, but for what is frozen of it then.
+    """
+    if not (changes and has_coupons(order)):
+        return changes
+    later = after_events(order, *[one.event for one in changes])
+    return (*changes, *_changes(later, follow_coupons(later)))
 
 
 def borne_otherwise(

@@ -17,6 +17,7 @@ from orderledger.ledger.release_recovery import Releases
 from orderledger.ledger.ruling_events import FreezeSettled
 
 from .decision import Change, Changes
+from .escrow_follow import coupons_followed
 from .order_guards import change
 from .refund_funding import funded_by
 from .ruling_reserve import beyond, needed_by
@@ -105,12 +106,13 @@ def unfreeze(order: OrderState, freeze_id: str, cause: str = "") -> Changes:
     changes: list[FundsUnfrozen] = [
         lifting(order, one, cause) for one in known if not one.is_lifted
     ]
-    return tuple(
+    lifted = tuple(
         [
             change(order.order_id, event, recipes_freeze.seller_share_unfrozen(event))
             for event in changes
         ]
     )
+    return coupons_followed(order, lifted)
 
 
 def lifting(order: OrderState, one: Freeze, cause: str) -> FundsUnfrozen:
@@ -169,4 +171,4 @@ def settled_freezes(order: OrderState) -> Changes:
         )
         entry = recipes_freeze.seller_share_unfrozen(event)
         changes.append(change(order.order_id, event, entry))
-    return tuple(changes)
+    return coupons_followed(order, tuple(changes))

@@ -136,7 +136,10 @@ def _ruled(order: OrderState, grant: Grant, freeze: Freeze, amount: int, tender_
     reserve first, what escrow holds besides; the rest is a debt, or goodwill.
     """
     slices: dict[str, int] = {}
-    left = _take(slices, frozen_for(order.freezes, order.slices, grant.refund_id), amount)
+    own = frozen_for(order.freezes, order.slices, grant.refund_id)
+    # A freeze keeps the coupon's money too, which goes back to the platform.
+    own = {key: min(minor, _free(order.slices[key])) for key, minor in own.items()}
+    left = _take(slices, own, amount)
     released = _Released(order, [freeze.slice_id], tender_id)
     parts: list[FundingPart] = []
     left = released.take_excess(parts, left)

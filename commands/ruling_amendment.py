@@ -29,7 +29,7 @@ from orderledger.ledger.ruling_events import (
 from orderledger.ledger.tenders import Tender
 
 from .decision import Changes
-from .escrow_follow import borne_otherwise
+from .escrow_follow import borne_otherwise, coupons_followed
 from .freezing import lifting, needed_for_refund, undrawn
 from .order_guards import after as after_events
 from .order_guards import change
@@ -257,7 +257,7 @@ def _give_up_the_rest(run: Execution) -> None:
     if not one.is_lifted:
         event = lifting(order, one, f"ruling {run.award.ruling_id} executed")
         entry = recipes_freeze.seller_share_unfrozen(event)
-        run.add(change(order.order_id, event, entry))
+        run.add(*coupons_followed(order, (change(order.order_id, event, entry),)))
         return
     kept = min(run.frozen, undrawn(order, one))
     reserve = beyond(one.reserve, needed_for_refund(order, one))
@@ -269,4 +269,4 @@ def _give_up_the_rest(run: Execution) -> None:
             reserve=reserve,
         )
         entry = recipes_freeze.seller_share_unfrozen(settled)
-        run.add(change(order.order_id, settled, entry))
+        run.add(*coupons_followed(order, (change(order.order_id, settled, entry),)))

@@ -203,8 +203,8 @@ def follow(
     before = order.escrowed.get(tender_id) or Escrowed()
     moved = now.amount - before.amount
     paid = now.paid_amount - before.paid_amount
-    if moved > 0:
-        parts = _spread_held(order, moved, refund_id)
+    if moved > 0 or paid > 0:
+        parts = _spread_held(order, moved, refund_id) or _worthless(order)
         return tuple(
             [
                 FundsHeld(
@@ -218,8 +218,8 @@ def follow(
                 for index, (slice_id, amount) in enumerate(parts)
             ]
         )
-    if moved < 0:
-        parts = _spread_returned(order, -moved, of)
+    if moved < 0 or paid < 0:
+        parts = _spread_returned(order, -moved, of) or _worthless(order)
         return tuple(
             [
                 FundsReturned(
@@ -235,6 +235,15 @@ def follow(
             ]
         )
     return ()
+
+
+def _worthless(order: OrderState) -> list[tuple[str, int]]:
+    """
+    Return the slice that names money worth less than half a minor unit of the order's currency.
+
+    It is exchanged all the same: else it would stay in escrow in a currency no release pays.
+    """
+    return [(min(shares_of(order), default=OVERFLOW), 0)]
 
 
 def _spread_held(order: OrderState, amount: int, refund_id: str) -> list[tuple[str, int]]:
