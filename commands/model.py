@@ -5,85 +5,7 @@ Every command struct and the values in them, under one import:
 
 from typing import Final
 
-from orderledger.ledger.account_events import (
-    ConstraintKind,
-)
-from orderledger.ledger.bank_events import (
-    BankLine,
-    BankSubject,
-)
-from orderledger.ledger.chargeback_events import (
-    ChargebackReport,
-    EvidenceDocument,
-)
-from orderledger.ledger.chargeback_stages import (
-    ChargebackFact,
-    ChargebackStage,
-    Liability,
-)
-from orderledger.ledger.dispute_content import (
-    Answer,
-    AppealOutcome,
-    ClaimedLine,
-    EvidenceItem,
-    Remedy,
-    VoteReveal,
-)
-from orderledger.ledger.dispute_parties import (
-    Allocation,
-    Party,
-)
-from orderledger.ledger.inbox_events import (
-    Observation,
-)
-from orderledger.ledger.order_content import (
-    Discount,
-    Funder,
-    LineInput,
-    ShippingCharge,
-    StockReservation,
-    Surcharge,
-    Tax,
-    Tip,
-    Totals,
-)
-from orderledger.ledger.order_events import (
-    BuyerCap,
-    MovedLine,
-    PaymentPart,
-    RefundSource,
-)
-from orderledger.ledger.payment_events import (
-    Capabilities,
-    CaptureMode,
-    FxQuote,
-)
-from orderledger.ledger.payment_operations import (
-    FundingPart,
-    OperationKind,
-    Outcome,
-)
-from orderledger.ledger.rule_books import (
-    RuleBook,
-)
-from orderledger.ledger.seller_events import (
-    ReserveTerms,
-    Standing,
-)
-from orderledger.ledger.settlement_events import (
-    BreakAction,
-    BreakKind,
-    FeeLimit,
-    LineType,
-    NamedFee,
-    SettlementLine,
-    StatedBalance,
-)
-from orderledger.ledger.value_events import (
-    ValueKind,
-    ValueSource,
-)
-
+from . import values
 from .account_commands import (
     CloseAccount,
     ConstrainAccount,
@@ -302,6 +224,7 @@ from .value_commands import (
     RedeemValue,
     RestoreValue,
 )
+from .values import *  # noqa: F403  # its names are listed in its __all__
 from .work_commands import (
     DiscardWork,
 )
@@ -317,37 +240,23 @@ __all__ = [
     "AdjustAuthorisation",
     "AlertAuthorisationExpiry",
     "AllocateRefund",
-    "Allocation",
     "AmendRuling",
-    "Answer",
     "AnswerProposal",
     "Appeal",
-    "AppealOutcome",
     "ApproveReturn",
     "AssignChargebackLoss",
     "AssignPanel",
     "Authorise",
     "AutoConfirmDelivery",
-    "BankLine",
-    "BankSubject",
-    "BreakAction",
-    "BreakKind",
-    "BuyerCap",
     "CancelFulfilment",
     "CancelLine",
     "CancelOrder",
     "CancelOrderChange",
     "CancelPayout",
     "CancelReturn",
-    "Capabilities",
     "Capture",
-    "CaptureMode",
     "CastVote",
     "ChangeSellerStanding",
-    "ChargebackFact",
-    "ChargebackReport",
-    "ChargebackStage",
-    "ClaimedLine",
     "CloseAccount",
     "CloseBatch",
     "CloseEvidence",
@@ -358,7 +267,6 @@ __all__ = [
     "ConfirmOrder",
     "ConfirmOrderChange",
     "ConstrainAccount",
-    "ConstraintKind",
     "ConvertCurrency",
     "CreateFulfilment",
     "CreateOrder",
@@ -367,12 +275,9 @@ __all__ = [
     "DeclineOrderChange",
     "DenyApproval",
     "DiscardWork",
-    "Discount",
     "DispatchFulfilment",
     "EndChargebackDefence",
     "Escalate",
-    "EvidenceDocument",
-    "EvidenceItem",
     "ExecuteRuling",
     "ExecutionTerms",
     "ExpireAuthorisation",
@@ -380,14 +285,10 @@ __all__ = [
     "ExpireReturn",
     "ExpireValue",
     "ExtendDisputeDeadline",
-    "FeeLimit",
     "FileDispute",
     "FinishCancellation",
     "FreezeAccount",
     "FreezeFunds",
-    "Funder",
-    "FundingPart",
-    "FxQuote",
     "GrantApproval",
     "GrantRefund",
     "HoldFunds",
@@ -400,25 +301,15 @@ __all__ = [
     "InspectReturn",
     "IssueRuling",
     "IssueValue",
-    "Liability",
     "LiftConstraint",
     "LiftPenalty",
-    "LineInput",
-    "LineType",
     "MakeOffer",
     "MatchBankLine",
     "MatchLine",
     "MeetReleaseCondition",
     "MergeDispute",
-    "MovedLine",
-    "NamedFee",
-    "Observation",
-    "OperationKind",
     "OperationName",
     "OptInExternally",
-    "Outcome",
-    "Party",
-    "PaymentPart",
     "PerformDisputeDeadline",
     "PlaceOrder",
     "PostEntry",
@@ -468,7 +359,6 @@ __all__ = [
     "RedeemValue",
     "ReferExternally",
     "RefundByAlternativeMeans",
-    "RefundSource",
     "ReinstateOrder",
     "ReinstateSeller",
     "RejectDispute",
@@ -478,7 +368,6 @@ __all__ = [
     "ReleaseHold",
     "ReleaseReserve",
     "ReleasedSlice",
-    "Remedy",
     "RemitTax",
     "ReopenOrder",
     "ReopenPeriod",
@@ -489,7 +378,6 @@ __all__ = [
     "RequestReturn",
     "RequireAction",
     "RequireReturnReview",
-    "ReserveTerms",
     "ResolveAlert",
     "ResolveBankBreak",
     "ResolveBreak",
@@ -506,39 +394,28 @@ __all__ = [
     "RetryRefund",
     "ReverseEntry",
     "RouteRefundAsVoid",
-    "RuleBook",
     "SchedulePayout",
     "SeenBalance",
     "SetAddress",
     "SetReserve",
-    "SettlementLine",
-    "ShippingCharge",
     "SkipProjectedEvent",
     "SplitOrder",
-    "Standing",
     "StartMediation",
-    "StatedBalance",
-    "StockReservation",
     "StrikeEvidence",
     "SubmitChargebackEvidence",
     "SubmitEvidence",
     "SupersedeDispute",
-    "Surcharge",
     "SuspendDispute",
     "SuspendSeller",
     "TakeReserve",
-    "Tax",
-    "Tip",
-    "Totals",
     "UnfreezeFunds",
-    "ValueKind",
-    "ValueSource",
     "Void",
-    "VoteReveal",
     "WithdrawDispute",
     "WithdrawRefund",
     "WriteOffDebt",
 ]
+
+__all__ += values.__all__
 
 COMMANDS: Final[tuple[type[Command], ...]] = tuple(
     [

@@ -24,7 +24,7 @@ BANNED_NAMES: Final = {"utils.py", "helpers.py", "common.py", "manager.py"}
 PURE: Final = (
     re.compile(r"ledger/(?!migrate\.py|ids\.py|forks\.py)\w+\.py"),
     re.compile(
-        r"commands/(model|decision|deciders|decide_\w+|\w+_commands|\w+_guards|order_\w+|escrow_follow|refund_funding|dispute_\w+|freezing|chargeback_\w+|payment_record|process_\w+|timers|reactors|effects|requests|gateway_requests|port_answers|ruling_\w+)\.py"
+        r"commands/(model|values|decision|deciders|decide_\w+|\w+_commands|\w+_guards|order_\w+|escrow_follow|refund_funding|dispute_\w+|freezing|chargeback_\w+|payment_record|process_\w+|timers|reactors|effects|requests|gateway_requests|port_answers|ruling_\w+)\.py"
     ),
     re.compile(r"snapshots/policy\.py"),
     re.compile(r"replay/upcasters\.py"),

@@ -87,10 +87,10 @@ HEAD: Final = """\
 
 Generated from the commands by `python -m tools.generate_command_reference`; a test compares.
 
-All are in `orderledger.commands.model`. A command is a frozen struct of keyword fields; every one
-also takes `occurred_at`, when it happened in the world if that is not now. Amounts are integers in
-minor units. Ids are yours: they make a command recognisable, and a command whose outcome already
-holds changes nothing.
+All are in `orderledger.commands.model`, with the values that they are made of. A command is a
+frozen struct of keyword fields; every one also takes `occurred_at`, when it happened in the world
+if that is not now. Amounts are integers in minor units. Ids are yours: they make a command
+recognisable, and a command whose outcome already holds changes nothing.
 
 There are two kinds.
 

@@ -6,8 +6,7 @@ time, and checks that the outcomes and the states are those of one of the two se
 on a book in memory.
 """
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,20 +14,12 @@ import msgspec
 import pytest
 
 from orderledger.commands import model as m
-from orderledger.commands.decision import Command
-from orderledger.ledger.errors import OrderLedgerError, Rejected
 from orderledger.ledger.order_content import ItemUpdate
 from orderledger.ledger.order_events import MovedLine, RefundSource
 from orderledger.ledger.payment_operations import OperationStatus
 from orderledger.ledger.ports import EventStore
-from orderledger.ledger.stores.postgres import PostgresStore
-from orderledger.ledger.stores.postgres_schema import migrate
-from orderledger.ledger.stores.sqlite import SqliteStore
-from orderledger.replay.verify import verify
-from tests.model.shop import Shop, balances_of, item
-
-Prepare = Callable[[Shop, str], None]
-Pair = Callable[[str], tuple[Command, Command]]
+from tests.model.racing import Race, play, postgres_pair, sqlite_pair
+from tests.model.shop import Shop, item
 
 
 def _authorised(shop: Shop, name: str) -> None:
@@ -95,28 +86,27 @@ def _cancel_line(name: str) -> m.CancelLine:
     return m.CancelLine(order_id=name, line_id="a", quantity=1, refund_id="line")
 
 
-PAIRS: Final[dict[str, tuple[Prepare, Pair, bool]]] = {
-    # name: what is there before, the two commands, whether exactly one of them may succeed
-    "cancel-capture": (_authorised, lambda n: (_cancel(n), _capture(n, "c1")), False),
-    "capture-void": (
+PAIRS: Final[dict[str, Race]] = {
+    "cancel-capture": Race(_authorised, lambda n: (_cancel(n), _capture(n, "c1")), False),
+    "capture-void": Race(
         _authorised,
         lambda n: (_capture(n, "c1"), m.Void(payment_id=n, op_id="v1", currency="USD")),
         True,
     ),
-    "capture-capture": (_authorised, lambda n: (_capture(n, "c1"), _capture(n, "c2")), True),
-    "cancel-modify": (
+    "capture-capture": Race(_authorised, lambda n: (_capture(n, "c1"), _capture(n, "c2")), True),
+    "cancel-modify": Race(
         _proposed,
         lambda n: (_cancel(n), m.ConfirmOrderChange(order_id=n, change_id="ch")),
         False,
     ),
-    "refund-refund": (_granted, lambda n: (_refund(n, "x1"), _refund(n, "x2")), True),
-    "refund-withdraw": (
+    "refund-refund": Race(_granted, lambda n: (_refund(n, "x1"), _refund(n, "x2")), True),
+    "refund-withdraw": Race(
         _granted,
         lambda n: (_refund(n, "x1"), m.WithdrawRefund(order_id=n, refund_id="r1", reason="x")),
         True,
     ),
-    "grant-grant": (_captured, lambda n: (_grant(n, "g1"), _grant(n, "g2")), True),
-    "ship-cancel-line": (
+    "grant-grant": Race(_captured, lambda n: (_grant(n, "g1"), _grant(n, "g2")), True),
+    "ship-cancel-line": Race(
         _packed,
         lambda n: (
             m.DispatchFulfilment(fulfilment_id=n, order_id=n, carrier="dhl"),
@@ -124,7 +114,7 @@ PAIRS: Final[dict[str, tuple[Prepare, Pair, bool]]] = {
         ),
         True,
     ),
-    "ship-cancel": (
+    "ship-cancel": Race(
         _packed,
         lambda n: (
             m.DispatchFulfilment(fulfilment_id=n, order_id=n, carrier="dhl"),
@@ -132,7 +122,7 @@ PAIRS: Final[dict[str, tuple[Prepare, Pair, bool]]] = {
         ),
         True,
     ),
-    "cancel-line-grant": (
+    "cancel-line-grant": Race(
         _captured,
         lambda n: (
             _cancel_line(n),
@@ -143,69 +133,8 @@ PAIRS: Final[dict[str, tuple[Prepare, Pair, bool]]] = {
 }
 
 
-def _outcome(shop: Shop, command: Command) -> str:
-    """Return "" or the reason of the refusal; anything else is raised."""
-    try:
-        shop.run(command)
-    except Rejected as refusal:
-        return refusal.reason.value
-    return ""
-
-
-def _race(shops: Sequence[Shop], commands: Sequence[Command]) -> list[str]:
-    """Execute one command in each shop at the same time."""
-    barrier = threading.Barrier(len(commands))
-    outcomes: list[str] = [""] * len(commands)
-
-    def run(index: int) -> None:
-        barrier.wait(10)
-        try:
-            outcomes[index] = _outcome(shops[index], commands[index])
-        except OrderLedgerError as error:
-            outcomes[index] = repr(error)
-
-    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(commands))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    return outcomes
-
-
 def _facts(shop: Shop, name: str) -> Any:
-    """Return what must not depend on which engine wrote it, nor on ids drawn while writing."""
     return (shop.order(name), shop.payment(name))
-
-
-def _serially(prepare: Prepare, pair: Pair, name: str, order: Sequence[int]) -> Any:
-    shop = Shop()
-    prepare(shop, name)
-    commands = pair(name)
-    outcomes = [""] * len(commands)
-    for index in order:
-        outcomes[index] = _outcome(shop, commands[index])
-    return outcomes, _facts(shop, name), balances_of(shop.store)
-
-
-def _play(stores: Sequence[EventStore], rounds: int) -> None:
-    """Race every pair ``rounds`` times on two stores of one database, then verify the book."""
-    shops = [Shop(store) for store in stores]
-    for kind, (prepare, pair, is_exclusive) in PAIRS.items():
-        # The serial orders do not depend on the round but for the name.
-        for number in range(rounds):
-            name = f"{kind}-{number}"
-            prepare(shops[number % 2], name)
-            outcomes = _race(shops if number % 3 else shops[::-1], pair(name))
-            serial = [_serially(prepare, pair, name, order) for order in ((0, 1), (1, 0))]
-            facts = _facts(shops[0], name)
-            agreeing = [one for one in serial if one[0] == outcomes and one[1] == facts]
-            assert agreeing, (name, outcomes, [one[0] for one in serial])
-            assert _facts(shops[1], name) == facts
-            if is_exclusive:
-                assert sorted(bool(refusal) for refusal in outcomes) == [False, True]
-            _check(shops[0], name)
-    assert not any(_residues(stores[0]).values())
-    assert list(verify(stores[0])) == []
 
 
 def _check(shop: Shop, name: str) -> None:
@@ -221,43 +150,29 @@ def _check(shop: Shop, name: str) -> None:
     assert all(one.available >= 0 for one in order.slices.values())
 
 
-def _residues(store: EventStore) -> dict[tuple[str, str], int]:
-    sums: dict[tuple[str, str], int] = {}
-    for (layer, _, currency), minor in balances_of(store).items():
-        sums[(layer, currency)] = sums.get((layer, currency), 0) + minor
-    return sums
-
-
 @pytest.fixture
 def sqlite_stores(tmp_path: Path) -> Iterator[list[EventStore]]:
-    """Give two stores, with connections of their own, on one file."""
-    stores: list[EventStore] = [SqliteStore(str(tmp_path / "pairs.db"), "main") for _ in range(2)]
-    yield stores
-    for store in stores:
-        store.close()
+    with sqlite_pair(tmp_path) as stores:
+        yield stores
 
 
 @pytest.fixture
 def postgres_stores(pg_url: str) -> Iterator[list[EventStore]]:
-    """Give two stores, with pools of their own, on one database."""
-    migrate(pg_url)
-    stores: list[EventStore] = [PostgresStore(pg_url, "main") for _ in range(2)]
-    yield stores
-    for store in stores:
-        store.close()
+    with postgres_pair(pg_url) as stores:
+        yield stores
 
 
 def test_pairs_on_sqlite_have_a_serial_order(sqlite_stores: list[EventStore]) -> None:
     """Catches a decision on a state that another process changed before it was written."""
-    _play(sqlite_stores, rounds=25)
+    play(sqlite_stores, PAIRS, 25, facts=_facts, check=_check)
 
 
 def test_pairs_on_postgres_have_a_serial_order(postgres_stores: list[EventStore]) -> None:
     """Catches the same where transactions really overlap."""
-    _play(postgres_stores, rounds=25)
+    play(postgres_stores, PAIRS, 25, facts=_facts, check=_check)
 
 
 @pytest.mark.long
 def test_pairs_on_postgres_at_length(postgres_stores: list[EventStore]) -> None:
     """Catches a window too narrow for a few rounds."""
-    _play(postgres_stores, rounds=150)
+    play(postgres_stores, PAIRS, 150, facts=_facts, check=_check)
