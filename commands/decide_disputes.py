@@ -73,10 +73,6 @@ def file(command: FileDispute, states: States, now: datetime) -> Changes:
         )
     )
     suspend_while_contested(hearing)
-    for one in order.chargebacks.values():
-        # Opened before the filing or after it, a chargeback that is open decides first.
-        if one.contested and one.chargeback_id not in hearing.state.suspended_by:
-            hearing.step(e.DisputeSuspended(at=hearing.at, by=one.chargeback_id))
     return hearing.changes
 
 
