@@ -25,7 +25,7 @@ FINGERPRINTS = {
     "chargebacks": "6f55bd85bac7",
     "customers": "f24611755ef4",
     "indicators": "bd2d17a8d35b",
-    "orders": "f96c24aca5ec",
+    "orders": "14877eb08b84",
     "payments": "64929359baf4",
     "refunds": "2395d6b049ee",
     "stock": "5fe4fa5ddae0",
