@@ -35,6 +35,7 @@ REQUESTS: Final[Mapping[str, type[p.Request]]] = {
         p.VoidRequest,
         p.RefundRequest,
         p.QueryRequest,
+        p.PayOutRequest,
         p.ReserveStock,
         p.ReleaseStock,
         p.AssessOrder,

@@ -26,7 +26,14 @@ from orderledger.ledger.errors import (
     Rejected,
 )
 from orderledger.ledger.payment_operations import OperationStatus
-from orderledger.ledger.provider_ports import GatewayRequest, Ports, QueryRequest, Request
+from orderledger.ledger.payouts import TRANSIT
+from orderledger.ledger.provider_ports import (
+    GatewayRequest,
+    PayOutRequest,
+    Ports,
+    QueryRequest,
+    Request,
+)
 from orderledger.ledger.streams import kind_of
 from orderledger.ledger.work_ports import Lane, Outcome, Work, WorkStatus
 
@@ -130,7 +137,9 @@ class Performer:
         )
 
     def _call(self, work: Work, request: Request) -> Outcome:
-        if isinstance(request, GatewayRequest) and not isinstance(request, QueryRequest):
+        if isinstance(request, PayOutRequest) or (
+            isinstance(request, GatewayRequest) and not isinstance(request, QueryRequest)
+        ):
             moved = self._moved_on(request)
             if moved:
                 return Outcome(
@@ -157,13 +166,17 @@ class Performer:
         told["receipt"] = receipt
         return Outcome(status=WorkStatus.DONE, at=self._clock(), result=encode_json(told))
 
-    def _moved_on(self, request: GatewayRequest) -> str:
+    def _moved_on(self, request: GatewayRequest | PayOutRequest) -> str:
         """
-        Return the status of an operation of which something is known already, else "".
+        Return the status of an operation or payout of which something is known already, else "".
 
         A request that was held up, or is redriven, must not move money for an operation that was
-        given up or resolved by hand meanwhile.
+        given up or resolved by hand meanwhile. A payout whose outcome is unknown is asked for again
+        under its key.
         """
+        if isinstance(request, PayOutRequest):
+            payout = self._executor.state(streams.payout(request.payout_id)).state
+            return "" if payout.status in TRANSIT else str(payout.status.value)
         state = self._executor.state(streams.payment(request.payment_id)).state
         op = state.operations.get(request.op_id)
         if op is None or op.status is OperationStatus.REQUESTED:

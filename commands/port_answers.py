@@ -27,6 +27,12 @@ from .payment_commands import (
     RecordSucceeded,
     RecordUnknown,
 )
+from .payout_commands import (
+    RecordPayoutFailed,
+    RecordPayoutPaid,
+    RecordPayoutPending,
+    RecordPayoutUnknown,
+)
 
 RISK: Final = "risk assessment"
 """Who holds an order by the answer of a risk assessment."""
@@ -68,6 +74,20 @@ def _of_query(request: p.QueryRequest, answer: p.GatewayResult) -> Command | Non
             result=answer.detail or answer.outcome.value,
         )
     return _of_gateway(request, answer)
+
+
+def _of_payout(request: p.PayOutRequest, answer: p.BankAnswer) -> Command | None:
+    told: dict[str, Any] = {"payout_id": request.payout_id, "bank_ref": answer.bank_ref}
+    match answer.outcome:
+        case Outcome.SUCCEEDED:
+            currency = "" if answer.amount is None else request.currency
+            return RecordPayoutPaid(**told, amount=answer.amount, currency=currency)
+        case Outcome.DECLINED | Outcome.ABORTED:
+            return RecordPayoutFailed(**told, reason=answer.detail)
+        case Outcome.PENDING:
+            return RecordPayoutPending(**told, reason=answer.detail)
+        case _:
+            return RecordPayoutUnknown(payout_id=request.payout_id, cause=answer.detail)
 
 
 def _of_reservation(request: p.ReserveStock, answer: p.StockAnswer) -> Command | None:
@@ -119,6 +139,7 @@ _ANSWERS: Final[Mapping[type[p.Request], Callable[[Any, Any], Command | None]]] 
     p.VoidRequest: _of_gateway,
     p.RefundRequest: _of_gateway,
     p.QueryRequest: _of_query,
+    p.PayOutRequest: _of_payout,
     p.ReserveStock: _of_reservation,
     p.ReleaseStock: _nothing,
     p.AssessOrder: _of_assessment,

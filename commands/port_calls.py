@@ -17,6 +17,7 @@ _CALLS: Final[Mapping[type[p.Request], tuple[str, str]]] = {
     p.VoidRequest: ("payment_gateway", "void"),
     p.RefundRequest: ("payment_gateway", "refund"),
     p.QueryRequest: ("payment_gateway", "query"),
+    p.PayOutRequest: ("bank", "pay_out"),
     p.ReserveStock: ("inventory", "reserve"),
     p.ReleaseStock: ("inventory", "release"),
     p.AssessOrder: ("risk_assessment", "assess"),
@@ -25,6 +26,7 @@ _CALLS: Final[Mapping[type[p.Request], tuple[str, str]]] = {
 }
 _ANSWERS: Final[Mapping[str, type[msgspec.Struct]]] = {
     "payment_gateway": p.GatewayResult,
+    "bank": p.BankAnswer,
     "inventory": p.StockAnswer,
     "risk_assessment": p.RiskAnswer,
     "logistics": p.ShipAnswer,

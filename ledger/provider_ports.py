@@ -120,6 +120,42 @@ class PaymentGateway(Protocol):
         ...
 
 
+# -- bank ---------------------------------------------------------------------------------------
+
+
+class PayOutRequest(Request, frozen=True, kw_only=True):
+    """
+    Pay a seller from one of our accounts. ``amount`` is in minor units of ``currency``.
+
+    The key is the payout's own. Where the seller's account is, the adapter knows by ``seller``.
+    """
+
+    payout_id: str
+    seller: str
+    bank: str
+    amount: int
+    currency: str
+
+
+class BankAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What the bank says of a payout: succeeded, pending, declined, aborted or unknown.
+
+    ``amount`` None: as requested. ``detail`` is the reason.
+    """
+
+    outcome: Outcome
+    bank_ref: str = ""
+    amount: int | None = None
+    detail: str = ""
+
+
+class Bank(Protocol):
+    """Who pays sellers. It answers a repeated key as it answered it first."""
+
+    def pay_out(self, request: PayOutRequest) -> BankAnswer: ...
+
+
 # -- inventory ---------------------------------------------------------------------------------
 
 
@@ -254,6 +290,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     """The adapters of a book; a port that is None is not connected."""
 
     payment_gateway: PaymentGateway | None = None
+    bank: Bank | None = None
     inventory: Inventory | None = None
     risk_assessment: RiskAssessment | None = None
     logistics: Logistics | None = None

@@ -28,7 +28,8 @@ class OrderRow(TableRow, frozen=True):
     One row per order. Amounts in minor units of ``currency``; the axes as in ``OrderAxes``.
 
     ``placed_at`` and ``ended_at`` are the world's clock; the latter is set for cancelled, expired,
-    rejected and completed orders, and empty again when one is reopened.
+    rejected and completed orders, and empty again when one is reopened. ``frozen`` is what is
+    frozen of it now, in escrow and of what sellers were released.
     """
 
     order_id: str
@@ -50,6 +51,7 @@ class OrderRow(TableRow, frozen=True):
     granted: Amount
     balance: Amount
     escrow_held: Amount
+    frozen: Amount
     released: Amount
     line_count: int
     content_version: int
@@ -106,7 +108,7 @@ class Orders(ReadModel):
     """The read model ``orders``."""
 
     name = "orders"
-    version = 1
+    version = 2
     tables = (ORDERS, LINES, _TIMES)
     topics = frozenset(
         topic for topic in folded() if topic.startswith(("order.", "payment.", "anomaly."))
@@ -183,6 +185,7 @@ def _order(
         axes.granted,
         axes.balance,
         order.escrow_held,
+        _frozen(order),
         order.released,
         len(order.lines),
         order.version,
@@ -191,6 +194,11 @@ def _order(
         times[2],
         order.reason,
     )
+
+
+def _frozen(order: OrderState) -> int:
+    in_escrow = sum([one.frozen_total for one in order.slices.values()])
+    return in_escrow + sum([one.in_reserve for one in order.freezes.values()])
 
 
 def _line(order: OrderState, line_id: str) -> Row | None:

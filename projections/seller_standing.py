@@ -125,11 +125,11 @@ class SellerStanding(ReadModel):
                 _add(rows, _dispute(recorded, rows).seller, "dispute_count", 1)
             case RulingExecuted():
                 dispute = _dispute(recorded, rows)
-                lost_by = {dispute.seller} if dispute.award.get(Party.BUYER, 0) else set()
+                lost_by = {dispute.seller} if dispute.award.get(Party.BUYER, 0) else set[str]()
                 _lost(rows, (recorded.stream, ""), lost_by, "dispute_lost_count")
             case ChargebackLossAssigned(liability=liability, parts=parts) as event:
                 borne = {part.slice_id for part in parts if part.slice_id}
-                lost_by = borne if liability is Liability.SELLER else set()
+                lost_by = borne if liability is Liability.SELLER else set[str]()
                 case_id = (recorded.stream, event.chargeback_id)
                 _lost(rows, case_id, lost_by, "chargeback_lost_count")
             case OrderLinesMoved() as event:

@@ -145,6 +145,30 @@ class FakeGateway(_Fake):
         )
 
 
+class FakeBank(_Fake):
+    """A bank that pays everything, unless told to fail. ``effects`` has what it paid, by key."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._answers: Final[dict[str, p.BankAnswer]] = {}
+
+    def pay_out(self, request: p.PayOutRequest) -> p.BankAnswer:
+        """Pay, unless told to fail; what is pending stays so until somebody reports it."""
+
+        def do(failure: Failure | None) -> p.BankAnswer:
+            reference = f"wire-{len(self._answers) + 1}"
+            if failure is Failure.DECLINED:
+                return p.BankAnswer(
+                    outcome=Outcome.DECLINED, bank_ref=reference, detail="no such account"
+                )
+            self.effects[request.idempotency_key] = request
+            if failure is Failure.PENDING:
+                return p.BankAnswer(outcome=Outcome.PENDING, bank_ref=reference)
+            return p.BankAnswer(outcome=Outcome.SUCCEEDED, bank_ref=reference)
+
+        return self._answered(request, self._answers, do)
+
+
 class FakeInventory(_Fake):
     """A stock of units by article; what is not named has no limit."""
 
@@ -263,6 +287,7 @@ class FakeWorld(msgspec.Struct, frozen=True):
     """Every fake at once; ``ports`` is what a book is wired with."""
 
     gateway: FakeGateway = msgspec.field(default_factory=FakeGateway)
+    bank: FakeBank = msgspec.field(default_factory=FakeBank)
     inventory: FakeInventory = msgspec.field(default_factory=FakeInventory)
     risk: FakeRiskAssessment = msgspec.field(default_factory=FakeRiskAssessment)
     logistics: FakeLogistics = msgspec.field(default_factory=FakeLogistics)
@@ -274,6 +299,7 @@ class FakeWorld(msgspec.Struct, frozen=True):
         """The ports of a book in this world."""
         return p.Ports(
             payment_gateway=self.gateway,
+            bank=self.bank,
             inventory=self.inventory,
             risk_assessment=self.risk,
             logistics=self.logistics,

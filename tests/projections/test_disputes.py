@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import pytest
+
 from orderledger.commands import model as m
 from orderledger.ledger.codec import decode_event
 from orderledger.ledger.disputes import deadlines_of
 from orderledger.ledger.folds import fold_of
 from orderledger.ledger.stores.models_memory import MemoryModels
 from orderledger.projections.disputes import DisputeDeadlineRow, DisputeEvidenceRow, DisputeRow
+from orderledger.projections.orders import OrderRow
 from orderledger.projections.read_models import ReadModels
 from orderledger.projections.shipped import SHIPPED
 from orderledger.projections.timeline import OrderStepRow
@@ -93,6 +96,26 @@ def test_an_award_of_an_unknown_dispute_is_no_row() -> None:
         )
     )
     assert list(models_of(shop).select(DisputeRow)) == []
+
+
+@pytest.mark.parametrize("is_released", [False, True])
+def test_an_order_says_what_is_frozen(is_released: bool) -> None:
+    """A column that shows what was frozen once, or only what is in escrow."""
+    shop = DisputeShop()
+    if is_released:
+        shop.release()
+    shop.run(file(placed_at=shop.now, delivered_at=None))
+    shop.run(m.AcceptDispute(dispute_id="d1", by="clerk"))
+    assert frozen_of(shop) == 1_000
+    shop.run(m.WithdrawDispute(dispute_id="d1", by="b1", reason="found it"))
+    assert frozen_of(shop) == 0
+
+
+def frozen_of(shop: DisputeShop) -> int:
+    models = models_of(shop)
+    models.catch_up("orders")
+    (row,) = models.select(OrderRow)
+    return row.frozen
 
 
 def test_an_order_tells_of_its_disputes() -> None:

@@ -26,6 +26,8 @@ FINGERPRINTS = {
     "customers": "f24611755ef4",
     "indicators": "1a214c1ebf8f",
     "orders": "f96c24aca5ec",
+    "indicators": "bd2d17a8d35b",
+    "orders": "14877eb08b84",
     "payments": "64929359baf4",
     "refunds": "2395d6b049ee",
     "stock": "5fe4fa5ddae0",
