@@ -247,7 +247,9 @@ class Money:
         escrow, owed = accounts.escrow(order["id"]), accounts.refunds(order["id"])
         minor = op["amount"]
         if op["kind"] == "refund":
-            self.book(legs, {owed: minor, PSP: -minor})
+            self.book(legs, {owed: minor, PSP: -minor, **self._not_needed(op, legs)})
+            if op["dispute"]:
+                self.resync(order)
             return
         hold = {f"held:{PSP}": minor, f"held:{escrow}": -minor}
         if op["kind"] == "authorise":
@@ -258,6 +260,15 @@ class Money:
         order["payment"]["captured"] += minor
         for seller, part in order["parts"].items():
             part["held"] += minor if len(order["parts"]) == 1 else self.due_of(order, seller)
+
+    def _not_needed(self, op: Dict, legs: Legs) -> Legs:
+        """Once a ruling's refund has reached the buyer, the rest of its reserve is the seller's."""
+        if not op["dispute"]:
+            return {}
+        reserve = accounts.dispute_reserve(op["dispute"])
+        left = legs.get(reserve, 0)
+        assert left in (0, self.has(reserve))
+        return {reserve: left, accounts.seller(op["seller"]): -left} if left else {}
 
     def _do_record_unknown(self, one: m.RecordUnknown, legs: Legs) -> None:
         op = self.op_of(one.payment_id, one.op_id)
@@ -454,7 +465,7 @@ class Money:
         grant = order["grants"][one.refund_id]
         op: Dict = {"kind": "refund", "amount": one.amount, "status": "requested", "takes": []}
         op |= {"seller": grant["seller"], "is_reissue": self.owed_again(grant) > 0, "legs": {}}
-        op["escrow"] = 0
+        op |= {"escrow": 0, "dispute": grant["dispute"]}
         grant["ops"][one.op_id] = op
         if op["is_reissue"]:
             self.book(legs, {})
@@ -486,7 +497,7 @@ class Money:
             assert legs[owed] == -op["amount"]
             assert all(minor > 0 for account, minor in legs.items() if account != owed), legs
             if not grant["dispute"]:
-                assert legs.get(escrow, 0) <= self.unfrozen(part), (legs, part)
+                assert legs.get(escrow, 0) <= self._may_pay(order, part), (legs, part)
             self.within(legs, allowed)
             op["escrow"] = legs.get(escrow, 0)
             part["is_murky"] = True
@@ -497,6 +508,18 @@ class Money:
             assert release["commission_back"] <= release["commission"]
         if part["is_murky"]:
             self.resync(order)
+
+    def _may_pay(self, order: Dict, part: Dict) -> int:
+        """
+        Return what of escrow a seller's refund can have at most.
+
+        Another seller's money pays while the order is not paid in full: a bank took some of it.
+        """
+        if not self.taken_back(order):
+            return self.unfrozen(part)
+        for one in order["parts"].values():
+            one["is_murky"] = True
+        return sum(self.unfrozen(one) for one in order["parts"].values())
 
     def shares(self, order: Dict, seller: str, amount: int) -> tuple[int, list[Any]] | None:
         """Return what escrow and each release bear of a refund; None where that is open."""

@@ -64,16 +64,24 @@ class Marketplace(Claims):
     def _may_schedule_payout(self, one: m.SchedulePayout) -> bool | None:
         if one.seller in self.suspended or self.payable(one.seller) <= 0:
             return False
-        asked = {(entry.order_id, entry.release_id) for entry in one.entries}
-        taken = {key for payout in self.live_payouts(one.seller) for key in payout["entries"]}
-        return False if asked & taken else None
+        for entry in one.entries:
+            worth = self.worth(entry.order_id, one.seller, entry.release_id)
+            taken = self.claimed_of(one.seller, (entry.order_id, entry.release_id))
+            if worth is not None and worth <= taken:
+                return False
+        return None
+
+    def claimed_of(self, seller: str, key: tuple[str, str]) -> int:
+        """Return what live payouts have of a release; a failed refund may free more of it."""
+        return sum(payout["entries"].get(key, 0) for payout in self.live_payouts(seller))
 
     def _do_schedule_payout(self, one: m.SchedulePayout, legs: Legs) -> None:
         state = self._payout(one.payout_id)
-        keys = [(entry.order_id, entry.release_id) for entry in state.entries]
+        keys = {(entry.order_id, entry.release_id): entry.amount for entry in state.entries}
         for entry in state.entries:
             worth = self.worth(entry.order_id, one.seller, entry.release_id)
-            assert worth is None or entry.amount == worth
+            taken = self.claimed_of(one.seller, (entry.order_id, entry.release_id))
+            assert worth is None or entry.amount == worth - taken
         total = state.sum
         entries = sum(entry.amount for entry in state.entries)
         kept = -legs.get(accounts.rolling_reserve(one.seller), 0)
