@@ -39,7 +39,7 @@ def commission_on(amount: int) -> int:
 
 
 class Money:
-    """Orders with their escrow, one payment each, refunds, releases and stored value."""
+    """Orders with their escrow, one payment each, refunds and releases."""
 
     def __init__(self, look: Callable[[str], OrderState]) -> None:
         self.look = look
@@ -535,63 +535,6 @@ class Money:
                 takes.append((one, gross, back - one["commission_back"]))
                 left -= gross
         return None if left else (escrow, takes)
-
-    # -- stored value --------------------------------------------------------------------------
-
-    def value_balance(self) -> int:
-        one = self.value
-        return int(one["issued"] + one["restored"] - one["redeemed"] - one["expired"])
-
-    def _do_issue_value(self, one: m.IssueValue, legs: Legs) -> None:
-        self.value["issued"] += one.amount
-        self.value["lots"][one.lot_id] = one.expires_at
-        self.book(legs, {accounts.GOODWILL: one.amount, accounts.store_credit("b1"): -one.amount})
-
-    def _may_redeem_value(self, one: m.RedeemValue) -> bool | None:
-        order = self.orders[one.order_id]
-        if one.amount > self.value_balance():
-            return False
-        return False if one.amount > self.total(order) - self.charged(order) else None
-
-    def _do_redeem_value(self, one: m.RedeemValue, legs: Legs) -> None:
-        self.value["redeemed"] += one.amount
-        made = {"order": one.order_id, "amount": one.amount, "restored": 0}
-        self.redemptions[one.redemption_id] = made
-        (part,) = self.orders[one.order_id]["parts"].values()
-        part["held"] += one.amount
-        credit = accounts.store_credit("b1")
-        self.book(legs, {credit: one.amount, accounts.escrow(one.order_id): -one.amount})
-
-    def _may_restore_value(self, one: m.RestoreValue) -> bool | None:
-        grant = self.orders[one.order_id]["grants"][one.refund_id]
-        left = grant["allocated"].get(one.redemption_id, 0) - grant["restored"]
-        redemption = self.redemptions[one.redemption_id]
-        left = min(left, redemption["amount"] - redemption["restored"])
-        return False if grant["withdrawn"] or (one.amount or 0) > left else None
-
-    def _do_restore_value(self, one: m.RestoreValue, legs: Legs) -> None:
-        order = self.orders[one.order_id]
-        grant = order["grants"][one.refund_id]
-        amount = one.amount or 0
-        self.value["restored"] += amount
-        self.redemptions[one.redemption_id]["restored"] += amount
-        op: Dict = {"amount": amount, "takes": [], "escrow": 0}
-        # A refund goes back to its tender, which may have paid for another release.
-        part = order["parts"][grant["seller"]]
-        part["is_murky"] = part["is_murky"] or len(part["releases"]) > 1
-        self.bear(order, grant, op, (legs, accounts.store_credit("b1")))
-        grant["restored"] += amount
-
-    def _may_expire_value(self, one: m.ExpireValue) -> bool | None:
-        expires = self.value["lots"][one.lot_id]
-        return False if expires is None or expires > self.now else None
-
-    def _do_expire_value(self, one: m.ExpireValue, legs: Legs) -> None:
-        gone = legs.get(accounts.store_credit("b1"), 0)
-        self.value["expired"] += gone
-        assert gone >= 0
-        assert self.value_balance() >= 0
-        self.book(legs, {accounts.store_credit("b1"): gone, accounts.BREAKAGE: -gone})
 
 
 def _open(_: Command) -> None:
