@@ -8,6 +8,7 @@ from typing import Final
 from orderledger.ledger import limits
 from orderledger.ledger.dispute_content import SALT_LENGTH_MIN, RulingContent, same_division, seal
 from orderledger.ledger.dispute_parties import Party
+from orderledger.ledger.dispute_stages import HEARD
 from orderledger.ledger.disputes import DisputeState, Panel
 from orderledger.ledger.errors import InvalidCommand, Reason, Rejected
 from orderledger.ledger.rule_books import PANEL_MAX
@@ -63,7 +64,8 @@ def require_ruling(command: Deciding, state: DisputeState, panel: Panel) -> None
 
 
 def _require_evidence_closed(state: DisputeState) -> None:
-    if state.is_evidence_closed:
+    if state.is_evidence_closed or state.stage not in HEARD:
+        # No window runs in an appeal. One against a default ruling may never have had any.
         return
     waiting = [
         side.value

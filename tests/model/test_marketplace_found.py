@@ -3,12 +3,15 @@ What the model of the whole marketplace found, shrunk: each test is a run that o
 """
 
 from datetime import timedelta
+from typing import Any
 
+from orderledger.book import Book
 from orderledger.commands import model as m
 from orderledger.ledger import accounts
+from orderledger.ledger.dispute_content import AppealOutcome, VoteReveal, seal
 from orderledger.ledger.rule_books import ResponseSilence
 from tests.chargebacks_book import opened, report
-from tests.dispute_book import rules
+from tests.dispute_book import SALT, rules, shares
 from tests.model.found import paid
 from tests.model.shop import NOW, Shop
 
@@ -51,8 +54,15 @@ def test_what_a_lost_chargeback_left_unpaid_is_refunded() -> None:
     assert shop.balance(accounts.refunds("o1")) == 0
 
 
-def filed(shop: Shop, amount: int) -> None:
-    book = rules(mediation_hours=0, answer_hours=0, response_silence=ResponseSilence.WAIT)
+def filed(shop: Shop, amount: int, silence: ResponseSilence = ResponseSilence.WAIT) -> None:
+    book = rules(
+        mediation_hours=0,
+        answer_hours=0,
+        panel_size=1,
+        quorum=1,
+        appeal_needs_new_evidence=False,
+        response_silence=silence,
+    )
     shop.run(
         m.FileDispute(
             dispute_id="d1",
@@ -100,3 +110,43 @@ def test_a_loss_reported_before_its_opening_ends_the_dispute_too() -> None:
             shop.run(opened(10_000) if fact == "opened" else report("lost"))
         assert shop.book.read.dispute("d1").outcome == "superseded"
         assert shop.balance(accounts.dispute_reserve("d1")) == 0
+
+
+def test_an_appeal_against_a_default_ruling_can_be_decided() -> None:
+    """A dispute that nobody can end, and its money frozen for ever: it had no evidence window."""
+    shop = paid()
+    filed(shop, 500, ResponseSilence.AWARD_CLAIMANT)
+    shop.run(m.AcceptDispute(dispute_id="d1", by="clerk"))
+    later = NOW + timedelta(hours=50)
+    shop.book = Book(shop.store, clock=lambda: later)
+    of: dict[str, Any] = {"dispute_id": "d1"}
+    shop.run(m.PerformDisputeDeadline(deadline_id="response/1", occurred_at=later, **of))
+    ruling = shop.book.read.dispute("d1").ruling
+    assert ruling is not None
+    appeal: dict[str, Any] = {
+        "appeal_id": "x1",
+        "ruling_id": ruling.ruling_id,
+        "grounds": "I was ill",
+    }
+    shop.run(m.Appeal(party=m.Party.SELLER, **of, **appeal))
+    shop.run(m.AssignPanel(arbitrators=("dan",), by="clerk", **of))
+    division = shares(0, 500)
+    sealed = seal("d1", "dan", division, SALT)
+    shop.run(m.CastVote(vote_id="v1", arbitrator="dan", commitment=sealed, **of))
+    shop.run(
+        m.DecideAppeal(
+            dispute_id="d1",
+            ruling_id="r2",
+            supersedes=ruling.ruling_id,
+            outcome=AppealOutcome.OVERTURNED,
+            allocations=division,
+            remedy=m.Remedy.NONE,
+            reasons="the seller was ill",
+            rule_refs=("4.2",),
+            votes=(VoteReveal("dan", division, SALT),),
+            by="dan",
+        )
+    )
+    shop.run(m.ExecuteRuling(dispute_id="d1"))
+    assert shop.book.read.dispute("d1").stage == "executed"
+    assert shop.order().slices["s1"].frozen == {}
