@@ -11,6 +11,7 @@ from typing import Final
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from orderledger import cli_output
 from orderledger.config import Location
@@ -85,6 +86,7 @@ def demo(context: click.Context, /, **options: object) -> int:
     of an append. Ends with status 0 only if the book verifies afterwards.
     """
     if context.invoked_subcommand is not None:
+        _check_bare(context)
         return 0
     given = msgspec.convert(options, _Options)
     try:
@@ -95,6 +97,19 @@ def demo(context: click.Context, /, **options: object) -> int:
     except OrderLedgerError as error:
         cli_output.fail(error)
     return 0 if day.is_sound else 1
+
+
+def _check_bare(context: click.Context) -> None:
+    """Refuse options of the day that were given to the month, which would ignore them."""
+    given = [name for name in context.params if _is_given(context, name)]
+    if given:
+        raise click.UsageError(
+            f"give the options after {context.invoked_subcommand}, not before it", context
+        )
+
+
+def _is_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
 demo.add_command(marketplace)

@@ -57,14 +57,14 @@ class Charged:
         )
         self.case.do(RecordChargeback(report=said), by=_GATEWAY)
 
-    def open(self, stage: ChargebackStage = ChargebackStage.CHARGEBACK, *, fee: int = FEE) -> None:
+    def open(self, stage: ChargebackStage = ChargebackStage.CHARGEBACK) -> None:
         """The buyer's bank opens a stage; an inquiry takes no money and no fee."""
         is_inquiry = stage is ChargebackStage.INQUIRY
         self.report(
             ChargebackFact.OPENED,
             stage,
             amount=self.amount,
-            fee=0 if is_inquiry else fee,
+            fee=0 if is_inquiry else FEE,
             reason_code="not_received",
             evidence_due_by=self.case.now + timedelta(days=4),
         )
@@ -167,7 +167,7 @@ def second(case: Case) -> Tale:
     yield case.after(days=3)
     charged.report(ChargebackFact.WON)
     yield case.after(days=4)
-    charged.open(_SECOND, fee=0)
+    charged.open(_SECOND)
     yield case.after(days=2)
     charged.report(ChargebackFact.LOST, _SECOND)
 

@@ -193,7 +193,7 @@ def _chargebacks(book: Book, provider: str, until: datetime) -> Iterator[Stated]
             yield Stated(
                 type=kind,
                 gross=amount if is_back else -amount,
-                fee=FEE if kind is LineType.CHARGEBACK else 0,
+                fee=0 if is_back else FEE,
                 reference=row.chargeback_id,
                 merchant_ref=row.payment_id,
                 at=at,

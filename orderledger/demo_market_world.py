@@ -28,7 +28,7 @@ from orderledger.commands.requests import Actor, Envelope
 from orderledger.ledger.codec import key_hash
 from orderledger.ledger.errors import OrderLedgerError, Rejected
 from orderledger.ledger.ports import EventStore
-from orderledger.ledger.work_ports import Lane
+from orderledger.ledger.work_ports import Lane, WorkStatus
 from orderledger.machinery import Wiring
 from orderledger.testing.fakes import FakeRiskAssessment, FakeWorld
 
@@ -39,6 +39,8 @@ COMMISSION: Final = Decimal("0.12")
 SUSPICIOUS_FROM: Final = 150_000
 """Orders from so many cents on are held until a person has looked at them."""
 _SWEEP: Final = timedelta(hours=12)
+_LEASE: Final = timedelta(seconds=60)
+"""How long a worker has what it took; see docs/machinery.md."""
 CLERK: Final = Actor("staff", "clerk")
 BANK: Final = "main"
 CAPITAL: Final = 5_000_000
@@ -104,6 +106,7 @@ class Market:
         self.counts: Final[Counter[str]] = Counter()
         self.surprises: Final[list[str]] = []
         self._is_stirred = True
+        self._is_resumed: Final = bool(store.head().size)
         self.book.wire(Wiring(ports=self.world.ports, reactors=(Everything(),)))
 
     def knows(self, key: str) -> bool:
@@ -117,8 +120,26 @@ class Market:
         self._is_stirred = False
         machinery = self.book.machinery
         reactor, outbox = machinery.reactors[Everything.name], machinery.lane(Lane.OUTBOX)
-        while reactor.drain() + outbox.drain():
-            pass
+        while True:
+            while reactor.drain() + outbox.drain():
+                pass
+            until = self._held_until()
+            if until is None:
+                return
+            self.clock.move(until)
+
+    def _held_until(self) -> datetime | None:
+        """
+        Return when work is free that a process had in hand when it was killed at this instant.
+
+        None where there is none, as always in a month that was not interrupted.
+        """
+        if not self._is_resumed:
+            return None
+        waiting = self.book.machinery.list_work(Lane.OUTBOX, (WorkStatus.WAITING,))
+        until = [one.leased_until for one in waiting if one.leased_until is not None]
+        found = [at for at in until if self.clock.now < at <= self.clock.now + _LEASE]
+        return max(found, default=None)
 
     def stir(self) -> None:
         """Note that something happened which the machinery may have to act on."""

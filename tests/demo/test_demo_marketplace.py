@@ -2,7 +2,6 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -12,9 +11,11 @@ from orderledger import demo_market_run
 from orderledger.cli import main
 from orderledger.config import Location
 from orderledger.demo_market_run import STORIES, Month
-from orderledger.demo_market_world import FIRST, Case, Clock
+from orderledger.demo_market_world import FIRST, Clock
 from orderledger.demo_run import Check
+from orderledger.ledger.provider_ports import GatewayResult, RefundRequest
 from orderledger.ledger.stores.memory import MemoryStore
+from orderledger.testing.fakes import FakeGateway
 
 PATHS = {
     # escrow
@@ -45,7 +46,7 @@ PATHS = {
     # chargebacks
     "payment.chargeback_inquiry_opened.v1": 1,
     "payment.chargeback_won.v1": 4,
-    "payment.chargeback_fee_charged.v1": 8,
+    "payment.chargeback_fee_charged.v1": 9,
     "payment.chargeback_accepted.v1": 1,
     "payment.chargeback_defence_period_ended.v1": 1,
     "payment.chargeback_credit_evidence_attached.v1": 1,
@@ -183,24 +184,32 @@ class _Kept(MemoryStore):
         self._is_closed = False
 
 
+def test_options_of_the_day_are_not_passed_over(tmp_path: Path) -> None:
+    """Catches a month that is written elsewhere than the options before its name say."""
+    url = f"sqlite:///{tmp_path / 'day.db'}"
+    result = CliRunner().invoke(main, ["demo", "--url", url, "marketplace"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "give the options after marketplace" in result.stderr
+
+
 def test_an_interrupted_month_is_gone_on_with(
     month: Month, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Catches a month that loses or doubles something when it is stopped half way."""
-    clock, left, give = Clock(), [month.commands // 2], Case.do
+    """Catches a month that loses or doubles what it had in hand when it was stopped half way."""
+    clock, left, refund = Clock(), [10], FakeGateway.refund
     store, place = _Kept("memory", clock=clock), Location("memory", "memory", "memory")
 
-    def dies(self: Case, *arguments: Any, **named: Any) -> None:
+    def dies(self: FakeGateway, request: RefundRequest) -> GatewayResult:
         left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
-        give(self, *arguments, **named)
+        return refund(self, request)
 
     monkeypatch.setattr(demo_market_run, "Clock", lambda: clock)
     monkeypatch.setattr(demo_market_run, "open_store", lambda *_, **__: store)
     monkeypatch.setattr(demo_market_run, "check", lambda *_: [])
     with monkeypatch.context() as patch:
-        patch.setattr(Case, "do", dies)
+        patch.setattr(FakeGateway, "refund", dies)
         with pytest.raises(KeyboardInterrupt):
             demo_market_run.run(place, 1, tmp_path)
     clock.now = FIRST
