@@ -25,8 +25,6 @@ FINGERPRINTS = {
     "chargebacks": "6f55bd85bac7",
     "customers": "f24611755ef4",
     "indicators": "1a214c1ebf8f",
-    "orders": "f96c24aca5ec",
-    "indicators": "bd2d17a8d35b",
     "orders": "14877eb08b84",
     "payments": "64929359baf4",
     "refunds": "2395d6b049ee",
