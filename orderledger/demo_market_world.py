@@ -66,30 +66,26 @@ class Clock:
         self.now = max(self.now, at)
 
 
+_SHIPPED: Final = (
+    PaymentOperations(),
+    Confirmation(),
+    Refunds(),
+    Releases(ReleaseTerms(commission_rate=COMMISSION, rate_version="2026")),
+    Risk(),
+)
+
+
 class Everything(Reactor):
     """The shipped reactors that the month needs, as one with one checkpoint to move."""
 
     name = "market"
-
-    def __init__(self) -> None:
-        terms = ReleaseTerms(commission_rate=COMMISSION, rate_version="2026")
-        self._parts: Final[tuple[Reactor, ...]] = (
-            PaymentOperations(),
-            Confirmation(),
-            Refunds(),
-            Releases(terms),
-            Risk(),
-        )
-
-    topics = frozenset().union(
-        *[one.topics for one in (PaymentOperations, Confirmation, Refunds, Releases, Risk)]
-    )
+    topics = frozenset([topic for part in _SHIPPED for topic in part.topics])
 
     def react(self, happened: Happened, states: States) -> Sequence[Effect]:
         """Return what each of them calls for."""
         return [
             effect
-            for part in self._parts
+            for part in _SHIPPED
             if happened.topic in part.topics
             for effect in part.react(happened, states)
         ]
