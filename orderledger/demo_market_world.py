@@ -235,13 +235,14 @@ class Case:
         market = self.market
         market.counts["commands"] += 1
         market.counts["refused"] += is_refused
+        # Also where it is known: the process may have been killed before its consequences were.
+        market.stir()
         if market.knows(key):
             market.counts["known"] += 1
             return
-        made = command if isinstance(command, Command) else command()
-        envelope = Envelope(command=made, key=key, actor=by, correlation_id=self.id)
-        market.stir()
         try:
+            made = command if isinstance(command, Command) else command()
+            envelope = Envelope(command=made, key=key, actor=by, correlation_id=self.id)
             self.book.execute_envelope(envelope)
         except Rejected as error:
             if not is_refused:
