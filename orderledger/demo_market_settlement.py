@@ -31,6 +31,7 @@ from orderledger.ledger.chargeback_events import (
     ChargebackWon,
     SecondChargebackOpened,
 )
+from orderledger.ledger.events import Event
 from orderledger.ledger.money import apply_rate, format_minor
 from orderledger.ledger.payment_operations import OperationKind
 from orderledger.ledger.settlement_events import BreakAction, BreakKind, LineType, StatedBalance
@@ -60,7 +61,7 @@ MISTYPED: Final = "stripe"
 """Whose file has a reference that nobody knows."""
 _MISTYPED: Final = "mistyped-reference"
 _FEE_RATE: Final = Decimal("0.015")
-_MOVES: Final = {
+_MOVES: Final[Mapping[type[Event], LineType]] = {
     ChargebackOpened: LineType.CHARGEBACK,
     SecondChargebackOpened: LineType.SECOND_CHARGEBACK,
     ChargebackWon: LineType.CHARGEBACK_REVERSED,

@@ -66,30 +66,26 @@ class Clock:
         self.now = max(self.now, at)
 
 
+_SHIPPED: Final = (
+    PaymentOperations(),
+    Confirmation(),
+    Refunds(),
+    Releases(ReleaseTerms(commission_rate=COMMISSION, rate_version="2026")),
+    Risk(),
+)
+
+
 class Everything(Reactor):
     """The shipped reactors that the month needs, as one with one checkpoint to move."""
 
     name = "market"
-
-    def __init__(self) -> None:
-        terms = ReleaseTerms(commission_rate=COMMISSION, rate_version="2026")
-        self._parts: Final[tuple[Reactor, ...]] = (
-            PaymentOperations(),
-            Confirmation(),
-            Refunds(),
-            Releases(terms),
-            Risk(),
-        )
-
-    topics = frozenset().union(
-        *[one.topics for one in (PaymentOperations, Confirmation, Refunds, Releases, Risk)]
-    )
+    topics = frozenset([topic for part in _SHIPPED for topic in part.topics])
 
     def react(self, happened: Happened, states: States) -> Sequence[Effect]:
         """Return what each of them calls for."""
         return [
             effect
-            for part in self._parts
+            for part in _SHIPPED
             if happened.topic in part.topics
             for effect in part.react(happened, states)
         ]
@@ -239,13 +235,14 @@ class Case:
         market = self.market
         market.counts["commands"] += 1
         market.counts["refused"] += is_refused
+        # Also where it is known: the process may have been killed before its consequences were.
+        market.stir()
         if market.knows(key):
             market.counts["known"] += 1
             return
-        made = command if isinstance(command, Command) else command()
-        envelope = Envelope(command=made, key=key, actor=by, correlation_id=self.id)
-        market.stir()
         try:
+            made = command if isinstance(command, Command) else command()
+            envelope = Envelope(command=made, key=key, actor=by, correlation_id=self.id)
             self.book.execute_envelope(envelope)
         except Rejected as error:
             if not is_refused:

@@ -13,7 +13,7 @@ from orderledger.config import Location
 from orderledger.demo_market_run import STORIES, Month
 from orderledger.demo_market_world import FIRST, Clock
 from orderledger.demo_run import Check
-from orderledger.ledger.provider_ports import GatewayResult, RefundRequest
+from orderledger.ledger.provider_ports import AuthoriseRequest, GatewayResult
 from orderledger.ledger.stores.memory import MemoryStore
 from orderledger.testing.fakes import FakeGateway
 
@@ -196,20 +196,20 @@ def test_an_interrupted_month_is_gone_on_with(
     month: Month, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Catches a month that loses or doubles what it had in hand when it was stopped half way."""
-    clock, left, refund = Clock(), [10], FakeGateway.refund
+    clock, left, authorise = Clock(), [17], FakeGateway.authorise
     store, place = _Kept("memory", clock=clock), Location("memory", "memory", "memory")
 
-    def dies(self: FakeGateway, request: RefundRequest) -> GatewayResult:
+    def dies(self: FakeGateway, request: AuthoriseRequest) -> GatewayResult:
         left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
-        return refund(self, request)
+        return authorise(self, request)
 
     monkeypatch.setattr(demo_market_run, "Clock", lambda: clock)
     monkeypatch.setattr(demo_market_run, "open_store", lambda *_, **__: store)
     monkeypatch.setattr(demo_market_run, "check", lambda *_: [])
     with monkeypatch.context() as patch:
-        patch.setattr(FakeGateway, "refund", dies)
+        patch.setattr(FakeGateway, "authorise", dies)
         with pytest.raises(KeyboardInterrupt):
             demo_market_run.run(place, 1, tmp_path)
     clock.now = FIRST
