@@ -488,7 +488,7 @@ class Claims(Money):
             for part in order["parts"].values():
                 part["is_murky"] = True
         self.resync(order)
-        self._interplay(order, case, (contested, lost))
+        self._interplay(order, case, (contested, lost, lost != before[1]))
 
     def _paid_by_bank(self, order: Dict, case: Dict, change: int) -> None:
         """A loss first pays the refunds that failed after success; a win takes that back."""
@@ -512,9 +512,9 @@ class Claims(Money):
             is_alone and not is_touched and not order["grants"] and self.captured(order)
         ) and not self.open_disputes(order["id"])
 
-    def _interplay(self, order: Dict, case: Dict, flow: tuple[int, int]) -> None:
+    def _interplay(self, order: Dict, case: Dict, flow: tuple[int, int, bool]) -> None:
         """A contested payment suspends the order's disputes; a loss of what one claims ends it."""
-        contested, lost = flow
+        contested, lost, is_news = flow
         for one in self.open_disputes(order["id"]):
             if contested and case["id"] not in one["suspended"]:
                 if not one["suspended"]:
@@ -522,7 +522,7 @@ class Claims(Money):
                 one["suspended"].add(case["id"])
             elif not contested and case["id"] in one["suspended"]:
                 self._resumes(one, case["id"])
-            if lost >= one["claimed"]:
+            if is_news and lost >= one["claimed"]:
                 one["stage"], one["ended"], one["is_claiming"] = "closed", "superseded", False
                 one["deadlines"] = {}
 

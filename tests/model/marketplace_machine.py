@@ -301,7 +301,8 @@ class MarketplaceBase(RuleBasedStateMachine):
             if tender in redemptions:
                 done |= self._restore(order_id, refund_id, (tender, amount - grant["restored"]))
             else:
-                done |= self._request(order_id, refund_id, amount)
+                owed = self.model.owed_again(grant)
+                done |= self._request(order_id, refund_id, owed or amount)
         return done
 
     def _allocate(self, order_id: str, refund_id: str, tender: str) -> bool:
