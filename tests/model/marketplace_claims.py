@@ -137,10 +137,12 @@ class Claims(Money):
         ]
         if any(other["stage"] not in OVER for other in of_line):
             return False
-        # What was disputed and withdrawn cannot be disputed again; the rest of the line can.
-        given_up = [other["claimed"] for other in of_line if other["ended"] == "withdrawn"]
+        # Who withdrew a dispute about a line does not file it again; the other side may.
+        mine = [other for other in of_line if other["claimant"] == one.claimant.value]
+        if any(other["ended"] == "withdrawn" for other in mine):
+            return False
         decided = sum(other["claimed"] - other["given"] for other in of_line if other["executed"])
-        if claim.amount > self.line_left(order, claim.line_id) - decided - sum(given_up):
+        if claim.amount > self.line_left(order, claim.line_id) - decided:
             return False
         from_when = one.delivered_at or one.placed_at
         if self.now >= from_when + timedelta(hours=FILING):

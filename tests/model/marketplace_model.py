@@ -307,7 +307,14 @@ class Money:
         assert op["status"] == "succeeded"
         order = self.order_of(one.payment_id)
         op["status"] = "reversed"
-        self.book(legs, {PSP: op["amount"], accounts.refunds(order["id"]): -op["amount"]})
+        # What the buyer had got beyond what was paid comes back first.
+        owes = accounts.receivable(order["id"])
+        back = -legs.get(owes, 0)
+        assert 0 <= back <= min(op["amount"], -self.has(owes))
+        owed = {owes: -back, accounts.refunds(order["id"]): back - op["amount"]}
+        self.book(legs, {PSP: op["amount"], **owed})
+        by_bank = order["grants"][op["refund"]]["by_bank"]
+        by_bank["beyond"] = by_bank.get("beyond", 0) + back
 
     # -- releases ------------------------------------------------------------------------------
 
@@ -465,7 +472,7 @@ class Money:
         grant = order["grants"][one.refund_id]
         op: Dict = {"kind": "refund", "amount": one.amount, "status": "requested", "takes": []}
         op |= {"seller": grant["seller"], "is_reissue": self.owed_again(grant) > 0, "legs": {}}
-        op |= {"escrow": 0, "dispute": grant["dispute"]}
+        op |= {"escrow": 0, "dispute": grant["dispute"], "refund": grant["id"]}
         grant["ops"][one.op_id] = op
         if op["is_reissue"]:
             self.book(legs, {})
