@@ -29,7 +29,6 @@ from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payment_operations import (
     FundingPart,
     Operation,
-    OperationKind,
     scaled,
 )
 from orderledger.ledger.payments import PaymentState
@@ -55,9 +54,8 @@ def escrow_balance(payment: PaymentState) -> int:
     balance = payment.captured - sum(
         [one.borne_by(account) for one in payment.chargebacks.values()]
     )
-    for op in payment.operations.values():
-        if op.kind is OperationKind.REFUND:
-            balance -= sum([p.amount for p in borne(payment.order_id, op) if p.account == account])
+    for parts in borne(payment).values():
+        balance -= sum([part.amount for part in parts if part.account == account])
     return balance
 
 
@@ -146,12 +144,13 @@ def _taken(payment: PaymentState) -> dict[str, int]:
     """Return what each granted refund took out of escrow, in the payment's currency."""
     account = escrow(payment.order_id) if payment.order_id else ""
     taken: dict[str, int] = {}
-    for op in payment.operations.values():
-        if op.kind is not OperationKind.REFUND or not op.refund_id:
+    for op_id, parts in borne(payment).items():
+        refund_id = payment.operations[op_id].refund_id
+        if not refund_id:
             continue
-        for part in borne(payment.order_id, op):
+        for part in parts:
             if part.account == account:
-                taken[op.refund_id] = taken.get(op.refund_id, 0) + part.amount
+                taken[refund_id] = taken.get(refund_id, 0) + part.amount
     for one in payment.chargebacks.values():
         amount = one.borne_by(account)
         if amount:
@@ -180,10 +179,11 @@ def _lost_by_slice(payment: PaymentState, key: str) -> dict[str, int]:
 def _recovered(order: OrderState, payment: PaymentState) -> tuple[Event, ...]:
     """Return who bears the payment's refunds besides escrow, where the order knows otherwise."""
     events: list[Event] = []
+    parts_by_op = borne(payment)
     for op in payment.operations.values():
         if not op.funding:
             continue
-        parts = borne(payment.order_id, op)
+        parts = parts_by_op.get(op.op_id, ())
         if payment.fx is not None and parts:
             parts = _in_order_currency(order, payment, op, parts)
         parts = tuple([part for part in parts if part.slice_id])

@@ -64,8 +64,9 @@ class Grant(msgspec.Struct, frozen=True):
 
     @property
     def owed_again(self) -> int:
-        """What failed after success and now waits as a liability."""
-        return sum([amount for amount in self.owed.values() if amount > 0])
+        """What failed after success and now waits as a liability: at most what was not paid."""
+        owed = sum([amount for amount in self.owed.values() if amount > 0])
+        return max(0, min(owed, self.total - self.settled_total))
 
     @property
     def attempts(self) -> int:

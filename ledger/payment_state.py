@@ -386,6 +386,74 @@ def failed_refunds(state: PaymentState, refund_id: str) -> list[Operation]:
     ]
 
 
+_CAPTURING: Final = frozenset({OperationKind.CAPTURE, OperationKind.PURCHASE})
+_WAS_DONE: Final = frozenset({OperationStatus.SUCCEEDED, OperationStatus.REVERSED})
+
+
+class Bearing(msgspec.Struct, frozen=True, gc=False):
+    """
+    What of a refund operation counts on the accounts, in minor units of the payment's currency.
+
+    ``own`` is taken from those who fund it or, if it is issued again, from what is owed to the
+    buyer; ``beyond`` the buyer got twice and owes back.
+    """
+
+    own: int
+    beyond: int
+
+
+def refund_bearings(state: PaymentState) -> dict[str, Bearing]:
+    """
+    Return for every refund operation who bears it as the payment stands.
+
+    Those who fund refunds bear what the payment brought, once: what the provider gave back beyond
+    it, the buyer owes (invariant 29). What a lost chargeback took comes after the refunds. The
+    operation that was requested last comes first, for its funding is how things stood last; what
+    nobody here requested comes after those, then what failed after success, which is owed to the
+    buyer only where nothing else gave it back. So nothing depends on the order of the reports.
+    """
+    ops = state.operations_of(OperationKind.REFUND)
+    if not ops:
+        return {}
+    ops.sort(key=lambda op: (op.status is OperationStatus.REVERSED, -op.ordinal, op.op_id))
+    found: dict[str, Bearing] = {}
+    owed: dict[str, int] = {}
+    left = _brought(state)
+    for op in ops:
+        if op.is_reissue:
+            continue
+        is_undone = op.status is OperationStatus.REVERSED
+        amount = op.settled if is_undone else op.reserved + op.done
+        own = max(0, min(amount, left))
+        left -= own
+        found[op.op_id] = Bearing(own, 0 if is_undone else amount - own)
+        if is_undone:
+            owed[op.refund_id] = owed.get(op.refund_id, 0) + own
+    for op in ops:
+        if op.is_reissue:
+            amount = op.reserved + op.done
+            own = min(amount, owed.get(op.refund_id, 0))
+            owed[op.refund_id] = owed.get(op.refund_id, 0) - own
+            found[op.op_id] = Bearing(own, amount - own)
+    return found
+
+
+def _brought(state: PaymentState) -> int:
+    """
+    Return what was captured, with what was taken back since as far as the payment's amount goes.
+
+    A capture that is taken back relieves nobody of a refund: a seller would be credited for it.
+    """
+    gross = sum(
+        [
+            op.settled
+            for op in state.operations.values()
+            if op.kind in _CAPTURING and op.status in _WAS_DONE
+        ]
+    )
+    return max(state.captured, min(gross, state.amount))
+
+
 def owed_again(state: PaymentState, refund_id: str) -> int:
     """
     Return what failed after success and was not issued again: a liability to the buyer.
@@ -393,11 +461,12 @@ def owed_again(state: PaymentState, refund_id: str) -> int:
     A lost chargeback may have paid it since.
     """
     total = 0
+    bearings = refund_bearings(state)
     for op in refund_operations(state, refund_id):
         if op.is_reissue:
-            total -= op.reserved + op.done
+            total -= bearings[op.op_id].own
         elif op.kind is OperationKind.REFUND and op.status is OperationStatus.REVERSED:
-            total += op.settled
+            total += bearings[op.op_id].own
     for one in state.chargebacks.values():
         total -= one.owed.get(refund_id, 0)
     return max(0, total)

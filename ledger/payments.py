@@ -48,6 +48,7 @@ from .payment_events import (
 from .payment_operations import Operation, OperationKind, OperationStatus, Outcome
 from .payment_state import (
     Authorisation,
+    Bearing,
     PaymentLifecycle,
     PaymentState,
     Reconciled,
@@ -55,6 +56,7 @@ from .payment_state import (
     owed_again,
     reconciled_key,
     reference_key,
+    refund_bearings,
     refund_operations,
 )
 
@@ -63,6 +65,7 @@ __all__ = [
     "EVOLVE",
     "INITIAL",
     "Authorisation",
+    "Bearing",
     "PaymentLifecycle",
     "PaymentState",
     "failed_refunds",
@@ -70,6 +73,7 @@ __all__ = [
     "rank",
     "reconciled_key",
     "reference_key",
+    "refund_bearings",
     "refund_operations",
 ]
 

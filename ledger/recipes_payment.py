@@ -15,11 +15,9 @@ from .journal import EMPTY, Entry, Layer, Posting, credit, debit, entry, net_by_
 from .payment_operations import (
     FundingPart,
     Operation,
-    OperationKind,
-    OperationStatus,
     scaled,
 )
-from .payments import PaymentState
+from .payments import Bearing, PaymentState, refund_bearings
 
 # Names of a payment's accounts are checked once, not with every leg.
 _psp = lru_cache(maxsize=256)(accounts.psp)
@@ -137,6 +135,14 @@ def between(before: PaymentState, after: PaymentState, *op_ids: str) -> Entry:
     """
     if not after.exists or not after.order_id:
         return _credits(before, after)
+    captures = _captures(before, after)
+    refunds = _refunds(before, after, op_ids)
+    if refunds:
+        return entry(*captures.postings, *refunds)
+    return captures or _credits(before, after)
+
+
+def _captures(before: PaymentState, after: PaymentState) -> Entry:
     held = after.held - before.held
     moved = after.captured - before.captured
     if moved > 0:
@@ -147,12 +153,7 @@ def between(before: PaymentState, after: PaymentState, *op_ids: str) -> Entry:
         return authorised(after.provider, after.order_id, held, after.currency)
     if held < 0:
         return released(after.provider, after.order_id, -held, after.currency)
-    legs: list[Posting] = []
-    for op_id in op_ids:
-        one, other = before.operations.get(op_id), after.operations.get(op_id)
-        if other is not None and other.kind is OperationKind.REFUND:
-            legs.extend(_refund(after, one, other))
-    return entry(*legs) if legs else _credits(before, after)
+    return EMPTY
 
 
 def _credits(before: PaymentState, after: PaymentState) -> Entry:
@@ -164,27 +165,42 @@ def _credits(before: PaymentState, after: PaymentState) -> Entry:
     return EMPTY
 
 
-def _refund(state: PaymentState, before: Operation | None, after: Operation) -> tuple[Posting, ...]:
-    """Return the legs of a refund operation that went from one status to another."""
+def _refunds(
+    before: PaymentState, after: PaymentState, op_ids: tuple[str, ...]
+) -> tuple[Posting, ...]:
+    """
+    Return the legs of the refunds that an event touched, and of those that others bear since.
+
+    What is captured and refunded by other operations decides who bears a refund.
+    """
+    old, new = refund_bearings(before), refund_bearings(after)
+    changed = [op_id for op_id in new if op_id not in op_ids and new[op_id] != old.get(op_id)]
     legs: list[Posting] = []
-    if not after.is_reissue:
-        legs.extend(_borne_legs(state, after))
-        if before is not None:
-            legs.extend(Entry(_borne_legs(state, before)).reversed().postings)
-        legs = _netted(legs)
-    paid = after.done - (before.done if before else 0)
-    if paid > 0:
-        one = refund_succeeded(state.provider, state.order_id, paid, state.currency)
-        legs.extend(one.postings)
-    elif paid < 0:
-        one = refund_reversed(state.provider, state.order_id, -paid, state.currency)
-        legs.extend(one.postings)
+    for op_id in (*op_ids, *changed):
+        if op_id not in new:
+            continue
+        one, other = before.operations.get(op_id), after.operations[op_id]
+        now = _bearing_legs(after, other, new[op_id])
+        was = _bearing_legs(before, one, old[op_id]) if one is not None else ()
+        legs.extend(_netted([*now, *Entry(was).reversed().postings]))
+        legs.extend(_paid(after, other.done - (one.done if one is not None else 0)))
     return tuple(legs)
 
 
-def _borne_legs(state: PaymentState, op: Operation) -> tuple[Posting, ...]:
+def _paid(state: PaymentState, amount: int) -> tuple[Posting, ...]:
+    if amount > 0:
+        return refund_succeeded(state.provider, state.order_id, amount, state.currency).postings
+    if amount < 0:
+        return refund_reversed(state.provider, state.order_id, -amount, state.currency).postings
+    return ()
+
+
+def _bearing_legs(state: PaymentState, op: Operation, bearing: Bearing) -> tuple[Posting, ...]:
     """Return the legs of a refund operation as it stands, before anything reached the buyer."""
-    return refund_requested(state.order_id, borne(state.order_id, op), state.currency).postings
+    parts = _parts(state, op, bearing)
+    if bearing.beyond:
+        parts = (*parts, FundingPart(accounts.receivable(state.order_id), bearing.beyond))
+    return refund_requested(state.order_id, parts, state.currency).postings
 
 
 def _netted(legs: list[Posting]) -> list[Posting]:
@@ -196,20 +212,21 @@ def _netted(legs: list[Posting]) -> list[Posting]:
     ]
 
 
-def borne(order_id: str, op: Operation) -> tuple[FundingPart, ...]:
-    """Return who bears a refund operation as it stands, in the payment's currency."""
-    amount = funded(op)
-    if amount == 0 or op.is_reissue:
+def borne(state: PaymentState) -> dict[str, tuple[FundingPart, ...]]:
+    """
+    Return who bears each refund operation of a payment as it stands, in its currency.
+
+    Without what the buyer owes, and what is owed to them.
+    """
+    return {
+        op_id: _parts(state, state.operations[op_id], bearing)
+        for op_id, bearing in refund_bearings(state).items()
+    }
+
+
+def _parts(state: PaymentState, op: Operation, bearing: Bearing) -> tuple[FundingPart, ...]:
+    if bearing.own == 0 or op.is_reissue:
         return ()
     if not op.funding:
-        return (FundingPart(accounts.escrow(order_id), amount),)
-    return scaled(op.funding, amount)
-
-
-def funded(op: Operation) -> int:
-    """Return how much of a refund operation is taken from those who bear it."""
-    if op.is_in_flight:
-        return op.amount
-    if op.status in (OperationStatus.SUCCEEDED, OperationStatus.REVERSED):
-        return op.settled
-    return 0
+        return (FundingPart(accounts.escrow(state.order_id), bearing.own),)
+    return scaled(op.funding, bearing.own)

@@ -92,16 +92,41 @@ class PaymentMachine(RuleBasedStateMachine):
     def refundable(self) -> int:
         return self.done("capture") - self.done("refund") - self.sum("refund", *FLYING)
 
+    def refunds(self, *statuses: str, reissue: bool = False) -> int:
+        """Return what refunds in these states are of: in flight what was asked, then settled."""
+        return sum(
+            op["amount"] if op["status"] in FLYING else op["settled"]
+            for op in self.model.values()
+            if op["kind"] == "refund"
+            and op.get("reissue", False) is reissue
+            and op["status"] in statuses
+        )
+
+    @property
+    def brought(self) -> int:
+        """What was captured; what was taken back of it relieves nobody of a refund."""
+        gross = self.sum("capture", "succeeded", "reversed")
+        return max(self.done("capture"), min(gross, TOTAL))
+
+    @property
+    def funded(self) -> int:
+        """What the order bears of refunds that stand or may: what the payment brought, once."""
+        return min(self.refunds(*FLYING, "succeeded"), self.brought)
+
+    @property
+    def owed(self) -> int:
+        """What the order bears of refunds that failed after success: at most what is left."""
+        return min(self.refunds("reversed"), self.brought - self.funded)
+
+    @property
+    def beyond(self) -> int:
+        """What the buyer got, or may get, beyond that."""
+        again = self.refunds(*FLYING, "succeeded", reissue=True)
+        return self.refunds(*FLYING, "succeeded") - self.funded + max(0, again - self.owed)
+
     @property
     def owed_again(self) -> int:
-        total = 0
-        for op in self.model.values():
-            if op["kind"] == "refund" and op.get("reissue"):
-                total -= op["amount"] if op["status"] in FLYING else 0
-                total -= op["settled"] if op["status"] == "succeeded" else 0
-            elif op["kind"] == "refund" and op["status"] == "reversed":
-                total += op["settled"]
-        return max(0, total)
+        return max(0, self.owed - self.refunds(*FLYING, "succeeded", reissue=True))
 
     def _request(self, kind: str, command: Command, op: dict[str, Any], *, allowed: bool) -> None:
         op_id = getattr(command, "op_id", "")
@@ -246,18 +271,13 @@ class PaymentMachine(RuleBasedStateMachine):
         """Invariant 17, and recipes 1, 2, 3, 6, 10, 12, 13 as one equation per account."""
         if not self.model:
             return
-        funded = sum(
-            op["amount"] if op["status"] in FLYING else op["settled"]
-            for op in self.model.values()
-            if op["kind"] == "refund"
-            and not op.get("reissue")
-            and op["status"] in (*FLYING, "succeeded", "reversed")
-        )
+        funded, beyond = self.funded + self.owed, self.beyond
         captured, refunded = self.done("capture"), self.done("refund")
         posted = self.book.posted()
         assert posted.get("assets:psp:adyen", 0) == captured - refunded
         assert posted.get("liabilities:escrow:o1", 0) == funded - captured
-        assert posted.get("liabilities:refunds:o1", 0) == refunded - funded
+        assert posted.get("liabilities:refunds:o1", 0) == refunded - funded - beyond
+        assert posted.get("assets:receivables:o1", 0) == beyond
         assert sum(posted.values()) == 0
         assert self.book.held() == (0 if self.expired else max(0, self.room))
         assert self.book.order().escrow_held == captured - funded
