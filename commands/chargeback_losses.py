@@ -38,17 +38,35 @@ def loss_assignments(
     Decided again where the loss is another, or where reports of captures and refunds changed how
     much of it the payment's money covers; what was released since changes nothing.
     """
-    found: list[ChargebackLossAssigned] = []
     covered = max(0, payment.captured - payment.refunded - payment.refund_in_flight)
+    owns: dict[str, int] = {}
     for chargeback_id in sorted(payment.chargebacks):
+        owns[chargeback_id] = min(payment.chargebacks[chargeback_id].lost, covered)
+        covered -= owns[chargeback_id]
+    found: list[ChargebackLossAssigned] = []
+    for chargeback_id in _givers_first(payment, owns):
         one = payment.chargebacks[chargeback_id]
-        own = min(one.lost, covered)
-        covered -= own
-        if not _is_assigned(payment, one, own):
-            event = assigned(order, payment, one, own)
+        if not _is_assigned(payment, one, owns[chargeback_id]):
+            event = assigned(order, payment, one, owns[chargeback_id])
             found.append(event)
             payment = EVOLVE[type(event)](payment, event)
     return tuple(found)
+
+
+def _givers_first(payment: PaymentState, owns: Mapping[str, int]) -> list[str]:
+    """
+    Return the chargebacks, those first whose loss takes less of the payment's money than before.
+
+    Another one's loss is borne by what they give back; decided before them, it would find that
+    money gone and leave it in escrow for nobody.
+    """
+
+    def taken_more(chargeback_id: str) -> int:
+        one = payment.chargebacks[chargeback_id]
+        borne = sum([part.amount for part in one.parts]) - one.borne_by(_receivable(payment))
+        return owns[chargeback_id] - borne
+
+    return sorted(owns, key=taken_more)
 
 
 def _is_assigned(payment: PaymentState, one: Chargeback, own: int) -> bool:

@@ -135,7 +135,9 @@ class Chargebacks(RuleBasedStateMachine):
     @rule(amount=st.sampled_from([500, 2_000, 6_000, 9_999]))
     def refunds_a_part(self, amount: int) -> None:
         key = f"r{len(self.refunds)}"
-        if amount > self.free:
+        # What was declined is still allocated to the payment: it waits to be tried again.
+        waiting = sum([one["amount"] for one in self.refunds.values() if one["is"] == "declined"])
+        if amount > self.free - waiting:
             return
         order = self.book.order()
         if order.granted + amount > CHARGE - self.of("lost"):

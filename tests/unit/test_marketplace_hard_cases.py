@@ -196,8 +196,8 @@ def test_hard_case_32_a_refund_cannot_be_deleted(market: Market) -> None:
     assert not [name for name in topics() if "delete" in name or "erase" in name]
 
 
-def test_hard_case_34_a_ruling_goes_back_to_each_tender(market: Market) -> None:
-    """Catches an award that is paid to the card although store credit paid for the goods."""
+def test_hard_case_34_a_refund_goes_back_to_each_tender(market: Market) -> None:
+    """Catches a refund that is paid to the card although store credit paid for the goods."""
     market.run(
         m.IssueValue(
             account_id="v1",
@@ -213,7 +213,7 @@ def test_hard_case_34_a_ruling_goes_back_to_each_tender(market: Market) -> None:
     redeem: Any = {"account_id": "v1", "redemption_id": "z1", "order_id": "o2"}
     market.run(m.RedeemValue(amount=700, currency="USD", **redeem))
     market.pay(300, "p2", order_id="o2")
-    market.grant("r2", 600, source="ruling", order_id="o2")
+    market.grant("r2", 600, order_id="o2")
     parts = (PaymentPart("p2", 300), PaymentPart("z1", 300))
     wrong = (PaymentPart("p2", 600),)
     explicit: Any = {"order_id": "o2", "refund_id": "r2", "strategy": AllocationStrategy.EXPLICIT}
