@@ -40,7 +40,7 @@ dev: $(DEV) ## editable install with every tool, and the directory links that ty
 demo: $(RUN) ## a shop's day on the embedded default (SQLite), no server needed
 	@$(BIN)/orderledger demo
 
-test: dev ## all tests but the long ones; brings its own PostgreSQL (< 10 minutes)
+test: dev ## all tests but the long ones; brings its own PostgreSQL (a quarter of an hour)
 	$(BIN)/python -m pytest -q --color=no $(ARGS)
 
 test-long: dev ## the tests that take minutes, with 500 examples per property
