@@ -282,13 +282,12 @@ def resolve_anomaly(command: ResolveDisputeAnomaly, states: States, now: datetim
     """Close an open anomaly; raises NOT_FOUND if there is none of that key."""
     guards.check_reason("resolution", command.resolution)
     state = states.dispute(command.dispute_id)
-    if command.anomaly_id not in state.anomalies:
-        raise Rejected(
-            Reason.NOT_FOUND,
-            f"dispute {command.dispute_id} has no open anomaly {command.anomaly_id}",
-            dispute_id=command.dispute_id,
-            anomaly_id=command.anomaly_id,
-        )
+    order_guards.check_open_anomaly(
+        state.anomalies,
+        command.anomaly_id,
+        f"dispute {command.dispute_id}",
+        dispute_id=command.dispute_id,
+    )
     hearing = Hearing(command.dispute_id, states, command, now)
     event = AnomalyResolved(
         anomaly_id=command.anomaly_id, by=command.by, resolution=command.resolution

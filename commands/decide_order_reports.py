@@ -7,7 +7,7 @@ Reports are recorded whatever the order's state; what contradicts it is recorded
 from datetime import datetime
 
 from orderledger.ledger.currencies import exponent
-from orderledger.ledger.errors import Reason, Rejected
+from orderledger.ledger.errors import Rejected
 from orderledger.ledger.events import Event
 from orderledger.ledger.order_events import (
     SURPLUS_SOURCES,
@@ -273,13 +273,12 @@ def resolve_order_anomaly(command: ResolveOrderAnomaly, states: States, now: dat
     """Close an open anomaly; raises NOT_FOUND if there is none of that key."""
     guards.check_text("resolution", command.resolution)
     order = states.order(command.order_id)
-    if command.anomaly_id not in order.anomalies:
-        raise Rejected(
-            Reason.NOT_FOUND,
-            f"order {command.order_id} has no open anomaly {command.anomaly_id}",
-            order_id=command.order_id,
-            anomaly_id=command.anomaly_id,
-        )
+    guards.check_open_anomaly(
+        order.anomalies,
+        command.anomaly_id,
+        f"order {command.order_id}",
+        order_id=command.order_id,
+    )
     event = AnomalyResolved(
         anomaly_id=command.anomaly_id,
         by=command.by,

@@ -22,7 +22,7 @@ from orderledger.ledger.sellers import SellerState, reserve_of
 
 from .decide_sellers import maturity, reserve_at_payout, reserve_back
 from .decision import Change, Changes, States, decides
-from .order_guards import check_amount, check_id, check_text, check_unique
+from .order_guards import check_amount, check_id, check_open_anomaly, check_text, check_unique
 from .payout_commands import (
     CancelPayout,
     InitiatePayout,
@@ -300,13 +300,12 @@ def resolve_payout_anomaly(command: ResolvePayoutAnomaly, states: States, now: d
     """Close an open anomaly; raises NOT_FOUND if there is none of that key."""
     check_text("resolution", command.resolution)
     state = states.payout(command.payout_id)
-    if command.anomaly_id not in state.anomalies:
-        raise Rejected(
-            Reason.NOT_FOUND,
-            f"payout {command.payout_id} has no open anomaly {command.anomaly_id}",
-            payout_id=command.payout_id,
-            anomaly_id=command.anomaly_id,
-        )
+    check_open_anomaly(
+        state.anomalies,
+        command.anomaly_id,
+        f"payout {command.payout_id}",
+        payout_id=command.payout_id,
+    )
     event = AnomalyResolved(
         anomaly_id=command.anomaly_id,
         by=command.by,

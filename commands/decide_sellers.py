@@ -17,7 +17,7 @@ from orderledger.ledger.sellers import Reserve, SellerState, reserve_of
 from orderledger.ledger.standing_policy import BEST
 
 from .decision import Change, Changes, States, decides
-from .order_guards import check_amount, check_id, check_rate, check_text
+from .order_guards import check_amount, check_id, check_open_anomaly, check_rate, check_text
 from .payout_guards import check_seen
 from .seller_commands import (
     ChangeSellerStanding,
@@ -258,14 +258,12 @@ def lift_penalty(command: LiftPenalty, states: States, now: datetime) -> Changes
 def resolve_seller_anomaly(command: ResolveSellerAnomaly, states: States, now: datetime) -> Changes:
     """Close an open anomaly; raises NOT_FOUND if there is none of that key."""
     check_text("resolution", command.resolution)
-    if command.anomaly_id not in states.seller(command.seller, command.currency).anomalies:
-        raise Rejected(
-            Reason.NOT_FOUND,
-            f"seller {command.seller} has no open anomaly {command.anomaly_id} in "
-            f"{command.currency}",
-            seller=command.seller,
-            anomaly_id=command.anomaly_id,
-        )
+    check_open_anomaly(
+        states.seller(command.seller, command.currency).anomalies,
+        command.anomaly_id,
+        f"seller {command.seller} in {command.currency}",
+        seller=command.seller,
+    )
     event = AnomalyResolved(
         anomaly_id=command.anomaly_id,
         by=command.by,

@@ -2,7 +2,7 @@
 Checks that the deciders of orders share: malformed input first, then existence, then state.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -40,6 +40,19 @@ def is_id(value: str) -> bool:
 def check_text(what: str, value: str) -> None:
     """Raise LimitExceeded if a free text is too long."""
     limits.check_count(f"characters of {what}", len(value), limits.TEXT_LENGTH_MAX)
+
+
+def check_open_anomaly(
+    anomalies: Collection[str], anomaly_id: str, subject: str, **facts: str
+) -> None:
+    """Raise NOT_FOUND unless the anomaly is open with ``subject``; ``facts`` are its ids."""
+    if anomaly_id not in anomalies:
+        raise Rejected(
+            Reason.NOT_FOUND,
+            f"{subject} has no open anomaly {anomaly_id}",
+            **facts,
+            anomaly_id=anomaly_id,
+        )
 
 
 def check_amount(what: str, value: int, *, minimum: int = 1) -> None:
