@@ -9,39 +9,16 @@ replaying or rebuilding never runs a reactor.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from datetime import datetime
 from typing import ClassVar
 
-import msgspec
-
-from orderledger.ledger.events import Event
-from orderledger.ledger.streams import id_of, kind_of
+from orderledger.ledger.logged import Logged
 
 from .decision import States
 from .effects import Effect
 
 
-class Happened(msgspec.Struct, frozen=True, gc=False):
-    """An event as a reactor sees it: its place in the log, both clocks, and what it says."""
-
-    position: int
-    recorded_at: datetime
-    occurred_at: datetime
-    stream: str
-    version: int
-    topic: str
-    event: Event
-    context: str
-
-    @property
-    def kind(self) -> str:
-        """The kind of the stream: ``payment`` of ``payment-p1``."""
-        return kind_of(self.stream)
-
-    @property
-    def entity_id(self) -> str:
-        """The id of what the stream is about: ``p1`` of ``payment-p1``."""
-        return id_of(self.stream)
+class Happened(Logged, frozen=True, gc=False):
+    """An event as a reactor sees it."""
 
 
 class Reactor(ABC):

@@ -10,48 +10,26 @@ whoever makes them, in batches of whatever size.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
-import msgspec
-
 from orderledger.ledger.codec import encode_json
 from orderledger.ledger.events import Event
+from orderledger.ledger.logged import Logged
 from orderledger.ledger.model_ports import Key, LogTable, Row, Table
-from orderledger.ledger.streams import id_of, kind_of
 
 NOT_DECODED: Final = Event()
 """Stands for the event where a model does not look at it; see ``ReadModel.entries_only``."""
 
 
-class Recorded(msgspec.Struct, frozen=True, gc=False):
+class Recorded(Logged, frozen=True, gc=False):
     """
-    An event as a projector sees it: its place in the log, both clocks, and what it says.
+    An event as a projector sees it; ``recorded_at`` is the projector's now.
 
-    ``recorded_at`` is the projector's now. ``postings`` and ``context`` are as stored: one leg a
-    line (``journal.decode_entry``), and the envelope as JSON.
+    ``postings`` are as stored: one leg a line (``journal.decode_entry``).
     """
 
-    position: int
-    recorded_at: datetime
-    occurred_at: datetime
-    stream: str
-    version: int
-    topic: str
-    event: Event
-    context: str
     postings: str
-
-    @property
-    def kind(self) -> str:
-        """The kind of the stream: ``payment`` of ``payment-p1``."""
-        return kind_of(self.stream)
-
-    @property
-    def entity_id(self) -> str:
-        """The id of what the stream is about: ``p1`` of ``payment-p1``."""
-        return id_of(self.stream)
 
 
 class Rows(Protocol):
