@@ -91,9 +91,8 @@ Changes = tuple[Change, ...]
 class MissingState(Exception):
     """Control flow inside the executor: the decider needs streams that are not loaded yet."""
 
-    def __init__(self, stream: str, *others: str) -> None:
-        self.stream: Final[str] = stream
-        self.streams: Final[tuple[str, ...]] = (stream, *others)
+    def __init__(self, *names: str) -> None:
+        self.streams: Final[tuple[str, ...]] = names
 
 
 class Readable(Protocol):

@@ -54,7 +54,7 @@ class DecidedBook:
             try:
                 return self.take(decide(command, states, self.now))
             except MissingState as missing:
-                loaded.extra[missing.stream] = fold_of(missing.stream).initial
+                loaded.extra.update({one: fold_of(one).initial for one in missing.streams})
 
     def constrain(self, command: ConstrainAccount | FreezeAccount | CloseAccount) -> Changes:
         """Decide a constraint on the balances as they are."""

@@ -51,7 +51,7 @@ class Book:
             try:
                 return decide(command, States(self.states), self.now)
             except MissingState as missing:
-                self.states[missing.stream] = fold_of(missing.stream).initial
+                self.states.update({one: fold_of(one).initial for one in missing.streams})
 
     def run(self, *commands: Command) -> list[Event]:
         """Decide and apply commands; returns the new events of payments, orders and inbox."""
