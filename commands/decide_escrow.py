@@ -93,7 +93,7 @@ def release_funds(command: ReleaseFunds, states: States, now: datetime) -> Chang
     share = _share_of(order, command.seller)
     held = follow_evened(order, states)
     current = _after(order, held)
-    one = current.slices.get(command.seller) or Slice(command.seller)
+    one = current.slice_of(command.seller)
     if not one.condition_met:
         raise Rejected(
             Reason.NOT_YET_DUE,

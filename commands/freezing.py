@@ -10,7 +10,6 @@ from orderledger.ledger import recipes_freeze
 from orderledger.ledger.errors import Reason, Rejected
 from orderledger.ledger.escrow_events import FundsFrozen, FundsUnfrozen, ReservePart
 from orderledger.ledger.freezes import Freeze
-from orderledger.ledger.order_escrow import Slice
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payment_operations import Component
 from orderledger.ledger.release_recovery import Releases
@@ -47,7 +46,7 @@ def freeze(order: OrderState, freeze_id: str, seller: str, amount: int, cause: s
             seller=seller,
             amount=known.amount,
         )
-    one = order.slices.get(seller) or Slice(seller)
+    one = order.slice_of(seller)
     escrowed = min(amount, one.unfrozen)
     reserve = _reservable(order, seller, amount - escrowed)
     reserved = sum([part.amount for part in reserve])
@@ -120,7 +119,7 @@ def lifting(order: OrderState, one: Freeze, cause: str) -> FundsUnfrozen:
     Return the event that lifts all that is left of a freeze, but for what the refund that a ruling
     promised may still draw.
     """
-    held = order.slices.get(one.slice_id) or Slice(one.slice_id)
+    held = order.slice_of(one.slice_id)
     frozen = held.frozen.get(one.freeze_id, 0)
     return FundsUnfrozen(
         freeze_id=one.freeze_id,
@@ -136,7 +135,7 @@ def undrawn(order: OrderState, one: Freeze) -> int:
     grant = order.grants.get(one.refund_id)
     if grant is None or not grant.is_live or grant.outstanding == 0:
         return 0
-    held = order.slices.get(one.slice_id) or Slice(one.slice_id)
+    held = order.slice_of(one.slice_id)
     return max(0, one.promised - held.refunds.get(one.refund_id, 0))
 
 
@@ -159,7 +158,7 @@ def settled_freezes(order: OrderState) -> Changes:
     """
     changes: list[Change] = []
     for one in order.freezes.values():
-        held = order.slices.get(one.slice_id) or Slice(one.slice_id)
+        held = order.slice_of(one.slice_id)
         frozen = held.frozen.get(one.freeze_id, 0)
         if not one.is_lifted or not (frozen or one.reserve) or undrawn(order, one):
             continue

@@ -138,7 +138,7 @@ class Execution:
 
     @property
     def slice(self) -> Slice:
-        return self.order.slices.get(self.award.seller) or Slice(self.award.seller)
+        return self.order.slice_of(self.award.seller)
 
     @property
     def frozen(self) -> int:

@@ -12,7 +12,7 @@ from typing import Final
 from .escrow_recovery import brought
 from .escrow_shares import shares_of
 from .events import Event
-from .order_escrow import COUPONS, Slice
+from .order_escrow import COUPONS
 from .order_events import FundsHeld, FundsReturned
 from .orders import OrderState
 
@@ -52,7 +52,7 @@ def _lacking(order: OrderState) -> dict[str, int]:
     """Return what slices lack of their shares, by slice."""
     found: dict[str, int] = {}
     for slice_id, share in shares_of(order).items():
-        lacks = share.buyer - brought(order, order.slices.get(slice_id) or Slice(slice_id))
+        lacks = share.buyer - brought(order, order.slice_of(slice_id))
         if lacks > 0:
             found[slice_id] = lacks
     return found

@@ -36,18 +36,14 @@ def _on_slice(state: "OrderState", slice_id: str, after: Slice) -> "OrderState":
     )
 
 
-def _slice(state: "OrderState", slice_id: str) -> Slice:
-    return state.slices.get(slice_id) or Slice(slice_id)
-
-
 def _held(state: "OrderState", event: e.FundsHeld) -> "OrderState":
-    after = order_escrow.held(_slice(state, event.slice_id), event)
+    after = order_escrow.held(state.slice_of(event.slice_id), event)
     after = freezes.restored(state.freezes, after, event.refund_id, event.amount)
     return _by_payment(_on_slice(state, event.slice_id, after), event)
 
 
 def _returned(state: "OrderState", event: e.FundsReturned) -> "OrderState":
-    after = order_escrow.returned(_slice(state, event.slice_id), event)
+    after = order_escrow.returned(state.slice_of(event.slice_id), event)
     after = freezes.drawn(state.freezes, after, event.refund_id, event.amount)
     return _by_payment(_on_slice(state, event.slice_id, after), event)
 
@@ -61,12 +57,12 @@ def _by_payment(state: "OrderState", event: e.FundsHeld | e.FundsReturned) -> "O
 
 
 def _condition_met(state: "OrderState", event: e.ReleaseConditionMet) -> "OrderState":
-    met = replace(_slice(state, event.slice_id), condition_met=True)
+    met = replace(state.slice_of(event.slice_id), condition_met=True)
     return replace(state, slices={**state.slices, event.slice_id: met})
 
 
 def _released(state: "OrderState", event: e.FundsReleased) -> "OrderState":
-    after = order_escrow.released(_slice(state, event.slice_id), event)
+    after = order_escrow.released(state.slice_of(event.slice_id), event)
     moved = _on_slice(state, event.slice_id, after)
     return replace(moved, releases={**moved.releases, event.release_id: event})
 
@@ -100,7 +96,7 @@ def _drawn(
 
 
 def _frozen(state: "OrderState", event: FundsFrozen) -> "OrderState":
-    after = freezes.frozen(_slice(state, event.slice_id), event)
+    after = freezes.frozen(state.slice_of(event.slice_id), event)
     key = (event.freeze_id, event.slice_id)
     moved = replace(state, freezes={**state.freezes, key: freezes.new_freeze(event)})
     return _on_slice(moved, event.slice_id, after)
@@ -111,7 +107,7 @@ def _given_up(state: "OrderState", event: FundsUnfrozen | FreezeSettled) -> "Ord
     before = state.freezes.get(key)
     if before is None:
         return state
-    after = freezes.less(_slice(state, event.slice_id), event.freeze_id, event.escrowed)
+    after = freezes.less(state.slice_of(event.slice_id), event.freeze_id, event.escrowed)
     return replace(
         state,
         slices={**state.slices, event.slice_id: after},
@@ -134,7 +130,7 @@ def _promised(state: "OrderState", event: RulingRefundPromised) -> "OrderState":
 
 
 def _fee_taken(state: "OrderState", event: ArbitrationFeeTaken) -> "OrderState":
-    taken = order_escrow.fee_taken(_slice(state, event.slice_id), event.escrowed)
+    taken = order_escrow.fee_taken(state.slice_of(event.slice_id), event.escrowed)
     after = _fee_moved(state, event, freezes.less(taken, event.freeze_id, event.escrowed), 1)
     return replace(after, fees={**state.fees, event.fee_id: event})
 
@@ -143,7 +139,7 @@ def _fee_returned(state: "OrderState", event: ArbitrationFeeReturned) -> "OrderS
     fee = state.fees.get(event.fee_id)
     if fee is None:
         return state
-    back = order_escrow.fee_returned(_slice(state, fee.slice_id), fee.escrowed)
+    back = order_escrow.fee_returned(state.slice_of(fee.slice_id), fee.escrowed)
     after = _fee_moved(state, fee, freezes.less(back, fee.freeze_id, -fee.escrowed), -1)
     return replace(after, fees={key: one for key, one in state.fees.items() if key != fee.fee_id})
 

@@ -16,7 +16,7 @@ from .events import Event
 from .freezes import frozen_against
 from .money import allocate, cumulative_part
 from .order_content import Beneficiary, Funder, ShippingCharge
-from .order_escrow import Escrowed, Slice
+from .order_escrow import Escrowed
 from .order_events import FundsHeld, FundsReturned, RefundSource
 from .order_lines import LineState
 from .order_refunds import Grant
@@ -258,7 +258,7 @@ def _spread_held(order: OrderState, amount: int, refund_id: str) -> list[tuple[s
         for slice_id, one in order.slices.items():
             taken[slice_id] = max(0, one.refunds.get(refund_id, 0))
     for slice_id, share in shares_of(order).items():
-        one = order.slices.get(slice_id) or Slice(slice_id)
+        one = order.slice_of(slice_id)
         lacking[slice_id] = max(0, share.buyer - brought(order, one))
     first = min(amount, sum(taken.values()))
     second = min(amount - first, sum(lacking.values()))
@@ -333,7 +333,7 @@ def follow_coupons(order: OrderState) -> tuple[Event, ...]:
     shares = shares_of(order)
     for slice_id in sorted({*shares, *order.slices} - {OVERFLOW}):
         share = shares.get(slice_id)
-        one = order.slices.get(slice_id) or Slice(slice_id)
+        one = order.slice_of(slice_id)
         kept = one.coupon_money - given_back(order, one).promo
         moved = _coupon_target(share, brought(order, one)) - kept
         if moved > 0:

@@ -171,6 +171,10 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Σ that the slices hold now: the balance of the order's escrow account."""
         return sum([one.available for one in self.slices.values()])
 
+    def slice_of(self, slice_id: str) -> Slice:
+        """Return a slice of the escrow, an empty one where nothing has come in yet."""
+        return self.slices.get(slice_id) or Slice(slice_id)
+
 
 INITIAL: Final = OrderState()
 

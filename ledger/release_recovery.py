@@ -24,7 +24,6 @@ from .currencies import exponent
 from .escrow_shares import PartKey
 from .money import cumulative_part
 from .order_content import Beneficiary
-from .order_escrow import Slice
 from .order_events import FundsReleased
 from .orders import OrderState
 from .payment_operations import Component, FundingPart, Recovery
@@ -210,7 +209,7 @@ class Releases:
     """The releases of one slice, the oldest first, less what refunds took of them."""
 
     def __init__(self, order: OrderState, slice_id: str, tender_id: str = "") -> None:
-        one = order.slices.get(slice_id) or Slice(slice_id)
+        one = order.slice_of(slice_id)
         self.slice_id: Final = slice_id
         self.tender_id: Final = tender_id
         self.ones: Final = [
