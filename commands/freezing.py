@@ -11,7 +11,7 @@ from orderledger.ledger.errors import Reason, Rejected
 from orderledger.ledger.escrow_events import FundsFrozen, FundsUnfrozen, ReservePart
 from orderledger.ledger.freezes import Freeze
 from orderledger.ledger.orders import OrderState
-from orderledger.ledger.payment_operations import Component
+from orderledger.ledger.payment_operations import Component, FundingPart
 from orderledger.ledger.release_recovery import Releases
 from orderledger.ledger.ruling_events import FreezeSettled
 
@@ -19,7 +19,7 @@ from .decision import Change, Changes
 from .escrow_follow import coupons_followed
 from .order_guards import change
 from .refund_funding import funded_by
-from .ruling_reserve import beyond, needed_by
+from .ruling_reserve import beyond, by_currency, needed_by
 
 _OF_SELLER = (Component.ITEMS, Component.SELLER_SHIPPING)
 
@@ -67,7 +67,7 @@ def _reservable(order: OrderState, seller: str, amount: int) -> tuple[ReservePar
     """Return up to ``amount`` of what a seller got and still has, as it was credited."""
     releases = Releases(order, seller)
     others = sum([one.in_reserve for one in order.freezes.values() if one.slice_id == seller])
-    found: dict[str, ReservePart] = {}
+    found: list[FundingPart] = []
     for release in releases.ones:
         for pot in release.pots:
             if pot.component not in _OF_SELLER:
@@ -78,14 +78,8 @@ def _reservable(order: OrderState, seller: str, amount: int) -> tuple[ReservePar
             release.take_of(pot, elsewhere)
             part = max(0, min(amount, pot.left))
             amount -= part
-            for taken in release.take_of(pot, part):
-                terms = taken.recovery
-                is_converted = terms is not None and terms.currency
-                code = terms.currency if terms and is_converted else order.currency
-                minor = terms.amount if terms and is_converted else taken.amount
-                before = found.get(code) or ReservePart(code, 0, 0)
-                found[code] = ReservePart(code, before.minor + minor, before.amount + part)
-    return tuple([part for part in found.values() if part.minor])
+            found.extend(release.take_of(pot, part))
+    return tuple([part for part in by_currency(found, order.currency).values() if part.minor])
 
 
 def unfreeze(order: OrderState, freeze_id: str, cause: str = "") -> Changes:

@@ -48,7 +48,7 @@ from .freezing import freeze, lifting, needed_for_refund, undrawn
 from .order_commands import AllocateRefund, AllocationStrategy, ConversionTerms, ReleaseFunds
 from .order_guards import after as after_events
 from .order_guards import change
-from .ruling_reserve import beyond, debited, taken_of
+from .ruling_reserve import beyond, taken_of
 
 
 class Award(msgspec.Struct, frozen=True, kw_only=True):
@@ -282,7 +282,7 @@ def take_fee(run: Execution) -> None:
     debt: tuple[ReservePart, ...] = ()
     if lacks:
         owed = Releases(order, award.seller).debt(lacks, order.currency)
-        debt = (ReservePart(*debited(owed, order.currency), lacks),)
+        debt = (ReservePart(*owed.debited(order.currency), lacks),)
     event = ArbitrationFeeTaken(
         fee_id=leg_id(award, Party.PLATFORM),
         freeze_id=award.freeze_id,

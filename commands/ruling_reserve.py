@@ -2,7 +2,7 @@
 What of a dispute's reserve a ruling needs: for the refund it granted, and for the platform's fee.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
@@ -22,7 +22,7 @@ def from_reserve(freeze: Freeze, currency: str, parts: list[FundingPart]) -> lis
     seller = accounts.seller(freeze.slice_id)
     found: list[FundingPart] = []
     for part in parts:
-        code, minor = debited(part, currency)
+        code, minor = part.debited(currency)
         within = min(minor, left.get(code, 0)) if part.account == seller else 0
         if within <= 0:
             found.append(part)
@@ -33,14 +33,6 @@ def from_reserve(freeze: Freeze, currency: str, parts: list[FundingPart]) -> lis
         if within < minor:
             found.append(_with(part, part.account, part.amount - amount, minor - within))
     return found
-
-
-def debited(part: FundingPart, currency: str) -> tuple[str, int]:
-    """Return the currency and the amount that the account of a part is debited."""
-    one = part.recovery
-    return (
-        (one.currency, one.amount) if one is not None and one.currency else (currency, part.amount)
-    )
 
 
 def _with(part: FundingPart, account: str, amount: int, minor: int) -> FundingPart:
@@ -54,12 +46,16 @@ def needed_by(
     freeze: Freeze, currency: str, parts: tuple[FundingPart, ...]
 ) -> dict[str, ReservePart]:
     """Return what the parts of a refund take of a reserve, by currency."""
+    return by_currency([part for part in parts if part.account == account_of(freeze)], currency)
+
+
+def by_currency(parts: Iterable[FundingPart], currency: str) -> dict[str, ReservePart]:
+    """Sum up parts of the order's currency by what their accounts are debited for them."""
     found: dict[str, ReservePart] = {}
     for part in parts:
-        if part.account == account_of(freeze):
-            code, minor = debited(part, currency)
-            before = found.get(code) or ReservePart(code, 0, 0)
-            found[code] = ReservePart(code, before.minor + minor, before.amount + part.amount)
+        code, minor = part.debited(currency)
+        before = found.get(code) or ReservePart(code, 0, 0)
+        found[code] = ReservePart(code, before.minor + minor, before.amount + part.amount)
     return found
 
 

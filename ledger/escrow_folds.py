@@ -84,11 +84,9 @@ def _drawn(
     """Return the freezes after parts of a refund came out of their reserves, or back (sign -1)."""
     after = dict(before)
     for part in parts:
-        one = part.recovery
+        code, minor = part.debited(state.currency)
         for key, freeze in after.items():
             if part.account == freezes.account_of(freeze) and part.slice_id == freeze.slice_id:
-                minor = one.amount if one is not None and one.currency else part.amount
-                code = one.currency if one is not None and one.currency else state.currency
                 moved = ReservePart(code, sign * minor, sign * part.amount)
                 left = freezes.without(freeze.reserve, (moved,))
                 after[key] = replace(freeze, reserve=left)

@@ -198,6 +198,13 @@ class FundingPart(msgspec.Struct, frozen=True, omit_defaults=True):
     slice_id: str = ""
     recovery: Recovery | None = None
 
+    def debited(self, currency: str) -> tuple[str, int]:
+        """Return the currency and amount its account is debited; ``currency`` is the part's."""
+        one = self.recovery
+        if one is None or not one.currency:
+            return currency, self.amount
+        return one.currency, one.amount
+
 
 def divided(amounts: Sequence[int], amount: int) -> tuple[int, ...]:
     """
