@@ -15,7 +15,7 @@ from orderledger.ledger.payment_operations import Component, FundingPart
 from orderledger.ledger.release_recovery import Releases
 from orderledger.ledger.ruling_events import FreezeSettled
 
-from .decision import Change, Changes
+from .decision import Changes
 from .escrow_follow import coupons_followed
 from .order_guards import change
 from .refund_funding import funded_by
@@ -96,16 +96,16 @@ def unfreeze(order: OrderState, freeze_id: str, cause: str = "") -> Changes:
             order_id=order.order_id,
             freeze_id=freeze_id,
         )
-    changes: list[FundsUnfrozen] = [
-        lifting(order, one, cause) for one in known if not one.is_lifted
+    return given_up(order, *[lifting(order, one, cause) for one in known if not one.is_lifted])
+
+
+def given_up(order: OrderState, *events: FundsUnfrozen | FreezeSettled) -> Changes:
+    """Return the changes of events by which freezes give money up, and of the coupons with it."""
+    changes = [
+        change(order.order_id, event, recipes_freeze.seller_share_unfrozen(event))
+        for event in events
     ]
-    lifted = tuple(
-        [
-            change(order.order_id, event, recipes_freeze.seller_share_unfrozen(event))
-            for event in changes
-        ]
-    )
-    return coupons_followed(order, lifted)
+    return coupons_followed(order, tuple(changes))
 
 
 def lifting(order: OrderState, one: Freeze, cause: str) -> FundsUnfrozen:
@@ -150,18 +150,18 @@ def settled_freezes(order: OrderState) -> Changes:
     For deciders that settle a refund: the reserve of a dispute is empty once its refund reached
     the buyer, however the refund's parts were rounded.
     """
-    changes: list[Change] = []
+    events: list[FreezeSettled] = []
     for one in order.freezes.values():
         held = order.slice_of(one.slice_id)
         frozen = held.frozen.get(one.freeze_id, 0)
         if not one.is_lifted or not (frozen or one.reserve) or undrawn(order, one):
             continue
-        event = FreezeSettled(
-            freeze_id=one.freeze_id,
-            slice_id=one.slice_id,
-            escrowed=frozen,
-            reserve=tuple(one.reserve.values()),
+        events.append(
+            FreezeSettled(
+                freeze_id=one.freeze_id,
+                slice_id=one.slice_id,
+                escrowed=frozen,
+                reserve=tuple(one.reserve.values()),
+            )
         )
-        entry = recipes_freeze.seller_share_unfrozen(event)
-        changes.append(change(order.order_id, event, entry))
-    return coupons_followed(order, tuple(changes))
+    return given_up(order, *events)

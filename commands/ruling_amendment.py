@@ -29,8 +29,8 @@ from orderledger.ledger.ruling_events import (
 from orderledger.ledger.tenders import Tender
 
 from .decision import Changes
-from .escrow_follow import borne_otherwise, coupons_followed
-from .freezing import lifting, needed_for_refund, undrawn
+from .escrow_follow import borne_otherwise
+from .freezing import given_up, lifting, needed_for_refund, undrawn
 from .order_guards import after as after_events
 from .order_guards import change
 from .refund_funding import funded_by
@@ -256,8 +256,7 @@ def _give_up_the_rest(run: Execution) -> None:
     order, one = run.order, run.freeze
     if not one.is_lifted:
         event = lifting(order, one, f"ruling {run.award.ruling_id} executed")
-        entry = recipes_freeze.seller_share_unfrozen(event)
-        run.add(*coupons_followed(order, (change(order.order_id, event, entry),)))
+        run.add(*given_up(order, event))
         return
     kept = min(run.frozen, undrawn(order, one))
     reserve = beyond(one.reserve, needed_for_refund(order, one))
@@ -268,5 +267,4 @@ def _give_up_the_rest(run: Execution) -> None:
             escrowed=run.frozen - kept,
             reserve=reserve,
         )
-        entry = recipes_freeze.seller_share_unfrozen(settled)
-        run.add(*coupons_followed(order, (change(order.order_id, settled, entry),)))
+        run.add(*given_up(order, settled))

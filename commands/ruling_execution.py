@@ -43,8 +43,7 @@ from orderledger.ledger.tenders import Tender, charged_by
 from .decide_escrow import release_of, remaining_of
 from .decide_refund_grants import allocation
 from .decision import Change, Changes
-from .escrow_follow import coupons_followed
-from .freezing import freeze, lifting, needed_for_refund, undrawn
+from .freezing import freeze, given_up, lifting, needed_for_refund, undrawn
 from .order_commands import AllocateRefund, AllocationStrategy, ConversionTerms, ReleaseFunds
 from .order_guards import after as after_events
 from .order_guards import change
@@ -201,8 +200,7 @@ def finish(order: OrderState, award: Award) -> Changes:
     run = Execution(order, award)
     if not run.freeze.is_lifted:
         event = lifting(run.order, run.freeze, f"ruling {award.ruling_id} executed")
-        lifted = change(order.order_id, event, recipes_freeze.seller_share_unfrozen(event))
-        run.add(*coupons_followed(run.order, (lifted,)))
+        run.add(*given_up(run.order, event))
     return run.changes
 
 
