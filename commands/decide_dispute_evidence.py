@@ -72,8 +72,7 @@ def request(command: RequestEvidence, states: States, now: datetime) -> Changes:
     state = hearing.state
     known = state.requests.get(command.request_id)
     if known is not None:
-        names = ("party", "items", "due_at", "by")
-        if all(getattr(known, name) == getattr(command, name) for name in names):
+        if guards.repeats(command, known, "party", "items", "due_at", "by"):
             return hearing.changes
         raise guards.used(state, "request", command.request_id)
     guards.require_stage(state, e.EvidenceRequested, "ask for evidence")

@@ -37,8 +37,8 @@ def refer(command: ReferExternally, states: States, now: datetime) -> Changes:
     hearing = heard(command, states, now)
     state = hearing.state
     if state.referral is not None:
-        names = ("body", "case_ref", "buyer_fee_basis_points")
-        if all(getattr(state.referral, name) == getattr(command, name) for name in names):
+        terms = ("body", "case_ref", "buyer_fee_basis_points")
+        if guards.repeats(command, state.referral, *terms):
             return hearing.changes
         raise guards.used(state, "the referral", state.referral.case_ref)
     guards.require_stage(state, r.DisputeReferredToExternalBody, "refer it to an outside body")
@@ -97,8 +97,7 @@ def record_award(command: RecordExternalAward, states: States, now: datetime) ->
     state = hearing.state
     known = state.external_awards.get(command.award_id)
     if known is not None:
-        names = ("body", "case_ref", "allocations")
-        if all(getattr(known, name) == getattr(command, name) for name in names):
+        if guards.repeats(command, known, "body", "case_ref", "allocations"):
             return ()
         return _contradicting(command, hearing, "award_reported_otherwise")
     contradiction = _contradiction(command, state)

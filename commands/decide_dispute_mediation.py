@@ -49,8 +49,7 @@ def propose(command: ProposeResolution, states: States, now: datetime) -> Change
     state = hearing.state
     known = state.proposals.get(command.proposal_id)
     if known is not None:
-        names = ("allocations", "remedy", "reasons")
-        if all(getattr(known.made, name) == getattr(command, name) for name in names):
+        if guards.repeats(command, known.made, "allocations", "remedy", "reasons"):
             return hearing.changes
         raise guards.used(state, "proposal", command.proposal_id)
     guards.require_stage(state, e.MediationProposalMade, "propose a resolution")

@@ -97,8 +97,8 @@ def make_offer(command: MakeOffer, states: States, now: datetime) -> Changes:
 
 
 def _check_same(state: DisputeState, known: e.SettlementOffered | None, command: MakeOffer) -> None:
-    names = ("party", "amount", "remedy", "expires_at")
-    if known is None or any(getattr(known, name) != getattr(command, name) for name in names):
+    terms = ("party", "amount", "remedy", "expires_at")
+    if known is None or not guards.repeats(command, known, *terms):
         raise guards.used(state, "offer", command.offer_id)
 
 

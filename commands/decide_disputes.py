@@ -31,6 +31,10 @@ from .dispute_hearing import Hearing, close, heard, set_deadline, suspend_while_
 
 DISPUTABLE: Final = frozenset({Lifecycle.PLACED, Lifecycle.CONFIRMED, Lifecycle.COMPLETED})
 """Lifecycles of an order about which there is money to dispute."""
+_TERMS: Final = (
+    *("order_id", "seller", "claimant", "claims", "remedy", "reason"),
+    *("placed_at", "delivered_at", "rule_book", "evidence"),
+)
 
 
 @decides(FileDispute)
@@ -45,7 +49,7 @@ def file(command: FileDispute, states: States, now: datetime) -> Changes:
     order = order_guards.existing(states, command.order_id)
     state = states.dispute(command.dispute_id)
     if state.exists:
-        if state.filed is not None and _is_same(state.filed, command):
+        if state.filed is not None and guards.repeats(command, state.filed, *_TERMS):
             return ()
         raise guards.used(state, "the filing", command.dispute_id)
     order_guards.require(order, "dispute it", DISPUTABLE)
@@ -114,22 +118,6 @@ def _check(command: FileDispute) -> None:
     order_guards.check_unique("line_id", [claim.line_id for claim in command.claims])
     for claim in command.claims:
         order_guards.check_amount(f"claim on line {claim.line_id}", claim.amount)
-
-
-def _is_same(filed: e.DisputeFiled, command: FileDispute) -> bool:
-    names = (
-        "order_id",
-        "seller",
-        "claimant",
-        "claims",
-        "remedy",
-        "reason",
-        "placed_at",
-        "delivered_at",
-        "rule_book",
-        "evidence",
-    )
-    return all(getattr(filed, name) == getattr(command, name) for name in names)
 
 
 def _check_lines(command: FileDispute, order: OrderState) -> None:

@@ -17,6 +17,7 @@ from orderledger.ledger.order_chargebacks import contesting
 from orderledger.ledger.order_disputes import disputes_of, open_disputes
 from orderledger.ledger.orders import OrderState
 
+from .decision import Command
 from .order_guards import check_amount, check_id, check_text, check_unique
 
 SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -182,6 +183,11 @@ def require_whole(dispute: DisputeState, allocations: Sequence[Allocation]) -> N
             total=total,
             claimed=dispute.claimed,
         )
+
+
+def repeats(command: Command, known: object, *fields: str) -> bool:
+    """Tell whether a command says of these fields what is known already."""
+    return all(getattr(command, name) == getattr(known, name) for name in fields)
 
 
 def used(dispute: DisputeState, what: str, used_id: str) -> Rejected:
