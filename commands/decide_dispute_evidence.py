@@ -16,7 +16,7 @@ from . import dispute_guards as guards
 from . import order_guards
 from .decision import Changes, States, decides
 from .dispute_commands import CloseEvidence, RequestEvidence, StrikeEvidence, SubmitEvidence
-from .dispute_hearing import Hearing, close_window, extend, heard
+from .dispute_hearing import Hearing, close_window, extend, heard, set_deadline_at
 
 EARLY: Final = frozenset({Stage.FILED, Stage.NEGOTIATING, *HEARD})
 """Stages in which evidence is in time unless its side's window is closed."""
@@ -103,17 +103,8 @@ def request(command: RequestEvidence, states: States, now: datetime) -> Changes:
 def _lengthen(hearing: Hearing, command: RequestEvidence) -> None:
     window = _window_of(hearing.state, command.party)
     if window is None:
-        number = hearing.state.deadline_count + 1
-        hearing.step(
-            e.DeadlineSet(
-                at=hearing.at,
-                deadline_id=f"{DeadlineKind.EVIDENCE}/{number}",
-                kind=DeadlineKind.EVIDENCE,
-                due_at=command.due_at,
-                rule_ref=f"request:{command.request_id}",
-                party=command.party,
-            )
-        )
+        rule_ref = f"request:{command.request_id}"
+        set_deadline_at(hearing, DeadlineKind.EVIDENCE, command.due_at, rule_ref, command.party)
     elif window.due_at < command.due_at:
         reason = f"request {command.request_id}"
         extend(hearing, window, command.due_at, command.by, reason)

@@ -129,14 +129,21 @@ def set_deadline(
     hearing: Hearing, kind: DeadlineKind, hours: int, rule: str, party: Party | None = None
 ) -> None:
     """Set a deadline some hours from now, by a field of the rule book."""
-    number = hearing.state.deadline_count + 1
+    rule_ref = hearing.state.rule_book.reference(rule)
+    set_deadline_at(hearing, kind, later(hearing.at, hours), rule_ref, party)
+
+
+def set_deadline_at(
+    hearing: Hearing, kind: DeadlineKind, due_at: datetime, rule_ref: str, party: Party | None
+) -> None:
+    """Set a deadline, by whatever ``rule_ref`` names."""
     hearing.step(
         e.DeadlineSet(
             at=hearing.at,
-            deadline_id=f"{kind}/{number}",
+            deadline_id=_next_id(hearing, kind),
             kind=kind,
-            due_at=later(hearing.at, hours),
-            rule_ref=hearing.state.rule_book.reference(rule),
+            due_at=due_at,
+            rule_ref=rule_ref,
             party=party,
         )
     )
@@ -144,17 +151,20 @@ def set_deadline(
 
 def extend(hearing: Hearing, one: Running, due_at: datetime, by: str, reason: str) -> None:
     """Give a running deadline another end, and with it another id."""
-    number = hearing.state.deadline_count + 1
     hearing.step(
         e.DeadlineExtended(
             at=hearing.at,
             deadline_id=one.deadline_id,
-            new_deadline_id=f"{one.kind}/{number}",
+            new_deadline_id=_next_id(hearing, one.kind),
             due_at=due_at,
             by=by,
             reason=reason,
         )
     )
+
+
+def _next_id(hearing: Hearing, kind: DeadlineKind) -> str:
+    return f"{kind}/{hearing.state.deadline_count + 1}"
 
 
 def escalate(hearing: Hearing, party: Party | None, rule: str) -> None:
