@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from orderledger.ledger import limits
-from orderledger.ledger.dispute_content import SALT_LENGTH_MIN, RulingContent, same_division, seal
+from orderledger.ledger.dispute_content import (
+    SALT_LENGTH_MIN,
+    RulingContent,
+    VoteReveal,
+    same_division,
+    seal,
+)
 from orderledger.ledger.dispute_parties import Party
 from orderledger.ledger.dispute_stages import HEARD
 from orderledger.ledger.disputes import DisputeState, Panel
@@ -59,7 +65,7 @@ def require_ruling(command: Deciding, state: DisputeState, panel: Panel) -> None
     _require_evidence(command, state)
     guards.require_whole(state, command.allocations)
     for vote in command.votes:
-        _require_as_sealed(state, panel, vote.arbitrator, command)
+        _require_as_sealed(state, panel, vote)
     _require_votes(command, state, panel)
 
 
@@ -96,21 +102,18 @@ def _require_evidence(command: Deciding, state: DisputeState) -> None:
             )
 
 
-def _require_as_sealed(
-    state: DisputeState, panel: Panel, arbitrator: str, command: Deciding
-) -> None:
-    vote = next(one for one in command.votes if one.arbitrator == arbitrator)
-    sealed = panel.votes.get(arbitrator)
+def _require_as_sealed(state: DisputeState, panel: Panel, vote: VoteReveal) -> None:
+    sealed = panel.votes.get(vote.arbitrator)
     if sealed is None:
-        raise guards.unknown(state, "vote of arbitrator", arbitrator)
-    opened = seal(state.dispute_id, arbitrator, vote.allocations, vote.salt)
+        raise guards.unknown(state, "vote of arbitrator", vote.arbitrator)
+    opened = seal(state.dispute_id, vote.arbitrator, vote.allocations, vote.salt)
     if opened != sealed or len(vote.salt) < SALT_LENGTH_MIN:
         raise Rejected(
             Reason.VOTE_NOT_AS_SEALED,
-            f"the vote of {arbitrator} in dispute {state.dispute_id} is not the one that was cast, "
-            f"or its salt is shorter than {SALT_LENGTH_MIN} characters",
+            f"the vote of {vote.arbitrator} in dispute {state.dispute_id} is not the one that was "
+            f"cast, or its salt is shorter than {SALT_LENGTH_MIN} characters",
             dispute_id=state.dispute_id,
-            arbitrator=arbitrator,
+            arbitrator=vote.arbitrator,
         )
 
 
