@@ -16,7 +16,7 @@ from orderledger.ledger.dispute_parties import Party
 from orderledger.ledger.dispute_stages import Stage
 from orderledger.ledger.disputes import DisputeState
 from orderledger.ledger.errors import Reason, Rejected
-from orderledger.ledger.instants import LATEST
+from orderledger.ledger.instants import after
 from orderledger.ledger.order_chargebacks import contesting
 from orderledger.ledger.order_disputes import DisputeOpened
 from orderledger.ledger.order_events import AnomalyResolved, OrderReopened
@@ -110,8 +110,7 @@ def _run_on(hearing: Hearing, before: DisputeState) -> None:
     stopped = before.suspended_at or hearing.at
     for one in before.deadlines.values():
         left = one.due_at - max(stopped, one.set_at)
-        due_at = hearing.at + left if hearing.at <= LATEST - left else LATEST
-        extend(hearing, one, due_at, ",".join(before.suspended_by), "resumed")
+        extend(hearing, one, after(hearing.at, left), ",".join(before.suspended_by), "resumed")
 
 
 @decides(MergeDispute)
@@ -138,18 +137,25 @@ def merge(command: MergeDispute, states: States, now: datetime) -> Changes:
             fields=unequal,
         )
     guards.require_room(other, len(one.evidence))
-    claims = tuple([ClaimedLine(line_id, amount) for line_id, amount in one.claims.items()])
     event = e.DisputeMerged(at=hearing.at, into=other.dispute_id, by=command.by)
     close(hearing, event, DisputeOutcome.MERGED, "dispute merged")
-    lead.step(e.DisputeJoined(at=lead.at, dispute_id=one.dispute_id, claims=claims))
+    lead.step(e.DisputeJoined(at=lead.at, dispute_id=one.dispute_id, claims=_claims_of(one)))
     for found in one.evidence.values():
         if not found.is_struck:
             lead.step(e.EvidenceSubmitted(at=lead.at, party=found.party, item=found.item))
-    joined = tuple([ClaimedLine(key, amount) for key, amount in lead.state.claims.items()])
-    lead.on_order(
-        DisputeOpened(dispute_id=other.dispute_id, claimant=other.claimant, claims=joined)
-    )
+    lead.on_order(_opened(lead.state))
     return (*hearing.changes, *lead.changes)
+
+
+def _claims_of(state: DisputeState) -> tuple[ClaimedLine, ...]:
+    return tuple([ClaimedLine(line_id, amount) for line_id, amount in state.claims.items()])
+
+
+def _opened(state: DisputeState) -> DisputeOpened:
+    """Return what tells the order that a dispute is open about all that it claims now."""
+    return DisputeOpened(
+        dispute_id=state.dispute_id, claimant=state.claimant, claims=_claims_of(state)
+    )
 
 
 def _of_lead(command: MergeDispute) -> MergeDispute:
@@ -270,10 +276,7 @@ def _reopen(hearing: Hearing) -> None:
     state = hearing.state
     if hearing.states.order(state.order_id).lifecycle is Lifecycle.COMPLETED:
         hearing.on_order(OrderReopened(cause="ruling amended", cause_event=hearing.stream))
-    claims = tuple([ClaimedLine(line_id, amount) for line_id, amount in state.claims.items()])
-    hearing.on_order(
-        DisputeOpened(dispute_id=state.dispute_id, claimant=state.claimant, claims=claims)
-    )
+    hearing.on_order(_opened(state))
     suspend_while_contested(hearing)
 
 

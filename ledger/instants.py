@@ -2,7 +2,7 @@
 Instants: points in time with a time zone. A naive time means something else on every machine.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
 import msgspec
@@ -18,6 +18,11 @@ LATEST: Final = datetime.max.replace(tzinfo=UTC)
 The instants that every store keeps. A zone can put an instant beyond them: PostgreSQL would keep
 the 10,000th year, and then no program in Python could read the row, nor any balance of the book.
 """
+
+
+def after(at: datetime, wait: timedelta) -> datetime:
+    """Return an instant some time later, the last one there is where that would be beyond it."""
+    return at + wait if at <= LATEST - wait else LATEST
 
 
 def in_utc(instant: object, field: str) -> datetime:

@@ -16,7 +16,7 @@ import msgspec
 from .codec import encode_json
 from .dispute_parties import Party
 from .errors import InvalidCommand
-from .instants import LATEST
+from .instants import after
 from .limits import AMOUNT_MINOR_MAX, check_count
 from .streams import ID_GRAMMAR
 
@@ -127,8 +127,7 @@ def hash_of(book: RuleBook) -> str:
 
 def later(at: datetime, hours: int) -> datetime:
     """Return an instant some hours later, the last one there is where that would be beyond it."""
-    window = timedelta(hours=hours)
-    return at + window if at <= LATEST - window else LATEST
+    return after(at, timedelta(hours=hours))
 
 
 _WINDOWS: Final = (
