@@ -159,3 +159,12 @@ def net_by_account(postings: Sequence[Posting]) -> dict[tuple[Layer, str, str], 
         key = (leg.layer, leg.account, leg.currency)
         net[key] = net.get(key, 0) + leg.minor
     return net
+
+
+def netted(postings: Sequence[Posting]) -> list[Posting]:
+    """Join the legs of each account; what stayed the same falls out."""
+    return [
+        Posting(account, currency, minor, layer)
+        for (layer, account, currency), minor in net_by_account(postings).items()
+        if minor
+    ]

@@ -11,7 +11,7 @@ sum of its postings is a function of its last state.
 
 from . import accounts
 from .chargebacks import INITIAL, Chargeback
-from .journal import Entry, Posting, credit, debit, entry, net_by_account
+from .journal import Entry, Posting, credit, debit, entry, netted
 from .payment_operations import FundingPart
 from .payments import PaymentState
 from .recipes_payment import borne_legs
@@ -61,15 +61,9 @@ def gained(provider: str, amount: int, currency: str) -> Entry:
 
 def between(before: PaymentState, after: PaymentState, chargeback_id: str) -> Entry:
     """Return what one event of a chargeback posts: ``before`` and ``after`` it."""
-    legs = list(_legs(after, after.chargebacks.get(chargeback_id, INITIAL)))
+    legs = _legs(after, after.chargebacks.get(chargeback_id, INITIAL))
     earlier = entry(*_legs(before, before.chargebacks.get(chargeback_id, INITIAL)))
-    net = net_by_account([*legs, *earlier.reversed().postings])
-    return entry(
-        *[
-            Posting(account, currency, minor, layer)
-            for (layer, account, currency), minor in net.items()
-        ]
-    )
+    return entry(*netted([*legs, *earlier.reversed().postings]))
 
 
 def _legs(payment: PaymentState, one: Chargeback) -> tuple[Posting, ...]:

@@ -11,7 +11,7 @@ of all postings of a payment is a function of its last state, whatever the order
 from functools import lru_cache
 
 from . import accounts
-from .journal import EMPTY, Entry, Layer, Posting, credit, debit, entry, net_by_account
+from .journal import EMPTY, Entry, Layer, Posting, credit, debit, entry, netted
 from .payment_operations import (
     FundingPart,
     Operation,
@@ -182,7 +182,7 @@ def _refunds(
         one, other = before.operations.get(op_id), after.operations[op_id]
         now = _bearing_legs(after, other, new[op_id])
         was = _bearing_legs(before, one, old[op_id]) if one is not None else ()
-        legs.extend(_netted([*now, *Entry(was).reversed().postings]))
+        legs.extend(netted([*now, *Entry(was).reversed().postings]))
         legs.extend(_paid(after, other.done - (one.done if one is not None else 0)))
     return tuple(legs)
 
@@ -201,15 +201,6 @@ def _bearing_legs(state: PaymentState, op: Operation, bearing: Bearing) -> tuple
     if bearing.beyond:
         parts = (*parts, FundingPart(accounts.receivable(state.order_id), bearing.beyond))
     return refund_requested(state.order_id, parts, state.currency).postings
-
-
-def _netted(legs: list[Posting]) -> list[Posting]:
-    """Join the legs of each account; what stayed the same falls out."""
-    return [
-        Posting(account, currency, minor, layer)
-        for (layer, account, currency), minor in net_by_account(legs).items()
-        if minor
-    ]
 
 
 def borne(state: PaymentState) -> dict[str, tuple[FundingPart, ...]]:
