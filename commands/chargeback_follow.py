@@ -6,12 +6,7 @@ Pure functions on folded states, called after the payment's events were decided.
 
 from orderledger.ledger import accounts
 from orderledger.ledger.chargeback_events import ChargebackCreditEvidenceAttached, CreditIssued
-from orderledger.ledger.chargeback_stages import (
-    CONTESTED,
-    ChargebackStage,
-    ChargebackStatus,
-    Liability,
-)
+from orderledger.ledger.chargeback_stages import UNDECIDED, ChargebackStage, Liability
 from orderledger.ledger.chargebacks import INITIAL, Chargeback
 from orderledger.ledger.escrow_shares import OVERFLOW
 from orderledger.ledger.order_chargebacks import ChargebackNoted
@@ -27,7 +22,6 @@ from .order_guards import change
 
 CAUSE = "chargeback"
 """Cause of the freezes, and of the reopening of an order."""
-_DEFENDED = CONTESTED | {ChargebackStatus.INQUIRY}
 
 
 def credits_to_attach(payment: PaymentState) -> tuple[ChargebackCreditEvidenceAttached, ...]:
@@ -44,7 +38,7 @@ def credits_to_attach(payment: PaymentState) -> tuple[ChargebackCreditEvidenceAt
     ]
     for one in payment.chargebacks.values():
         new = tuple([credit for credit in issued if one.credits.get(credit.op_id) != credit])
-        if one.status in _DEFENDED and new:
+        if one.status in UNDECIDED and new:
             event = ChargebackCreditEvidenceAttached(chargeback_id=one.chargeback_id, credits=new)
             found.append(event)
     return tuple(found)
@@ -118,14 +112,11 @@ def _at_stake(order: OrderState, payment: PaymentState, one: Chargeback) -> dict
     covered -= payment.chargeback_lost + payment.chargeback_open - one.contested
     found: dict[str, int] = {}
     for part in borne_by_sellers(order, payment, max(0, min(one.contested, covered))):
-        is_sellers = part.account in (
-            accounts.escrow(order.order_id),
-            accounts.seller(part.slice_id) if part.slice_id != OVERFLOW else "",
-        )
-        if is_sellers and part.slice_id != OVERFLOW:
-            found[part.slice_id] = found.get(part.slice_id, 0) + payment.in_order_currency(
-                part.amount
-            )
+        seller = part.slice_id
+        if seller == OVERFLOW:
+            continue
+        if part.account in (accounts.escrow(order.order_id), accounts.seller(seller)):
+            found[seller] = found.get(seller, 0) + payment.in_order_currency(part.amount)
     return {seller: amount for seller, amount in found.items() if amount > 0}
 
 

@@ -19,7 +19,6 @@ from orderledger.ledger.chargeback_stages import (
     CONTESTED,
     LOST,
     RETURNED,
-    START,
     STATUS_OF,
     TRANSITIONS,
     ChargebackFact,
@@ -223,10 +222,10 @@ def _observe_contradiction(
     after = record.state.chargebacks[seen.chargeback_id]
     said = [one for one in before.reports if (one.stage, one.fact) == (seen.stage, seen.fact)]
     who = (seen.chargeback_id, seen.stage.value, seen.fact.value)
-    node = before.node if before.exists else START
-    if not said and (seen.stage, seen.fact) not in TRANSITIONS.get(node, {}):
-        was = f"{node[1].value} at the {node[0].value}" if before.exists else "not known"
-        is_other = (after.status, after.flow.out) != (before.status, before.flow.out)
+    stage, status = before.node
+    if not said and (seen.stage, seen.fact) not in TRANSITIONS.get((stage, status), {}):
+        was = f"{status.value} at the {stage.value}" if before.exists else "not known"
+        is_other = (after.status, after.flow.out) != (status, before.flow.out)
         record.anomaly(
             "ChargebackContradiction",
             *who,

@@ -65,6 +65,8 @@ class Liability(StrEnum):
 
 CONTESTED: Final = frozenset({ChargebackStatus.OPEN, ChargebackStatus.UNDER_REVIEW})
 """The provider has taken the money, and it may come back."""
+UNDECIDED: Final = CONTESTED | {ChargebackStatus.INQUIRY}
+"""The buyer's bank asks or contests, and nothing is decided."""
 RETURNED: Final = frozenset(
     {ChargebackStatus.WON_PROVISIONAL, ChargebackStatus.WON_FINAL, ChargebackStatus.CLOSED}
 )

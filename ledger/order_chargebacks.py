@@ -4,7 +4,7 @@ What an order's stream knows of the chargebacks on its payments.
 
 from collections.abc import Mapping
 
-from .chargeback_stages import CONTESTED, ChargebackStage, ChargebackStatus, Liability
+from .chargeback_stages import UNDECIDED, ChargebackStage, ChargebackStatus, Liability
 from .events import Event, topic
 
 
@@ -28,7 +28,7 @@ class ChargebackNoted(Event, frozen=True, kw_only=True):
     @property
     def is_open(self) -> bool:
         """The buyer's bank asks or contests, and nothing is decided."""
-        return self.status in CONTESTED or self.status is ChargebackStatus.INQUIRY
+        return self.status in UNDECIDED
 
 
 NotedChargebacks = Mapping[tuple[str, str], ChargebackNoted]
