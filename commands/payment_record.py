@@ -2,6 +2,7 @@
 The changes of what is reported of a payment, as they come about, and what follows from them.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from orderledger.ledger import recipes_chargeback, streams
@@ -78,17 +79,17 @@ def _with_chargebacks(record: PaymentRecord, before: PaymentState, interrupted: 
     after = record.state
     order = record.states.order(after.order_id) if after.order_id else OrderState()
     record.changes.extend(interrupted)
-    current = _later(order, interrupted)
+    current = _later(after, order, interrupted)
     lifted = ended_freezes(current, after)
     record.changes.extend(lifted)
-    current = _later(current, lifted)
+    current = _later(after, current, lifted)
     for assigned in loss_assignments(current, after):
         record.add(assigned)
     after = record.state
     follows = follow_payment(current, after.payment_id, after)
     current = _observe_order(record, order, follows)
     settled = settled_freezes(current)
-    current = _later(current, settled)
+    current = _later(after, current, settled)
     rest = [
         *settled,
         *new_freezes(current, before, after),
@@ -98,8 +99,9 @@ def _with_chargebacks(record: PaymentRecord, before: PaymentState, interrupted: 
     return (*record.changes, *follows, *rest)
 
 
-def _later(order: OrderState, changes: Changes) -> OrderState:
-    own = streams.order(order.order_id) if order.exists else ""
+def _later(payment: PaymentState, order: OrderState, changes: Iterable[Change]) -> OrderState:
+    """Return a payment's order after those of the changes that are in its stream."""
+    own = streams.order(payment.order_id) if payment.order_id else ""
     return after_events(order, *[one.event for one in changes if one.stream == own])
 
 
@@ -110,10 +112,7 @@ def _observe_order(record: PaymentRecord, order: OrderState, follows: Changes) -
     """
     if not record.state.order_id:
         return order
-    own = streams.order(record.state.order_id)
-    later = after_events(
-        order, *[one.event for one in (*record.changes, *follows) if one.stream == own]
-    )
+    later = _later(record.state, order, (*record.changes, *follows))
     if later.escrow_held < min(0, order.escrow_held):
         detail = f"escrow of order {order.order_id} is at {later.escrow_held} {later.currency}"
         record.anomaly("EscrowOverdrawn", order.order_id, detail=detail, severity="error")
