@@ -3,7 +3,7 @@ What a chargeback does to the internal disputes of its order: one of the two dec
 
 An open dispute is suspended while a chargeback contests a payment of its order, so that no ruling
 pays the buyer what the bank may pay as well. When the money came back the dispute goes on; a loss
-of what it claimed, or more, ends it. Source: domain.md, section 5b, interplay (a).
+of what it claimed, or more, ends it.
 """
 
 from datetime import datetime

@@ -3,7 +3,7 @@ The stages and statuses of a chargeback, and which report leads from where to wh
 
 Money moves from stage ``chargeback`` on; at an inquiry it does not. Source of the vocabulary: the
 stages and statuses of Hyperswitch (PreDispute, Dispute, PreArbitration × Opened, Expired, Accepted,
-Cancelled, Challenged, Won, Lost), Adyen's dispute flow ("the stage is not final"), domain.md 5b.
+Cancelled, Challenged, Won, Lost), Adyen's dispute flow ("the stage is not final").
 """
 
 from collections.abc import Mapping, Sequence
