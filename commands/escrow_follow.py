@@ -43,7 +43,11 @@ FREEZE_SHORT: Final = "freeze_short"
 """Kind of the anomaly of a freeze that lost money, by freeze, slice and what it lacks now."""
 
 
-def escrow_balance(payment: PaymentState) -> int:
+_Borne = Mapping[str, tuple[FundingPart, ...]]
+"""Who bears each refund operation of a payment, as ``borne`` says it."""
+
+
+def escrow_balance(payment: PaymentState, parts_by_op: _Borne) -> int:
     """
     Return what a payment has in its order's escrow account, in the payment's currency.
 
@@ -54,7 +58,7 @@ def escrow_balance(payment: PaymentState) -> int:
     balance = payment.captured - sum(
         [one.borne_by(account) for one in payment.chargebacks.values()]
     )
-    for parts in borne(payment).values():
+    for parts in parts_by_op.values():
         balance -= sum([part.amount for part in parts if part.account == account])
     return balance
 
@@ -109,10 +113,11 @@ def _following(
     is_foreign = payment.currency != order.currency and payment.amount > 0
     before = order.escrowed.get(payment_id) or Escrowed()
     balance = before.paid_amount if is_foreign else before.amount
-    recovered = _recovered(order, payment)
+    parts_by_op = borne(payment)
+    recovered = _recovered(order, payment, parts_by_op)
     order = applied(order, recovered)
     events: list[Event] = list(recovered)
-    for refund_id, moved in _steps(before, balance, payment):
+    for refund_id, moved in _steps(before, balance, payment, parts_by_op):
         balance += moved
         of = OfRefund(refund_id, _lost_by_slice(payment, refund_id) or wanted)
         if is_foreign:
@@ -125,26 +130,28 @@ def _following(
     return tuple(events)
 
 
-def _steps(before: Escrowed, known: int, payment: PaymentState) -> list[tuple[str, int]]:
+def _steps(
+    before: Escrowed, known: int, payment: PaymentState, parts_by_op: _Borne
+) -> list[tuple[str, int]]:
     """
     Return how a payment's escrow moved since ``known``: by refund, and by "" for captures.
 
     In the payment's currency; the steps sum to the whole difference.
     """
-    taken = _taken(payment)
+    taken = _taken(payment, parts_by_op)
     refunds = sorted({*taken, *before.refunds})
     by_refund = [(one, before.refunds.get(one, 0) - taken.get(one, 0)) for one in refunds]
-    rest = escrow_balance(payment) - known - sum([moved for _, moved in by_refund])
+    rest = escrow_balance(payment, parts_by_op) - known - sum([moved for _, moved in by_refund])
     steps = [(one, moved) for one, moved in (("", rest), *by_refund) if moved]
     # What comes back first: the money that leaves may be the same.
     return sorted(steps, key=lambda step: step[1] < 0)
 
 
-def _taken(payment: PaymentState) -> dict[str, int]:
+def _taken(payment: PaymentState, parts_by_op: _Borne) -> dict[str, int]:
     """Return what each granted refund took out of escrow, in the payment's currency."""
     account = escrow(payment.order_id) if payment.order_id else ""
     taken: dict[str, int] = {}
-    for op_id, parts in borne(payment).items():
+    for op_id, parts in parts_by_op.items():
         refund_id = payment.operations[op_id].refund_id
         if not refund_id:
             continue
@@ -176,10 +183,9 @@ def _lost_by_slice(payment: PaymentState, key: str) -> dict[str, int]:
     return {}
 
 
-def _recovered(order: OrderState, payment: PaymentState) -> tuple[Event, ...]:
+def _recovered(order: OrderState, payment: PaymentState, parts_by_op: _Borne) -> tuple[Event, ...]:
     """Return who bears the payment's refunds besides escrow, where the order knows otherwise."""
     events: list[Event] = []
-    parts_by_op = borne(payment)
     for op in payment.operations.values():
         if not op.funding:
             continue

@@ -48,12 +48,12 @@ def owed(order: OrderState, seller: str, currency: str) -> int:
             total -= sum(taken)
     for parts in order.recovered.values():
         for part in parts:
-            one = part.recovery
-            is_converted = one is not None and one.currency != ""
-            taken_in = one.currency if one is not None and is_converted else order.currency
             is_sellers = part.account == account or (
                 part.slice_id == seller and part.account.startswith(accounts.DISPUTE_RESERVE)
             )
+            taken_in, minor = order.currency, part.amount
+            if part.recovery is not None and part.recovery.currency:
+                taken_in, minor = part.recovery.currency, part.recovery.amount
             if is_sellers and taken_in == currency:
-                total -= one.amount if one is not None and is_converted else part.amount
+                total -= minor
     return total

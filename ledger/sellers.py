@@ -77,7 +77,6 @@ class SellerState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     claimed_total: int = 0
     paid_total: int = 0
     own: int = 0
-    written_off: int = 0
     write_offs: Mapping[str, e.DebtWrittenOff] = {}
     penalties: Mapping[str, Penalty] = {}
     anomalies: tuple[str, ...] = ()
@@ -237,12 +236,7 @@ def _moved(
 
 def _debt_written_off(state: SellerState, event: e.DebtWrittenOff) -> SellerState:
     # Not of ``own``: what is given up ends a debt and is never paid out.
-    return _counted(
-        state,
-        event,
-        written_off=state.written_off + event.amount,
-        write_offs={**state.write_offs, event.entry_id: event},
-    )
+    return _counted(state, event, write_offs={**state.write_offs, event.entry_id: event})
 
 
 def _penalty_imposed(state: SellerState, event: e.PenaltyImposed) -> SellerState:
