@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 
 import click
@@ -17,6 +18,9 @@ from click.testing import CliRunner, Result
 from orderledger import cli, cli_output
 from orderledger.config import locate
 from orderledger.databases import open_store
+from orderledger.ledger.approvals import ApprovalStatus
+from orderledger.ledger.chargeback_stages import ChargebackStatus
+from orderledger.ledger.dispute_stages import Stage
 from orderledger.ledger.errors import (
     EXIT_STATUS,
     ConcurrencyConflict,
@@ -177,6 +181,24 @@ def test_every_command_has_committed_output() -> None:
 
 def _all() -> list[tuple[str, ...]]:
     return list(_leaves(cli.main))
+
+
+@pytest.mark.parametrize(
+    ("line", "statuses"),
+    [
+        ("approval list --status", ApprovalStatus),
+        ("chargeback list --status", ChargebackStatus),
+        ("dispute list --stage", Stage),
+    ],
+)
+def test_every_status_can_be_asked_for(line: str, statuses: type[StrEnum]) -> None:
+    """Catches a status that is new to the ledger and that a list does not know."""
+    group, verb, option = line.split()
+    found = cli.main.commands[group]
+    assert isinstance(found, click.Group)
+    (kind,) = [one.type for one in found.commands[verb].params if option in one.opts]
+    assert isinstance(kind, click.Choice)
+    assert set(kind.choices) == {one.value for one in statuses} - {"none"}
 
 
 @pytest.mark.usefixtures("book")
