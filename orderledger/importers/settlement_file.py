@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal
+from decimal import Context, Decimal
 from functools import lru_cache
 from typing import Final
 
@@ -25,6 +25,8 @@ from orderledger.ledger.settlement_events import SettlementLine, StatedBalance
 from .file_error import ImportFileError
 
 _DECIMAL: Final = re.compile(r"[+-]?[0-9]{1,24}(\.[0-9]{1,18})?")
+_EXACT: Final = Context(prec=60)
+"""Holds every digit that ``_DECIMAL`` lets pass: with the default's 28 the last would be lost."""
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,24}")
 _RATE: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,18})?")
 _STAMP: Final = re.compile(
@@ -99,7 +101,7 @@ class Fields:
             return 0
         if _DECIMAL.fullmatch(found) is None:
             raise self.fail(column, "is no amount like 12.34")
-        return self._whole(column, Decimal(found).scaleb(exponent(currency)), currency)
+        return self._whole(column, exponent(currency), currency)
 
     def minor(self, column: str, currency: str) -> int:
         """Read an amount in the provider's minor units as ISO minor units; an empty one is 0."""
@@ -109,9 +111,10 @@ class Fields:
         if _INTEGER.fullmatch(found) is None:
             raise self.fail(column, "is no amount in minor units like 1234")
         shift = exponent(currency) - provider_exponent(self._provider, currency)
-        return self._whole(column, Decimal(found).scaleb(shift), currency)
+        return self._whole(column, shift, currency)
 
-    def _whole(self, column: str, minor: Decimal, currency: str) -> int:
+    def _whole(self, column: str, shift: int, currency: str) -> int:
+        minor = Decimal(self.text(column)).scaleb(shift, _EXACT)
         if minor != minor.to_integral_value():
             raise self.fail(
                 column, f"has more decimals than the {exponent(currency)} of {currency}"

@@ -298,6 +298,7 @@ ADYEN_ROW = {
     [
         ("Gross Credit (GC)", "1,00", "is no amount"),
         ("Gross Credit (GC)", "1.005", "more decimals than the 2 of EUR"),
+        ("Gross Credit (GC)", "12345678901.000000000000000001", "more decimals than the 2 of EUR"),
         ("Gross Credit (GC)", "1e3", "is no amount"),
         ("Gross Credit (GC)", "NaN", "is no amount"),
         ("Net Currency", "XYZ", "is no currency"),
