@@ -49,9 +49,15 @@ from .bank_commands import (
     ResolveBankBreak,
 )
 from .decide_bank_subjects import Arrival, arrived, expected_of
-from .decide_settlement_breaks import check_booked_account
-from .decide_settlements import check_hash, check_person
 from .decision import Change, Changes, States, decides
+from .dispute_guards import check_hash
+from .reconciliation_guards import (
+    check_booked_account,
+    check_line_no,
+    check_person,
+    check_same_file,
+    ended_again,
+)
 
 BY_REFERENCE: Final = "reference"
 BY_AMOUNT: Final = "amount"
@@ -129,16 +135,9 @@ def import_statement(command: ImportBankStatement, states: States, now: datetime
     _check_statement(command)
     state = states.bank_statement(command.bank, command.statement)
     if state.exists:
-        if state.sha256 == command.sha256:
-            return ()
-        raise Rejected(
-            Reason.ALREADY_EXISTS,
-            f"statement {command.bank}/{command.statement} was imported from the file "
-            f"{state.sha256}, this one is {command.sha256}",
-            statement=f"{command.bank}/{command.statement}",
-            known_sha256=state.sha256,
-            sha256=command.sha256,
-        )
+        known, what = state.statement_id, f"statement {state.statement_id}"
+        check_same_file(what, state.sha256, command.sha256, statement=known)
+        return ()
     statement = _Statement(states, state)
     statement.add(
         BankStatementReceived(
@@ -173,12 +172,7 @@ def record_line(command: RecordBankLine, states: States, now: datetime) -> Chang
     _check_line(command.line)
     state = _existing(states, command)
     line = command.line
-    if not 1 <= line.line_no <= state.line_count:
-        raise InvalidCommand(
-            f"line {line.line_no} is not one of the {state.line_count} lines of statement "
-            f"{state.bank}/{state.statement}",
-            line=line.line_no,
-        )
+    check_line_no(f"statement {state.statement_id}", line.line_no, state.line_count)
     statement = _Statement(states, state)
     known = state.line(line.line_no)
     if known is not None:
@@ -263,7 +257,7 @@ def match_line(command: MatchBankLine, states: States, now: datetime) -> Changes
     known = state.line(command.line_no)
     if known is None:
         raise NotFound(
-            f"statement {state.bank}/{state.statement} has no line {command.line_no}",
+            f"statement {state.statement_id} has no line {command.line_no}",
             line=command.line_no,
         )
     if known.parts:
@@ -321,7 +315,7 @@ def _open_break(state: StatementState, line_no: int) -> BankBreakRaised:
             return one.raised
     raise Rejected(
         Reason.WRONG_STATE,
-        f"line {line_no} of statement {state.bank}/{state.statement} has no open break that a "
+        f"line {line_no} of statement {state.statement_id} has no open break that a "
         "match would end",
         line=line_no,
     )
@@ -335,17 +329,11 @@ def resolve_break(command: ResolveBankBreak, states: States, now: datetime) -> C
     known = state.break_of(command.break_id)
     if known is None:
         raise NotFound(
-            f"statement {state.bank}/{state.statement} has no break {command.break_id}",
+            f"statement {state.statement_id} has no break {command.break_id}",
             break_id=command.break_id,
         )
     if known.resolved is not None:
-        if (known.resolved.action, known.resolved.account) == (command.action, command.account):
-            return ()
-        raise Rejected(
-            Reason.OPERATION_ALREADY_USED,
-            f"break {command.break_id} was {known.resolved.action.value} by {known.resolved.by}",
-            break_id=command.break_id,
-        )
+        return ended_again(command, known.resolved)
     if command.action is BreakAction.MATCHED:
         raise Rejected(
             Reason.WRONG_STATE,
@@ -375,7 +363,7 @@ def resolve_break(command: ResolveBankBreak, states: States, now: datetime) -> C
 def _check_statement(command: ImportBankStatement) -> None:
     accounts.bank(command.bank)
     exponent(command.currency)
-    check_hash(command.sha256)
+    check_hash("sha256", command.sha256)
     check_count("lines of a statement", command.line_count, SETTLEMENT_LINES_MAX)
     if "/" in command.bank:
         raise InvalidCommand(f"bank {command.bank} has a slash", bank=command.bank)

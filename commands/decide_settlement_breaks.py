@@ -6,14 +6,8 @@ missing.
 from datetime import datetime
 from typing import Final
 
-from orderledger.ledger import accounts, recipes_settlement
-from orderledger.ledger.errors import (
-    InvalidAccount,
-    InvalidCommand,
-    NotFound,
-    Reason,
-    Rejected,
-)
+from orderledger.ledger import recipes_settlement
+from orderledger.ledger.errors import InvalidCommand, NotFound, Reason, Rejected
 from orderledger.ledger.journal import EMPTY, Entry
 from orderledger.ledger.limits import (
     AMOUNT_MINOR_MAX,
@@ -39,8 +33,9 @@ from orderledger.ledger.settlements import LineState, SettlementState, Settlemen
 from .decide_settlement_chargebacks import settle_chargeback
 from .decide_settlement_lines import Settling
 from .decide_settlement_matches import BY_HAND, KINDS, REVERSALS, Found, Match, amount_of, match
-from .decide_settlements import check_person, existing_settlement
+from .decide_settlements import existing_settlement
 from .decision import Changes, States, decides
+from .reconciliation_guards import check_booked_account, check_person, ended_again
 from .settlement_commands import MatchLine, ReportMissingOperation, ResolveBreak
 
 _MATCHABLE: Final = (
@@ -49,7 +44,6 @@ _MATCHABLE: Final = (
     BreakKind.CURRENCY_DIFF,
     BreakKind.DUPLICATE,
 )
-_OF_ORDERS: Final = "liabilities:escrow:"
 _OUTGOING: Final = frozenset({OperationKind.REFUND, OperationKind.CREDIT})
 _SETTLED: Final = frozenset({OperationKind.CAPTURE, OperationKind.PURCHASE, *_OUTGOING})
 """The kinds of operation that a provider's settlement shows."""
@@ -209,7 +203,7 @@ def resolve_break(command: ResolveBreak, states: States, now: datetime) -> Chang
         )
     raised = known.raised
     if known.resolved is not None:
-        return _resolved_again(command, known.resolved)
+        return ended_again(command, known.resolved)
     is_needed = command.action is BreakAction.BOOKED and raised.kind is not BreakKind.CURRENCY_DIFF
     check_booked_account(command.account, is_needed=is_needed)
     settling = Settling(states, state)
@@ -227,34 +221,6 @@ def resolve_break(command: ResolveBreak, states: States, now: datetime) -> Chang
     if command.action is not BreakAction.MATCHED:
         _end_line(settling, command, raised, states)
     return settling.complete()
-
-
-def _resolved_again(command: ResolveBreak, known: SettlementBreakResolved) -> Changes:
-    if (known.action, known.account) == (command.action, command.account):
-        return ()
-    raise Rejected(
-        Reason.OPERATION_ALREADY_USED,
-        f"break {command.break_id} was {known.action.value} by {known.by}: {known.reason}",
-        break_id=command.break_id,
-        action=known.action.value,
-    )
-
-
-def check_booked_account(account: str, *, is_needed: bool) -> None:
-    """Raise InvalidInput unless an account is named exactly where something is booked to it."""
-    if is_needed != bool(account):
-        raise InvalidCommand(
-            "name the account to book to" if is_needed else "nothing is booked: name no account",
-            field="account",
-        )
-    if not account:
-        return
-    accounts.check(account)
-    if account.startswith(_OF_ORDERS):
-        raise InvalidAccount(
-            f"account {account} follows the slices of its order: use its own commands",
-            account=account,
-        )
 
 
 def _check_settled(command: ResolveBreak, raised: SettlementBreakRaised, states: States) -> None:

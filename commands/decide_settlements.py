@@ -2,16 +2,14 @@
 Decisions on the file and the lines of a settlement batch, and on closing it.
 """
 
-import re
 from datetime import datetime
 from typing import Final
 
 from orderledger.ledger import accounts
 from orderledger.ledger.account_events import JournalKind
 from orderledger.ledger.currencies import exponent
-from orderledger.ledger.errors import InvalidCommand, LimitExceeded, NotFound, Reason, Rejected
+from orderledger.ledger.errors import InvalidCommand, NotFound, Reason, Rejected
 from orderledger.ledger.limits import (
-    AMOUNT_MINOR_MAX,
     SETTLEMENT_CANDIDATES_MAX,
     SETTLEMENT_CURRENCIES_MAX,
     SETTLEMENT_FEES_MAX,
@@ -19,6 +17,7 @@ from orderledger.ledger.limits import (
     TEXT_LENGTH_MAX,
     check_count,
     check_rate_digits,
+    check_total,
 )
 from orderledger.ledger.money import Money
 from orderledger.ledger.recipes_settlement import CHARGEBACKS, line_recorded
@@ -37,6 +36,8 @@ from .decide_settlement_chargebacks import settle_chargeback
 from .decide_settlement_lines import Difference, Settling
 from .decide_settlement_matches import KINDS, amount_of, match
 from .decision import Changes, States, decides
+from .dispute_guards import check_hash
+from .reconciliation_guards import check_line_no, check_person, check_same_file
 from .settlement_commands import (
     CloseBatch,
     ImportSettlementFile,
@@ -44,7 +45,6 @@ from .settlement_commands import (
     RecordSettlementLine,
 )
 
-_HASH: Final = re.compile(r"[0-9a-f]{64}")
 _BASIS: Final = 10_000
 
 
@@ -54,16 +54,9 @@ def import_file(command: ImportSettlementFile, states: States, now: datetime) ->
     _check_file(command)
     state = states.settlement(command.provider, command.batch)
     if state.exists:
-        if state.sha256 == command.sha256:
-            return ()
-        raise Rejected(
-            Reason.ALREADY_EXISTS,
-            f"batch {state.settlement_id} was imported from the file {state.sha256}, this one is "
-            f"{command.sha256}: compare the two; a corrected file needs a batch id of its own",
-            settlement=state.settlement_id,
-            known_sha256=state.sha256,
-            sha256=command.sha256,
-        )
+        known, what = state.settlement_id, f"batch {state.settlement_id}"
+        check_same_file(what, state.sha256, command.sha256, settlement=known)
+        return ()
     settling = Settling(states, state)
     by_totals = states.journal(f"{command.provider}/{command.batch}")
     if by_totals.exists and by_totals.kind is JournalKind.SETTLEMENT:
@@ -108,13 +101,7 @@ def record_line(command: RecordSettlementLine, states: States, now: datetime) ->
     _check_line(command.line)
     state = existing_settlement(states, command)
     line = command.line
-    if not 1 <= line.line_no <= state.line_count:
-        raise InvalidCommand(
-            f"line {line.line_no} is not one of the {state.line_count} lines of settlement "
-            f"{state.settlement_id}",
-            line=line.line_no,
-            line_count=state.line_count,
-        )
+    check_line_no(f"settlement {state.settlement_id}", line.line_no, state.line_count)
     settling = Settling(states, state)
     known = state.line(line.line_no)
     if known is not None:
@@ -206,19 +193,6 @@ def close_batch(command: CloseBatch, states: States, now: datetime) -> Changes:
     return settling.complete()
 
 
-def check_person(by: str, reason: str | None = None) -> None:
-    """Raise InvalidCommand unless somebody is named, with a reason where one is due."""
-    if not by.strip() or (reason is not None and not reason.strip()):
-        raise InvalidCommand("name who decides, and why", by=by, reason=reason)
-    check_count("characters", max(len(by), len(reason or "")), TEXT_LENGTH_MAX)
-
-
-def check_hash(text: str) -> None:
-    """Raise InvalidCommand unless a text is a SHA-256 in hex."""
-    if _HASH.fullmatch(text) is None:
-        raise InvalidCommand(f"{text!r:.80} is no sha256 in hex", field="sha256")
-
-
 def _check_file(command: ImportSettlementFile) -> None:
     accounts.psp(command.provider)
     accounts.bank(command.bank)
@@ -227,7 +201,7 @@ def _check_file(command: ImportSettlementFile) -> None:
             f"provider {command.provider} has a slash, which parts it from the batch",
             provider=command.provider,
         )
-    check_hash(command.sha256)
+    check_hash("sha256", command.sha256)
     check_count("characters of a format", len(command.format), TEXT_LENGTH_MAX)
     check_count("lines of a settlement", command.line_count, SETTLEMENT_LINES_MAX)
     check_count("balances", len(command.balances), SETTLEMENT_CURRENCIES_MAX)
@@ -256,7 +230,7 @@ def _check_file(command: ImportSettlementFile) -> None:
 def _check_balance(balance: StatedBalance) -> None:
     exponent(balance.currency)
     for amount in (balance.opening, balance.closing, balance.payout):
-        _check_amount(amount or 0)
+        check_total("an amount", abs(amount or 0))
 
 
 def _check_line(line: SettlementLine) -> None:
@@ -264,7 +238,7 @@ def _check_line(line: SettlementLine) -> None:
     exponent(line.gross_currency)
     check_count("fees of a line", len(line.fees), SETTLEMENT_FEES_MAX)
     for amount in (line.gross, line.net, *[one.amount for one in line.fees]):
-        _check_amount(amount)
+        check_total("an amount", abs(amount))
     if line.fx_rate is not None:
         if not line.fx_rate.is_finite():
             raise InvalidCommand(f"line {line.line_no} has no finite rate", field="fx_rate")
@@ -278,12 +252,3 @@ def _check_line(line: SettlementLine) -> None:
         *[one.name for one in line.fees],
     )
     check_count("characters of a text", max([len(text) for text in texts]), TEXT_LENGTH_MAX)
-
-
-def _check_amount(minor: int) -> None:
-    if abs(minor) > AMOUNT_MINOR_MAX:
-        raise LimitExceeded(
-            f"amount {minor} is beyond {AMOUNT_MINOR_MAX} minor units",
-            amount=minor,
-            limit=AMOUNT_MINOR_MAX,
-        )

@@ -71,6 +71,11 @@ class StatementState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.bank != ""
 
     @property
+    def statement_id(self) -> str:
+        """The id of the stream: bank/statement."""
+        return f"{self.bank}/{self.statement}"
+
+    @property
     def is_complete(self) -> bool:
         """Whether every line of the file is recorded."""
         return self.exists and self.lines.size == self.line_count
