@@ -16,7 +16,7 @@ from orderledger.ledger.limits import (
     check_total,
 )
 from orderledger.ledger.money import Money
-from orderledger.ledger.payment_operations import OperationKind, OperationStatus
+from orderledger.ledger.payment_operations import SETTLED, OperationKind, OperationStatus
 from orderledger.ledger.payments import PaymentState
 from orderledger.ledger.recipes_settlement import CHARGEBACKS
 from orderledger.ledger.settlement_events import (
@@ -45,8 +45,6 @@ _MATCHABLE: Final = (
     BreakKind.DUPLICATE,
 )
 _OUTGOING: Final = frozenset({OperationKind.REFUND, OperationKind.CREDIT})
-_SETTLED: Final = frozenset({OperationKind.CAPTURE, OperationKind.PURCHASE, *_OUTGOING})
-"""The kinds of operation that a provider's settlement shows."""
 
 
 @decides(MatchLine)
@@ -267,18 +265,11 @@ def _end_line(
     )
     posted = EMPTY
     if raised.kind is BreakKind.AMOUNT_DIFF:
-        posted = _conversion(settling.state.provider, known.line)
+        posted = recipes_settlement.line_converted(known.line, settling.state.provider)
     elif command.action is BreakAction.BOOKED:
         payment = states.payment(part.payment_id)
         posted = _between_currencies(settling.state.provider, known.line, payment, part)
     settling.record_match(known.line, event, posted)
-
-
-def _conversion(provider: str, line: SettlementLine) -> Entry:
-    if not line.is_converted:
-        return EMPTY
-    source = Money(line.gross, line.gross_currency)
-    return recipes_settlement.converted(provider, source, Money(line.processed, line.currency))
 
 
 def _between_currencies(
@@ -310,7 +301,7 @@ def report_missing(command: ReportMissingOperation, states: States, now: datetim
     found = Found(payment, op, is_reversal=False)
     break_id = f"{BreakKind.MISSING_IN_FILE.value}/{command.payment_id}/{command.op_id}"
     is_missing = op.status is OperationStatus.SUCCEEDED and found.left > 0
-    if op.kind not in _SETTLED or not is_missing or state.break_of(break_id) is not None:
+    if op.kind not in SETTLED or not is_missing or state.break_of(break_id) is not None:
         return ()
     if state.status is SettlementStatus.CLOSED:
         raise Rejected(

@@ -17,9 +17,9 @@ from orderledger.ledger import accounts
 from orderledger.ledger.chargeback_events import ChargebackReport
 from orderledger.ledger.chargeback_stages import TRANSITIONS, ChargebackFact, ChargebackStage
 from orderledger.ledger.chargebacks import Chargeback
-from orderledger.ledger.journal import Entry, Posting, entry
+from orderledger.ledger.journal import Entry, entry, merge
 from orderledger.ledger.payments import PaymentState
-from orderledger.ledger.recipes_settlement import CHARGEBACKS
+from orderledger.ledger.recipes_settlement import CHARGEBACKS, fee_legs, line_converted
 from orderledger.ledger.settlement_events import (
     LineType,
     MatchedPart,
@@ -173,22 +173,8 @@ def _posted(provider: str, line: SettlementLine, found: Shown, fee: int) -> Entr
     beyond = fee - known if fee > 0 else fee + known
     if abs(fee) <= known:
         beyond = 0
-    psp, code = accounts.psp(provider), line.currency
-    legs = [
-        Posting(accounts.DISPUTE_FEES, code, beyond),
-        Posting(psp, code, -beyond),
-        Posting(accounts.SETTLEMENT_VARIANCE, code, line.residue),
-        Posting(psp, code, -line.residue),
-    ]
-    if line.is_converted:
-        gross, processed = line.gross, line.processed
-        legs += [
-            Posting(psp, line.gross_currency, -gross),
-            Posting(accounts.FX_POSITION, line.gross_currency, gross),
-            Posting(psp, code, processed),
-            Posting(accounts.FX_POSITION, code, -processed),
-        ]
-    return entry(*legs)
+    charged = entry(*fee_legs(line, provider, accounts.DISPUTE_FEES, beyond))
+    return merge((charged, line_converted(line, provider)))
 
 
 def _find(line: SettlementLine, payments: Sequence[PaymentState]) -> Shown | None:

@@ -192,12 +192,9 @@ class Settling:
 
     def _matched(self, line: SettlementLine, event: SettlementLineMatched) -> None:
         provider = self.state.provider
-        posted = recipes_settlement.varied(provider, Money(event.variance, line.gross_currency))
-        if line.is_converted:
-            source = Money(line.gross, line.gross_currency)
-            target = Money(line.processed, line.currency)
-            posted = merge((posted, recipes_settlement.converted(provider, source, target)))
-        self.record_match(line, event, posted)
+        varied = recipes_settlement.varied(provider, Money(event.variance, line.gross_currency))
+        converted = recipes_settlement.line_converted(line, provider)
+        self.record_match(line, event, merge((varied, converted)))
 
     def record_match(
         self, line: SettlementLine, event: SettlementLineMatched, posted: Entry = EMPTY

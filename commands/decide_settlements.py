@@ -20,7 +20,7 @@ from orderledger.ledger.limits import (
     check_total,
 )
 from orderledger.ledger.money import Money
-from orderledger.ledger.recipes_settlement import CHARGEBACKS, line_recorded
+from orderledger.ledger.recipes_settlement import CHARGEBACKS, NO_FEES, line_recorded
 from orderledger.ledger.settlement_events import (
     BreakKind,
     LineType,
@@ -128,8 +128,8 @@ def _settle(settling: Settling, command: RecordSettlementLine, now: datetime) ->
     payments = [settling.states.payment(one) for one in dict.fromkeys(command.candidates)]
     if settle_chargeback(settling, line, payments, (command, now)):
         return
-    if line.type in CHARGEBACKS or line.type is LineType.ADJUSTMENT:
-        is_chargeback = line.type in CHARGEBACKS
+    is_chargeback = line.type in CHARGEBACKS
+    if is_chargeback or line.type is LineType.ADJUSTMENT:
         kind = BreakKind.UNKNOWN_REFERENCE if is_chargeback else BreakKind.UNBOOKED_ADJUSTMENT
         detail = f"{line.raw_kind} of {line.net} {line.currency}"
         settling.raise_break(kind, line, Difference(Money(line.net, line.currency), detail))
@@ -154,7 +154,7 @@ def _settle(settling: Settling, command: RecordSettlementLine, now: datetime) ->
 
 def _check_fee(settling: Settling, line: SettlementLine) -> None:
     """A fee beyond the limit, or totals that do not add up, were posted; a person looks at it."""
-    if line.type in CHARGEBACKS or line.type in (LineType.ADJUSTMENT, LineType.TRANSFER):
+    if line.type in NO_FEES:
         return
     if line.residue:
         detail = f"gross − fees − net is {line.residue}, not 0"

@@ -64,6 +64,10 @@ IN_FLIGHT: Final = frozenset(
     {OperationStatus.REQUESTED, OperationStatus.PENDING, OperationStatus.UNKNOWN}
 )
 FAILED: Final = frozenset({OperationStatus.DECLINED, OperationStatus.ABORTED})
+SETTLED: Final = frozenset(
+    {OperationKind.CAPTURE, OperationKind.PURCHASE, OperationKind.REFUND, OperationKind.CREDIT}
+)
+"""The kinds of operation that a provider's settlement shows."""
 
 
 class Effect(StrEnum):

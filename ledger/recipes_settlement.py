@@ -70,18 +70,19 @@ def line_recorded(line: SettlementLine, provider: str, bank: str) -> Entry:
     """
     if line.type in NO_FEES:
         return EMPTY
-    legs = _fee_legs(line, provider)
+    legs = fee_legs(line, provider, accounts.GATEWAY_FEES, line.fee)
     account = COUNTER_ACCOUNTS.get(line.type)
     if account is not None:
         legs += psp_against(provider, account(provider, bank), Money(line.processed, line.currency))
     return entry(*legs)
 
 
-def _fee_legs(line: SettlementLine, provider: str) -> tuple[Posting, ...]:
+def fee_legs(line: SettlementLine, provider: str, account: str, fee: int) -> tuple[Posting, ...]:
+    """Return the legs of a fee of a line, and of what its totals leave unexplained."""
     psp, code = accounts.psp(provider), line.currency
     return (
-        Posting(accounts.GATEWAY_FEES, code, line.fee),
-        Posting(psp, code, -line.fee),
+        Posting(account, code, fee),
+        Posting(psp, code, -fee),
         Posting(accounts.SETTLEMENT_VARIANCE, code, line.residue),
         Posting(psp, code, -line.residue),
     )
@@ -108,6 +109,14 @@ def converted(provider: str, source: Money, target: Money) -> Entry:
         Posting(psp, target.currency, target.minor),
         Posting(accounts.FX_POSITION, target.currency, -target.minor),
     )
+
+
+def line_converted(line: SettlementLine, provider: str) -> Entry:
+    """Post that the gross of a line became what it has in its own currency, if that is another."""
+    if not line.is_converted:
+        return EMPTY
+    source = Money(line.gross, line.gross_currency)
+    return converted(provider, source, Money(line.processed, line.currency))
 
 
 def varied(provider: str, amount: Money) -> Entry:

@@ -11,16 +11,13 @@ from orderledger.ledger import streams
 from orderledger.ledger.folds import folded
 from orderledger.ledger.model_ports import Key, Row, Table
 from orderledger.ledger.payment_events import PaymentInitiated, SuccessEvent
-from orderledger.ledger.payment_operations import OperationKind
+from orderledger.ledger.payment_operations import SETTLED
 from orderledger.ledger.payments import PaymentState
 
 from .models import ReadModel, Recorded, Rows
 from .tables import Amount, TableRow, table
 
 NAME: Final = "operation_references"
-_SETTLED: Final = frozenset(
-    {OperationKind.CAPTURE, OperationKind.PURCHASE, OperationKind.REFUND, OperationKind.CREDIT}
-)
 
 
 @table("payment_references", key_count=3)
@@ -101,7 +98,7 @@ class OperationReferences(ReadModel):
             for reference in (one.provider_ref, *one.aliases):
                 _refer(rows, payment, reference, "chargeback")
         for op in payment.operations.values():
-            if op.kind in _SETTLED:
+            if op.kind in SETTLED:
                 rows.touch(OPERATIONS, (payment_id, op.op_id))
 
     def derive(self, table: Table, key: Key, rows: Rows) -> Row | None:
