@@ -6,7 +6,6 @@ Run it again after it was finished or killed: nothing is added twice, nothing is
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from hashlib import sha256
 from typing import Final
 
 import msgspec
@@ -18,7 +17,6 @@ from orderledger.commands.decide_bank_subjects import SETTLEMENT
 from orderledger.commands.requests import SYSTEM, Actor, Envelope, Source
 from orderledger.ledger.bank_events import BankLine, BankSubject
 from orderledger.ledger.bank_statements import StatementState
-from orderledger.ledger.errors import OrderLedgerError
 from orderledger.ledger.limits import SETTLEMENT_CANDIDATES_MAX
 from orderledger.ledger.payouts import TRANSIT
 from orderledger.ledger.settlement_events import LineType
@@ -26,9 +24,8 @@ from orderledger.projections.payouts import PayoutRow
 from orderledger.projections.settlements import SettlementLineRow, SettlementRow
 
 from .bank_csv import ParsedStatement, parse
-from .online_retail_rows import open_source
-from .settlement_file import decoded
-from .settlement_import import CHUNK, Progress
+from .settlement_file import read_whole
+from .settlement_import import Progress, counted, record_chunks
 
 Finder = Callable[[BankLine], Iterable[BankSubject]]
 """Return further subjects that a line may show, of a kind that a host registered."""
@@ -64,9 +61,8 @@ class StatementSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_statement(source: str) -> tuple[str, ParsedStatement]:
     """Read a file (``-``: standard input); return its hash and content. Raises ImportFileError."""
-    with open_source(source) as stream:
-        data = b"".join(stream)
-    return sha256(data).hexdigest(), parse(decoded(data))
+    file_hash, text = read_whole(source)
+    return file_hash, parse(text)
 
 
 def import_statement(
@@ -95,41 +91,23 @@ def import_statement(
     known = book.bank_statement(options.bank, options.statement)
     missing = [line for line in parsed.lines if known.line(line.line_no) is None]
     if missing:
-        _record(book, missing, options, (len(parsed.lines), progress))
+        payouts = _Payouts(book, options.bank, parsed.currency)
+        envelopes = (_envelope(line, payouts, options) for line in missing)
+        whole = len(parsed.lines)
+        record_chunks(book, envelopes, (whole - len(missing), whole), progress)
     state = book.bank_statement(options.bank, options.statement)
     return summary_of(state, new_lines=len(missing))
 
 
-def _record(
-    book: Book,
-    lines: Sequence[BankLine],
-    options: StatementOptions,
-    reporting: tuple[int, Progress | None],
-) -> None:
-    whole, progress = reporting
-    currency = book.bank_statement(options.bank, options.statement).currency
-    payouts = _Payouts(book, options.bank, currency)
-    for start in range(0, len(lines), CHUNK):
-        chunk = lines[start : start + CHUNK]
-        envelopes = [
-            Envelope(
-                command=RecordBankLine(
-                    bank=options.bank,
-                    statement=options.statement,
-                    line=line,
-                    candidates=_candidates(line, payouts, options.finders),
-                    occurred_at=line.booked_at,
-                ),
-                actor=options.actor,
-                source=Source.IMPORT,
-            )
-            for line in chunk
-        ]
-        for result in book.execute_many(envelopes):
-            if isinstance(result, OrderLedgerError):
-                raise result
-        if progress is not None:
-            progress(whole - len(lines) + start + len(chunk), whole)
+def _envelope(line: BankLine, payouts: "_Payouts", options: StatementOptions) -> Envelope:
+    command = RecordBankLine(
+        bank=options.bank,
+        statement=options.statement,
+        line=line,
+        candidates=_candidates(line, payouts, options.finders),
+        occurred_at=line.booked_at,
+    )
+    return Envelope(command=command, actor=options.actor, source=Source.IMPORT)
 
 
 def _candidates(
@@ -193,9 +171,6 @@ class _Payouts:
 
 def summary_of(state: StatementState, *, new_lines: int) -> StatementSummary:
     """Return what a statement came to so far."""
-    breaks: dict[str, int] = {}
-    for one in state.open_breaks():
-        breaks[one.kind.value] = breaks.get(one.kind.value, 0) + 1
     return StatementSummary(
         bank=state.bank,
         statement=state.statement,
@@ -204,5 +179,5 @@ def summary_of(state: StatementState, *, new_lines: int) -> StatementSummary:
         lines=state.lines.size,
         new_lines=new_lines,
         matched=sum([1 for _, one in state.lines.items() if one.parts]),
-        breaks=dict(sorted(breaks.items())),
+        breaks=counted(state.open_breaks()),
     )

@@ -11,8 +11,7 @@ from typing import Final
 
 from orderledger.ledger.settlement_events import LineType, NamedFee, SettlementLine, StatedBalance
 
-from .file_error import ImportFileError
-from .settlement_file import Fields, ParsedFile, rows
+from .settlement_file import Fields, ParsedFile, only_batch, rows
 
 FORMAT: Final = "adyen"
 NEEDED: Final = (
@@ -70,17 +69,10 @@ def parse(text: str) -> ParsedFile:
         batch = row.text("Batch Number")
         if batch:
             batches.setdefault(batch, row)
-    if len(batches) > 1:
-        second = list(batches.values())[1]
-        raise ImportFileError(
-            second.line,
-            "Batch Number",
-            second.text("Batch Number"),
-            f"is another batch than {next(iter(batches))}: import one batch at a time",
-        )
+    named = only_batch(batches, "Batch Number")
     currencies = sorted({one.currency for one in lines})
     balances = tuple([StatedBalance(code, opening=0, closing=0) for code in currencies])
-    return ParsedFile(FORMAT, next(iter(batches), ""), tuple(lines), balances)
+    return ParsedFile(FORMAT, named, tuple(lines), balances)
 
 
 def _line(number: int, row: Fields) -> SettlementLine:

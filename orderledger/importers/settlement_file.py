@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Context, Decimal
 from functools import lru_cache
+from hashlib import sha256
 from typing import Final
 
 import msgspec
@@ -23,6 +24,7 @@ from orderledger.ledger.provider_exponents import provider_exponent
 from orderledger.ledger.settlement_events import SettlementLine, StatedBalance
 
 from .file_error import ImportFileError
+from .online_retail_rows import open_source
 
 _DECIMAL: Final = re.compile(r"[+-]?[0-9]{1,24}(\.[0-9]{1,18})?")
 _EXACT: Final = Context(prec=60)
@@ -187,6 +189,17 @@ def decoded(data: bytes) -> str:
         raise ImportFileError(line, "file", found, f"is not {encoding}") from error
 
 
+def read_whole(source: str) -> tuple[str, str]:
+    """
+    Return the SHA-256 of a file (``-``: standard input; gzip is recognised) and its text.
+
+    Raises ImportFileError as ``decoded`` does.
+    """
+    with open_source(source) as stream:
+        data = b"".join(stream)
+    return sha256(data).hexdigest(), decoded(data)
+
+
 def records(text: str) -> Iterator[tuple[int, list[str]]]:
     """
     Yield the records of a CSV text with the line on which each begins; blank ones are left out.
@@ -222,6 +235,19 @@ def rows(text: str, provider: str, needed: Sequence[str]) -> Iterator[Fields]:
             yield header.fields(line, cells, provider)
     if header is None:
         raise ImportFileError(1, "header", "", "is missing, the file is empty")
+
+
+def only_batch(batches: Mapping[str, Fields], column: str) -> str:
+    """
+    Return the one batch that a file names, or "" for none; ``batches`` has the first row of each.
+
+    Raises ImportFileError for a second one.
+    """
+    first, *others = [*batches] or [""]
+    if others:
+        why = f"is a second batch after {first}: import one batch at a time"
+        raise batches[others[0]].fail(column, why)
+    return first
 
 
 class Header:

@@ -6,8 +6,7 @@ from typing import Final
 
 from orderledger.ledger.settlement_events import LineType, NamedFee, SettlementLine, StatedBalance
 
-from .file_error import ImportFileError
-from .settlement_file import Fields, ParsedFile, rows
+from .settlement_file import Fields, ParsedFile, only_batch, rows
 
 FORMAT: Final = "generic"
 NEEDED: Final = ("type", "gross", "currency")
@@ -44,16 +43,14 @@ def parse(text: str) -> ParsedFile:
         batch = row.text("batch")
         if batch:
             batches.setdefault(batch, row)
-    if len(batches) > 1:
-        second = list(batches.values())[1]
-        raise ImportFileError(second.line, "batch", second.text("batch"), "is a second batch")
+    named = only_batch(batches, "batch")
     balances = tuple(
         [
             StatedBalance(code, one.get("opening"), one.get("closing"), one.get("payout_total"))
             for code, one in sorted(stated.items())
         ]
     )
-    return ParsedFile(FORMAT, next(iter(batches), ""), tuple(lines), balances)
+    return ParsedFile(FORMAT, named, tuple(lines), balances)
 
 
 def _state(stated: dict[str, dict[str, int]], kind: str, row: Fields) -> None:

@@ -5,8 +5,8 @@ Run it again after it was finished or killed: what is in the book stays, what is
 nothing is added twice. A file that cannot be read leaves nothing.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from hashlib import sha256
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Final
 
@@ -21,6 +21,7 @@ from orderledger.commands.settlement_commands import (
     RecordSettlementLine,
     ResolveBreak,
 )
+from orderledger.ledger.bank_events import BankBreakRaised
 from orderledger.ledger.errors import InvalidInput, OrderLedgerError, Rejected
 from orderledger.ledger.limits import SETTLEMENT_CANDIDATES_MAX
 from orderledger.ledger.recipes_settlement import CHARGEBACKS
@@ -28,6 +29,7 @@ from orderledger.ledger.settlement_events import (
     BreakAction,
     BreakKind,
     FeeLimit,
+    SettlementBreakRaised,
     SettlementLine,
     StatedBalance,
 )
@@ -36,8 +38,7 @@ from orderledger.projections.operation_references import NAME as REFERENCES
 from orderledger.projections.operation_references import PaymentReferenceRow
 
 from . import settlement_adyen, settlement_generic, settlement_paypal, settlement_stripe
-from .online_retail_rows import open_source
-from .settlement_file import ParsedFile, decoded
+from .settlement_file import ParsedFile, read_whole
 
 CHUNK: Final = 500
 """Lines per transaction: a kill loses at most these, and the next run adds them."""
@@ -99,9 +100,8 @@ def read_file(source: str, options: ImportOptions) -> ReadFile:
 
     Raises ImportFileError naming line and column, InvalidInput where nobody names the batch.
     """
-    with open_source(source) as stream:
-        data = b"".join(stream)
-    parsed = PARSERS[options.form](decoded(data))
+    file_hash, text = read_whole(source)
+    parsed = PARSERS[options.form](text)
     batch = options.batch or parsed.batch
     if not batch:
         raise InvalidInput(f"{source} names no batch: give one", format=options.form)
@@ -110,7 +110,7 @@ def read_file(source: str, options: ImportOptions) -> ReadFile:
     balances = tuple([one for _, one in sorted({**own, **given}.items())])
     parsed = msgspec.structs.replace(parsed, balances=balances)
     provider = options.provider or options.form
-    return ReadFile(sha256(data).hexdigest(), provider, batch, parsed)
+    return ReadFile(file_hash, provider, batch, parsed)
 
 
 def _over(stated: StatedBalance | None, given: StatedBalance) -> StatedBalance:
@@ -155,49 +155,44 @@ def import_settlement(
     )
     known = book.settlement(read.provider, read.batch)
     missing = [line for line in read.parsed.lines if known.line(line.line_no) is None]
-    record_lines(book, read, missing, (options.actor, progress))
+    if missing:
+        book.read.models.catch_up(REFERENCES)
+    commands = (
+        RecordSettlementLine(
+            provider=read.provider,
+            batch=read.batch,
+            line=line,
+            candidates=candidates(book, read.provider, line),
+            occurred_at=line.occurred_at,
+        )
+        for line in missing
+    )
+    envelopes = (
+        Envelope(command=one, actor=options.actor, source=Source.SETTLEMENT) for one in commands
+    )
+    whole = len(read.parsed.lines)
+    record_chunks(book, envelopes, (whole - len(missing), whole), progress)
     state = book.settlement(read.provider, read.batch)
     return summary_of(state, new_lines=len(missing))
 
 
-def record_lines(
-    book: Book,
-    read: ReadFile,
-    lines: Sequence[SettlementLine],
-    how: tuple[Actor, Progress | None],
+def record_chunks(
+    book: Book, envelopes: Iterable[Envelope], count: tuple[int, int], progress: Progress | None
 ) -> None:
-    """Record lines of a file that was received, chunk by chunk; raises the first error."""
-    actor, progress = how
-    if lines:
-        book.read.models.catch_up(REFERENCES)
-    done = len(read.parsed.lines) - len(lines)
-    for chunk in _chunks(lines):
-        envelopes = [
-            Envelope(
-                command=RecordSettlementLine(
-                    provider=read.provider,
-                    batch=read.batch,
-                    line=line,
-                    candidates=candidates(book, read.provider, line),
-                    occurred_at=line.occurred_at,
-                ),
-                actor=actor,
-                source=Source.SETTLEMENT,
-            )
-            for line in chunk
-        ]
-        for result in book.execute_many(envelopes):
+    """
+    Record lines of a file that was received, chunk by chunk; raises the first error.
+
+    ``count`` is how many of its lines are done already, and how many it has.
+    """
+    done, whole = count
+    rest = iter(envelopes)
+    while chunk := list(islice(rest, CHUNK)):
+        for result in book.execute_many(chunk):
             if isinstance(result, OrderLedgerError):
                 raise result
         done += len(chunk)
         if progress is not None:
-            progress(done, len(read.parsed.lines))
-
-
-def _chunks(lines: Iterable[SettlementLine]) -> Iterator[list[SettlementLine]]:
-    rest = iter(lines)
-    while chunk := list(islice(rest, CHUNK)):
-        yield chunk
+            progress(done, whole)
 
 
 def candidates(book: Book, provider: str, line: SettlementLine) -> tuple[str, ...]:
@@ -263,11 +258,13 @@ def _try(book: Book, envelope: Envelope) -> None:
         raise result
 
 
+def counted(breaks: Iterable[SettlementBreakRaised | BankBreakRaised]) -> dict[str, int]:
+    """Return how many breaks there are of each kind."""
+    return dict(sorted(Counter([one.kind.value for one in breaks]).items()))
+
+
 def summary_of(state: SettlementState, *, new_lines: int) -> ImportSummary:
     """Return what a batch came to so far."""
-    breaks: dict[str, int] = {}
-    for one in state.open_breaks():
-        breaks[one.kind.value] = breaks.get(one.kind.value, 0) + 1
     return ImportSummary(
         provider=state.provider,
         batch=state.batch,
@@ -276,5 +273,5 @@ def summary_of(state: SettlementState, *, new_lines: int) -> ImportSummary:
         lines=state.lines.size,
         new_lines=new_lines,
         matched=sum([1 for _, one in state.lines.items() if one.parts]),
-        breaks=dict(sorted(breaks.items())),
+        breaks=counted(state.open_breaks()),
     )
