@@ -8,15 +8,23 @@ next deadline. Nothing here catches anything up.
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import takewhile
 from types import MappingProxyType
 from typing import Final
 
 import msgspec
 
+from orderledger.commands.timers import timer_key
 from orderledger.ledger.errors import SchemaMismatch
 from orderledger.ledger.ports import EventStore
-from orderledger.ledger.work_ports import Heartbeat, Lane, ReactorCheckpoint, WorkStore
-from orderledger.projections.deadlines import DEADLINES, Deadlines
+from orderledger.ledger.work_ports import (
+    Heartbeat,
+    Lane,
+    ReactorCheckpoint,
+    WorkStatus,
+    WorkStore,
+)
+from orderledger.projections.deadlines import DeadlineRow, Deadlines
 from orderledger.projections.read_models import ReadModels
 
 PROJECTIONS: Final = "projections"
@@ -170,8 +178,8 @@ def _lane(
     oldest, lag, problem = depth.oldest_due_at, depth.due, ""
     if lane is Lane.TIMER:
         problem = _left_out(models)
-        come = _next_deadline(models)
-        if come is not None and come <= now and (oldest is None or come < oldest):
+        come = _come_deadline(models, work, now)
+        if come is not None and (oldest is None or come < oldest):
             oldest, lag = come, max(1, lag)
     return _Measured(
         part=lane.value,
@@ -196,14 +204,17 @@ def _left_out(models: ReadModels) -> str:
     return found.problem or ""
 
 
-def _next_deadline(models: ReadModels) -> datetime | None:
-    """Return the earliest deadline that no work stands for yet, as far as its rows are."""
-    live = models.live(Deadlines.name)
-    if live is None:
-        return None
-    rows = models.store.page(live, DEADLINES, None, 1)
-    due_at = rows[0][0] if rows else None
-    return due_at if isinstance(due_at, datetime) else None
+def _come_deadline(models: ReadModels, work: WorkStore, now: datetime) -> datetime | None:
+    """
+    Return the earliest deadline that has come and is still open, as far as its rows are.
+
+    One whose work was given up waits for nobody any more.
+    """
+    for row in takewhile(lambda row: row.due_at <= now, models.select(DeadlineRow)):
+        found = work.find(Lane.TIMER, timer_key(row.stream, row.deadline_id))
+        if found is None or found.status is not WorkStatus.DISCARDED:
+            return row.due_at
+    return None
 
 
 def _judged(

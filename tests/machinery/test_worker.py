@@ -13,13 +13,14 @@ import pytest
 from orderledger import Book
 from orderledger.commands.lanes import RULES
 from orderledger.commands.order_commands import AddNote
+from orderledger.commands.performing import Performer
 from orderledger.commands.process_orders import Confirmation
 from orderledger.commands.process_payments import PaymentOperations
-from orderledger.ledger.errors import StorageError
+from orderledger.ledger.errors import IntegrityViolation, StorageError
 from orderledger.ledger.orders import Lifecycle
 from orderledger.ledger.provider_ports import Notify, NotifyAnswer, Ports
 from orderledger.ledger.stores.work_memory import MemoryWork
-from orderledger.ledger.work_ports import Heartbeat, Lane, Work, WorkStatus
+from orderledger.ledger.work_ports import Heartbeat, Lane, Outcome, Work, WorkStatus
 from orderledger.machinery import Wiring
 from orderledger.machinery_status import PartStatus, State
 from orderledger.projections.deadlines import Deadlines
@@ -165,6 +166,31 @@ def test_a_deadline_that_nobody_knows_of_is_red(monkeypatch: pytest.MonkeyPatch)
     book.sweep()
     found = part(book, "timer")
     assert (found.state, "parked deadlines" in found.problem) == (State.FAILING, True)
+
+
+def test_a_deadline_that_was_given_up_is_not_red(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a timer that stays overdue for ever because somebody gave up one of its deadlines."""
+    clock = Clock()
+    book = open_book(clock)
+
+    def broken(self: Performer, work: Work) -> Outcome:
+        raise IntegrityViolation(work.key)
+
+    monkeypatch.setattr(Performer, "perform", broken)
+    run(book, place(payment_due_at=clock.now))
+    clock.move(minutes=6)
+    book.sweep()
+    assert part(book, "timer").state is State.DEAD_LETTERS
+    (dead,) = book.machinery.list_work(Lane.TIMER, (WorkStatus.DEAD,))
+    book.discard(Lane.TIMER, dead.key, reason="the order is kept")
+    book.sweep()
+    book.machinery.work.beat(Heartbeat(part="timer", owner="w", seen_at=clock.now))
+    assert part(book, "timer").state is State.OK
+    run(book, place("o2", payment_due_at=clock.now))
+    assert len(list(book.machinery.deadlines())) == 2
+    clock.move(minutes=6)
+    book.machinery.work.beat(Heartbeat(part="timer", owner="w", seen_at=clock.now))
+    assert part(book, "timer").state is State.OVERDUE, "another one still is"
 
 
 def test_silence_dead_letters_and_lag_are_red() -> None:
