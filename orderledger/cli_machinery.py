@@ -13,7 +13,7 @@ from .cli_tables import Columns, Row
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orderledger.ledger.work_ports import Lane, Work
+    from orderledger.ledger.work_ports import Work
     from orderledger.machinery import Wiring
 
 _WORK: Final = Columns(
@@ -96,29 +96,42 @@ def queue() -> None:
     """Look after queued commands."""
 
 
-def _list(session: Session, lane: "Lane", is_all: bool) -> None:
-    from orderledger.ledger.work_ports import WorkStatus
+def _list(session: Session, lane: str, is_all: bool) -> None:
+    from orderledger.ledger.work_ports import Lane, WorkStatus
 
     open_states = (WorkStatus.WAITING, WorkStatus.REFUSED, WorkStatus.DEAD)
-    found = session.book.machinery.list_work(lane, tuple(WorkStatus) if is_all else open_states)
+    states = tuple(WorkStatus) if is_all else open_states
+    found = session.book.machinery.list_work(Lane(lane), states)
     session.rows((_row(one) for one in found), _WORK)
 
 
-def _redrive(session: Session, lane: "Lane", key: str) -> None:
-    session.record(_row(session.book.machinery.redrive(lane, key)))
+def _redrive(session: Session, lane: str, key: str) -> None:
+    from orderledger.ledger.work_ports import Lane
+
+    session.record(_row(session.book.machinery.redrive(Lane(lane), key)))
 
 
-def _discard(session: Session, lane: "Lane", key: str, reason: str, actor_id: str | None) -> None:
-    from orderledger.commands.requests import SYSTEM, Actor
+def _can_discard(group: click.Group, lane: str, text: str) -> None:
+    """Give a group the command that gives up work of a lane."""
 
-    actor = SYSTEM if actor_id is None else Actor("staff", actor_id)
-    session.book.discard(lane, key, reason=reason, actor=actor)
-    session.record(_row(session.book.machinery.find(lane, key)))
+    @group.command("discard", help=text)
+    @_key
+    @_reason
+    @_actor
+    @_confirmed
+    @common
+    def discard(session: Session, key: str, reason: str, actor_id: str | None, yes: bool) -> None:
+        from orderledger.commands.requests import SYSTEM, Actor
+        from orderledger.ledger.work_ports import Lane
 
-
-def _would(session: Session, lane: "Lane", key: str, verb: str) -> None:
-    session.talk(f"would {verb} it; give --yes to do it")
-    session.record({"done": False, **_row(session.book.machinery.find(lane, key))})
+        book, place = session.book, Lane(lane)
+        if not yes:
+            session.talk("would discard it; give --yes to do it")
+            session.record({"done": False, **_row(book.machinery.find(place, key))})
+            return
+        actor = SYSTEM if actor_id is None else Actor("staff", actor_id)
+        book.discard(place, key, reason=reason, actor=actor)
+        session.record(_row(book.machinery.find(place, key)))
 
 
 def _row(one: "Work") -> Row:
@@ -139,9 +152,7 @@ def _row(one: "Work") -> Row:
 @common
 def outbox_list(session: Session, is_all: bool) -> None:
     """List the effects that wait, were refused or are dead, the oldest first."""
-    from orderledger.ledger.work_ports import Lane
-
-    _list(session, Lane.OUTBOX, is_all)
+    _list(session, "outbox", is_all)
 
 
 @outbox.command("redrive")
@@ -149,27 +160,7 @@ def outbox_list(session: Session, is_all: bool) -> None:
 @common
 def outbox_redrive(session: Session, key: str) -> None:
     """Have an effect tried again that is dead or was refused."""
-    from orderledger.ledger.work_ports import Lane
-
-    _redrive(session, Lane.OUTBOX, key)
-
-
-@outbox.command("discard")
-@_key
-@_reason
-@_actor
-@_confirmed
-@common
-def outbox_discard(
-    session: Session, key: str, reason: str, actor_id: str | None, yes: bool
-) -> None:
-    """Give an effect up for good that is dead or was refused; it is an event."""
-    from orderledger.ledger.work_ports import Lane
-
-    if not yes:
-        _would(session, Lane.OUTBOX, key, "discard")
-        return
-    _discard(session, Lane.OUTBOX, key, reason, actor_id)
+    _redrive(session, "outbox", key)
 
 
 @queue.command("list")
@@ -177,9 +168,7 @@ def outbox_discard(
 @common
 def queue_list(session: Session, is_all: bool) -> None:
     """List the commands that wait, were refused or are dead, the oldest first."""
-    from orderledger.ledger.work_ports import Lane
-
-    _list(session, Lane.QUEUE, is_all)
+    _list(session, "queue", is_all)
 
 
 @queue.command("redrive")
@@ -187,25 +176,7 @@ def queue_list(session: Session, is_all: bool) -> None:
 @common
 def queue_redrive(session: Session, key: str) -> None:
     """Have a command tried again that is dead; a refusal stays the answer of its key."""
-    from orderledger.ledger.work_ports import Lane
-
-    _redrive(session, Lane.QUEUE, key)
-
-
-@queue.command("discard")
-@_key
-@_reason
-@_actor
-@_confirmed
-@common
-def queue_discard(session: Session, key: str, reason: str, actor_id: str | None, yes: bool) -> None:
-    """Give a command up for good that is dead or was refused; it is an event."""
-    from orderledger.ledger.work_ports import Lane
-
-    if not yes:
-        _would(session, Lane.QUEUE, key, "discard")
-        return
-    _discard(session, Lane.QUEUE, key, reason, actor_id)
+    _redrive(session, "queue", key)
 
 
 @timer.command("redrive")
@@ -213,25 +184,7 @@ def queue_discard(session: Session, key: str, reason: str, actor_id: str | None,
 @common
 def timer_redrive(session: Session, key: str) -> None:
     """Have a deadline fired again whose command is dead or stays refused."""
-    from orderledger.ledger.work_ports import Lane
-
-    _redrive(session, Lane.TIMER, key)
-
-
-@timer.command("discard")
-@_key
-@_reason
-@_actor
-@_confirmed
-@common
-def timer_discard(session: Session, key: str, reason: str, actor_id: str | None, yes: bool) -> None:
-    """Give a deadline up for good whose command is dead or stays refused; it is an event."""
-    from orderledger.ledger.work_ports import Lane
-
-    if not yes:
-        _would(session, Lane.TIMER, key, "discard")
-        return
-    _discard(session, Lane.TIMER, key, reason, actor_id)
+    _redrive(session, "timer", key)
 
 
 @timer.command("failed")
@@ -239,9 +192,20 @@ def timer_discard(session: Session, key: str, reason: str, actor_id: str | None,
 @common
 def timer_failed(session: Session, is_all: bool) -> None:
     """List the deadlines that have come and could not be fired yet, with their keys."""
-    from orderledger.ledger.work_ports import Lane
+    _list(session, "timer", is_all)
 
-    _list(session, Lane.TIMER, is_all)
+
+_can_discard(
+    outbox, "outbox", "Give an effect up for good that is dead or was refused; it is an event."
+)
+_can_discard(
+    queue, "queue", "Give a command up for good that is dead or was refused; it is an event."
+)
+_can_discard(
+    timer,
+    "timer",
+    "Give a deadline up for good whose command is dead or stays refused; it is an event.",
+)
 
 
 @click.group()
