@@ -111,10 +111,7 @@ class SqliteWork:
         return True
 
     def renew(self, work: Work, until: datetime) -> bool:
-        self._check_open()
-        parameters = {**_held(work), "until": iso_text(until)}
-        with self._file.writing() as connection:
-            return connection.execute(_SQL["renew"], parameters).rowcount > 0
+        return self._changed("renew", {**_held(work), "until": iso_text(until)})
 
     def find(self, lane: Lane, key: str) -> Work | None:
         rows = self._read("find", {"lane": lane.value, "key": key})
@@ -146,16 +143,9 @@ class SqliteWork:
         return True
 
     def discard(self, lane: Lane, key: str, reason: str, now: datetime) -> bool:
-        self._check_open()
-        parameters = {
-            "book_id": self._book_id,
-            "lane": lane.value,
-            "key": key,
-            "now": iso_text(now),
-            "result": encode_json({"discarded": reason}),
-        }
-        with self._file.writing() as connection:
-            return connection.execute(_SQL["discard"], parameters).fetchone() is not None
+        result = encode_json({"discarded": reason})
+        place = {"lane": lane.value, "key": key, "now": iso_text(now), "result": result}
+        return self._changed("discard", place)
 
     def depth(self, lane: Lane, now: datetime) -> LaneDepth:
         ((waiting, due, oldest, leased, expired, refused, dead),) = self._read(
@@ -184,9 +174,7 @@ class SqliteWork:
         }
 
     def start_reactor(self, checkpoint: ReactorCheckpoint) -> ReactorCheckpoint:
-        self._check_open()
-        with self._file.writing() as connection:
-            connection.execute(_SQL["start_reactor"], self._checkpoint(checkpoint))
+        self._changed("start_reactor", self._checkpoint(checkpoint))
         return self.reactors()[checkpoint.reactor]
 
     def advance_reactor(
@@ -215,16 +203,15 @@ class SqliteWork:
         }
 
     def beat(self, heartbeat: Heartbeat) -> None:
-        self._check_open()
-        parameters = {
-            "book_id": self._book_id,
-            "part": heartbeat.part,
-            "owner": heartbeat.owner,
-            "seen_at": iso_text(heartbeat.seen_at),
-            "problem": heartbeat.problem,
-        }
-        with self._file.writing() as connection:
-            connection.execute(_SQL["beat"], parameters)
+        self._changed(
+            "beat",
+            {
+                "part": heartbeat.part,
+                "owner": heartbeat.owner,
+                "seen_at": iso_text(heartbeat.seen_at),
+                "problem": heartbeat.problem,
+            },
+        )
 
     def heartbeats(self) -> Sequence[Heartbeat]:
         return [
@@ -242,6 +229,12 @@ class SqliteWork:
         with self._file.reading() as connection:
             found = connection.execute(_SQL[name], {"book_id": self._book_id, **parameters})
             return found.fetchall()
+
+    def _changed(self, name: str, parameters: Mapping[str, object]) -> bool:
+        self._check_open()
+        with self._file.writing() as connection:
+            made = connection.execute(_SQL[name], {"book_id": self._book_id, **parameters})
+            return made.rowcount > 0
 
     def _check_open(self) -> None:
         if self._is_closed:

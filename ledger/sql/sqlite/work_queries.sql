@@ -60,8 +60,7 @@ RETURNING number, streams;
 -- name: discard
 UPDATE orderledger_work
 SET status = 'discarded', finished_at = :now, result = :result
-WHERE book_id = :book_id AND lane = :lane AND key = :key AND status IN ('refused', 'dead')
-RETURNING number;
+WHERE book_id = :book_id AND lane = :lane AND key = :key AND status IN ('refused', 'dead');
 
 -- name: depth
 SELECT count(*) FILTER (WHERE status = 'waiting'),
