@@ -25,6 +25,7 @@ from orderledger.ledger.errors import (
     Reason,
     Rejected,
 )
+from orderledger.ledger.open_deadlines import is_open
 from orderledger.ledger.payment_operations import OperationStatus
 from orderledger.ledger.payouts import TRANSIT
 from orderledger.ledger.provider_ports import (
@@ -54,7 +55,7 @@ from .payment_commands import QueryOperation
 from .port_answers import command_of
 from .port_calls import ask
 from .requests import Envelope, Receipt, Source
-from .timers import fire, has_come
+from .timers import fire
 
 Reactions = Callable[[Work], None]
 """Lets a reactor look again at the event for which it failed; see ``reacting``."""
@@ -100,7 +101,7 @@ class Performer:
     def _fire(self, work: Work) -> Outcome:
         origin = decode_origin(work.origin)
         state = self._executor.state(origin.stream).state
-        if not has_come(kind_of(origin.stream), state, origin.deadline_id):
+        if not is_open(kind_of(origin.stream), state, origin.deadline_id):
             return Outcome(status=WorkStatus.GONE, at=self._clock())
         assert origin.due_at is not None, "a deadline has an instant"
         deadline = Deadline(origin.deadline_id, origin.deadline_kind, origin.due_at)

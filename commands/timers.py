@@ -172,8 +172,3 @@ def fire(stream: str, deadline: Deadline, state: Any) -> Effect:
         )
     made = found(id_of(stream), deadline, state)
     return Execute(made) if isinstance(made, Command) else Call(made)
-
-
-def has_come(kind: str, state: Any, deadline_id: str) -> bool:
-    """Tell whether a stream's state still has a deadline; False: something else came before."""
-    return o.is_open(kind, state, deadline_id)
