@@ -14,14 +14,10 @@ from typing import Any, Final
 import msgspec
 
 from orderledger.ledger.codec import decode_event, encode_json
-from orderledger.ledger.errors import (
-    CheckpointDiverged,
-    IntegrityViolation,
-    NotFound,
-    OrderLedgerError,
-)
+from orderledger.ledger.errors import CheckpointDiverged, NotFound, OrderLedgerError
 from orderledger.ledger.events import current
 from orderledger.ledger.folds import fold_of
+from orderledger.ledger.following import is_of_log, read_gapless
 from orderledger.ledger.ids import utc_now
 from orderledger.ledger.ports import EventStore, StoredEvent
 from orderledger.ledger.work_ports import Lane, NewWork, ReactorCheckpoint, Work, WorkStore
@@ -147,8 +143,8 @@ class ReactorRunner:
         if before.position >= head:
             self._at = before
             return 0
-        rows = self._store.read(before.position, until=head, limit=limit)
-        effects = [one for row in _gapless(rows, before.position) for one in self._react(row)]
+        rows = read_gapless(self._store, before.position, head, limit)
+        effects = [one for row in rows for one in self._react(row)]
         position = before.position + len(rows)
         after = msgspec.structs.replace(
             before,
@@ -171,7 +167,7 @@ class ReactorRunner:
     def react_again(self, work: Work) -> None:
         """React to the event for which this reactor failed; raises what it raises."""
         position = msgspec.json.decode(work.payload, type=dict[str, int])["position"]
-        (row,) = self._store.read(position - 1, until=position, limit=1)
+        (row,) = read_gapless(self._store, position - 1, position, 1)
         states = LogStates(self._store)
         states.move(row)
         self._work.put(self._effects(row, states))
@@ -259,8 +255,7 @@ def _leaf(store: EventStore, position: int) -> bytes:
 
 
 def _require_same_log(store: EventStore, checkpoint: ReactorCheckpoint) -> None:
-    found = store.leaf_hashes(checkpoint.position - 1, 1) if checkpoint.position else (b"",)
-    if not found or bytes(found[0]) != checkpoint.leaf_hash:
+    if not is_of_log(store, checkpoint):
         raise CheckpointDiverged(
             f"reactor {checkpoint.reactor} has read another history up to position "
             f"{checkpoint.position} than the log of book {store.book} has: it lost its end or is "
@@ -268,18 +263,3 @@ def _require_same_log(store: EventStore, checkpoint: ReactorCheckpoint) -> None:
             reactor=checkpoint.reactor,
             position=checkpoint.position,
         )
-
-
-def _gapless(rows: Sequence[StoredEvent], after: int) -> Sequence[StoredEvent]:
-    for expected, row in enumerate(rows, after + 1):
-        if row.position != expected:
-            raise IntegrityViolation(
-                f"the log has no event at position {expected}; run `orderledger verify`",
-                position=expected,
-            )
-    if not rows:
-        raise IntegrityViolation(
-            f"the log has no event at position {after + 1}; run `orderledger verify`",
-            position=after + 1,
-        )
-    return rows

@@ -6,22 +6,13 @@ rows that were made from another history (a restored backup, another database) a
 continued.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
 
-from orderledger.ledger.errors import CheckpointDiverged, IntegrityViolation
-from orderledger.ledger.ports import EventStore, StoredEvent
-
-
-class Checked(Protocol):
-    """What a projection keeps of the log: a position, and the leaf hash there."""
-
-    @property
-    def position(self) -> int: ...
-
-    @property
-    def leaf_hash(self) -> bytes: ...
+from orderledger.ledger.errors import CheckpointDiverged
+from orderledger.ledger.following import Checked, missing_position
+from orderledger.ledger.following import is_of_log as is_of_log
+from orderledger.ledger.following import read_gapless as read_gapless
+from orderledger.ledger.ports import EventStore
 
 
 def require_same_log(events: EventStore, what: str, name: str, found: Checked) -> None:
@@ -53,34 +44,6 @@ def require_same_log(events: EventStore, what: str, name: str, found: Checked) -
         )
 
 
-def is_of_log(events: EventStore, found: Checked) -> bool:
-    """Tell whether a checkpoint is one of this log; see ``require_same_log``."""
-    leaf = events.leaf_hashes(found.position - 1, 1) if found.position else (found.leaf_hash,)
-    return tuple(leaf) == (found.leaf_hash,)
-
-
-def read_gapless(
-    events: EventStore, position: int, until: int, limit: int
-) -> Sequence[StoredEvent]:
-    """Return the next events, at least one; raises IntegrityViolation where one lacks."""
-    batch = events.read(position, until=until, limit=limit)
-    for expected, event in enumerate(batch, position + 1):
-        if event.position != expected:
-            raise _missing(events.book, expected)
-    if not batch:
-        raise _missing(events.book, position + 1)
-    return batch
-
-
-def _missing(book: str, position: int) -> IntegrityViolation:
-    return IntegrityViolation(
-        f"book {book} has no event at position {position}, below its head; "
-        "run `orderledger verify`",
-        book=book,
-        position=position,
-    )
-
-
 def position_at(events: EventStore, recorded_to: datetime) -> int:
     """
     Return the last position that was recorded at or before an instant; 0 if there is none.
@@ -95,7 +58,7 @@ def position_at(events: EventStore, recorded_to: datetime) -> int:
         middle = (low + high) // 2
         found = events.read(middle - 1, until=middle, limit=1)
         if not found or found[0].recorded_at is None:
-            raise _missing(events.book, middle)
+            raise missing_position(events.book, middle)
         if found[0].recorded_at <= recorded_to:
             low = middle
         else:
