@@ -5,7 +5,6 @@ A book: one independent ledger in one database. The only place that wires the pa
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
-from functools import cached_property
 from types import TracebackType
 from typing import Final
 
@@ -57,10 +56,15 @@ class Book:
         assert _deciders.__all__, "importing them has registered the deciders"
         self.store: Final = store
         self._executor: Final = Executor(store, clock=clock, cache_streams=cache_streams)
-        self._models: Final = tuple(models)
         self._clock: Final = clock
+        self.read: Final = Reading(store, models=models, clock=clock)
+        """Balances, journal, accounts, histories and verification of this book."""
         self.machinery: Final = Machinery(
-            store, self._executor, lambda: self.read.models, clock=clock
+            store,
+            self._executor,
+            lambda: self.read.models,
+            work=lambda: self.read.work,
+            clock=clock,
         )
 
     @property
@@ -354,17 +358,10 @@ class Book:
         state: StatementState = found.state
         return state
 
-    @cached_property
-    def read(self) -> Reading:
-        """Balances, journal, accounts, histories and verification of this book."""
-        return Reading(self.store, models=self._models, clock=self._clock)
-
     def close(self) -> None:
         """Finish what is queued and release the database."""
         self._executor.close()
-        self.machinery.close()
-        if "read" in self.__dict__:
-            self.read.close()
+        self.read.close()
         self.store.close()
 
     def __enter__(self) -> "Book":

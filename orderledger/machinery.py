@@ -5,7 +5,6 @@ What acts on the world is opt-in: a book is opened with the ports and reactors i
 (``Wiring``), and a worker runs them.
 """
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -24,7 +23,6 @@ from orderledger.commands.reactors import Reactor
 from orderledger.commands.requests import Envelope
 from orderledger.commands.sweeping import sweep
 from orderledger.commands.timers import timer_key
-from orderledger.databases import open_work
 from orderledger.ledger import ids
 from orderledger.ledger.errors import InvalidInput, NotFound
 from orderledger.ledger.ports import EventStore
@@ -64,14 +62,14 @@ class Machinery:
         executor: Executor,
         models: Callable[[], ReadModels],
         *,
+        work: Callable[[], WorkStore],
         clock: Callable[[], datetime],
     ) -> None:
         self._store: Final = store
         self._executor: Final = executor
         self._models: Final = models
+        self._work: Final = work
         self._clock: Final = clock
-        self._lock: Final = threading.Lock()
-        self._work: WorkStore | None = None
         self.wiring = Wiring()
 
     def wire(self, wiring: Wiring) -> None:
@@ -86,10 +84,7 @@ class Machinery:
     @property
     def work(self) -> WorkStore:
         """The work of the book, opened at first use."""
-        with self._lock:
-            if self._work is None:
-                self._work = open_work(self._store)
-            return self._work
+        return self._work()
 
     # -- queue -----------------------------------------------------------------------------------
 
@@ -223,9 +218,3 @@ class Machinery:
                 status=found.status.value,
             )
         return self.find(lane, key)
-
-    def close(self) -> None:
-        """Release what this object opened; the event store belongs to its owner."""
-        with self._lock:
-            if self._work is not None:
-                self._work.close()
