@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from orderledger.commands import deciders as _deciders
 from orderledger.commands.decision import Command
@@ -320,43 +320,36 @@ class Book:
 
     def order(self, order_id: str) -> OrderState:
         """Return the order's state now, from its events; raises NotFound."""
-        found = self._executor.state(streams.order(order_id))
-        if not found.version:
-            raise NotFound(f"book {self.name} has no order {order_id}", order_id=order_id)
-        state: OrderState = found.state
+        state: OrderState = self._state(
+            streams.order(order_id), f"order {order_id}", order_id=order_id
+        )
         return state
 
     def payment(self, payment_id: str) -> PaymentState:
         """Return the payment's state now, from its events; raises NotFound."""
-        found = self._executor.state(streams.payment(payment_id))
-        if not found.version:
-            raise NotFound(f"book {self.name} has no payment {payment_id}", payment_id=payment_id)
-        state: PaymentState = found.state
+        state: PaymentState = self._state(
+            streams.payment(payment_id), f"payment {payment_id}", payment_id=payment_id
+        )
         return state
 
     def settlement(self, provider: str, batch: str) -> SettlementState:
         """Return a settlement batch's state now, from its events; raises NotFound."""
-        found = self._executor.state(streams.settlement(provider, batch))
-        if not found.version:
-            raise NotFound(
-                f"book {self.name} has no settlement {provider}/{batch}",
-                provider=provider,
-                batch=batch,
-            )
-        state: SettlementState = found.state
+        stream, what = streams.settlement(provider, batch), f"settlement {provider}/{batch}"
+        state: SettlementState = self._state(stream, what, provider=provider, batch=batch)
         return state
 
     def bank_statement(self, bank: str, statement: str) -> StatementState:
         """Return a bank statement's state now, from its events; raises NotFound."""
-        found = self._executor.state(streams.bank_statement(bank, statement))
-        if not found.version:
-            raise NotFound(
-                f"book {self.name} has no bank statement {bank}/{statement}",
-                bank=bank,
-                statement=statement,
-            )
-        state: StatementState = found.state
+        stream = streams.bank_statement(bank, statement)
+        what = f"bank statement {bank}/{statement}"
+        state: StatementState = self._state(stream, what, bank=bank, statement=statement)
         return state
+
+    def _state(self, stream: str, what: str, **facts: str) -> Any:
+        found = self._executor.state(stream)
+        if not found.version:
+            raise NotFound(f"book {self.name} has no {what}", **facts)
+        return found.state
 
     def close(self) -> None:
         """Finish what is queued and release the database."""
