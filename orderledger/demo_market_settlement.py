@@ -16,7 +16,6 @@ from typing import Final
 import msgspec
 
 from orderledger.book import Book
-from orderledger.commands.bank_commands import ResolveBankBreak
 from orderledger.commands.payment_commands import Purchase, RecordUnknown
 from orderledger.commands.settlement_commands import (
     CloseBatch,
@@ -250,17 +249,6 @@ def bank_statement(case: Case) -> Tale:
             bank=BANK, statement=STATEMENT, opening=CAPITAL, closing=closing, actor=CLERK
         )
         import_statement(case.book, str(path), options)
-    state = case.book.bank_statement(BANK, STATEMENT)
-    for one in sorted(state.open_breaks(), key=lambda one: one.break_id):
-        resolved = ResolveBankBreak(
-            bank=BANK,
-            statement=STATEMENT,
-            break_id=one.break_id,
-            action=BreakAction.ACCEPTED,
-            by=CLERK.id,
-            reason="a payout to a seller, which the payout itself has posted",
-        )
-        case.do(resolved, name=one.break_id)
 
 
 def _row(at: datetime, amount: int, reference: str) -> list[str]:

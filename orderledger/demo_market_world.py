@@ -102,6 +102,7 @@ class Market:
         self.counts: Final[Counter[str]] = Counter()
         self.surprises: Final[list[str]] = []
         self._is_stirred = True
+        self._swept_at = clock.now
         self._is_resumed: Final = bool(store.head().size)
         self.book.wire(Wiring(ports=self.world.ports, reactors=(Everything(),)))
 
@@ -159,8 +160,9 @@ class Market:
 
     def pass_until(self, at: datetime) -> None:
         """Let time pass, with the machinery at work twice a day."""
-        while self.clock.now + _SWEEP < at:
-            self.clock.move(self.clock.now + _SWEEP)
+        while self._swept_at + _SWEEP < at:
+            self._swept_at += _SWEEP
+            self.clock.move(self._swept_at)
             self._is_stirred = bool(self.book.sweep().performed) or self._is_stirred
             self.settle()
         self.clock.move(at)

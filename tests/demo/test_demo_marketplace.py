@@ -66,7 +66,8 @@ PATHS = {
     # settlement
     "settlement.batch_closed.v1": 4,
     "settlement.break_resolved.v1": 3,
-    "bank.line_matched.v1": 4,
+    "bank.line_matched.v1": 16,
+    "payout.seen_on_bank.v1": 12,
     "payment.operation_outcome_unknown.v1": 1,
     # risk
     "approval.used.v1": 1,
