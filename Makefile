@@ -40,8 +40,9 @@ dev: $(DEV) ## editable install with every tool, and the directory links that ty
 demo: $(RUN) ## a shop's day on the embedded default (SQLite), no server needed
 	@$(BIN)/orderledger demo
 
-test: dev ## all tests but the long ones; brings its own PostgreSQL (a quarter of an hour)
-	$(BIN)/python -m pytest -q --color=no $(ARGS)
+# Files side by side, a PostgreSQL for each process; ARGS="-n 0" runs them one after another.
+test: dev ## all tests but the long ones; brings its own PostgreSQL
+	$(BIN)/python -m pytest -q --color=no -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-long: dev ## the tests that take minutes, with 500 examples per property
 	ORDERLEDGER_HYPOTHESIS=$${ORDERLEDGER_HYPOTHESIS:-ci} \

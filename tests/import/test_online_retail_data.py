@@ -21,7 +21,11 @@ from orderledger.replay.rebuild import verify
 from tests.imported_book import balances, sqlite_url, topics
 from tests.online_retail_oracle import Expected, data_file, expected, rows
 
-pytestmark = pytest.mark.skipif(data_file() is None, reason="the Online Retail file is not here")
+pytestmark = [
+    pytest.mark.skipif(data_file() is None, reason="the Online Retail file is not here"),
+    # A year of orders: on two busy cores one of these takes longer than the limit for all.
+    pytest.mark.timeout(1_200),
+]
 UNITS = ("expenses:stock_written_off", "assets:stock:")
 
 
