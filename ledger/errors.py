@@ -28,6 +28,7 @@ The whole error tree.
         ├── UnknownTopic          the event's topic is not registered here
         ├── CorruptEvent          the event is not what its topic demands
         ├── CheckpointDiverged    a read model of another history; rebuild it
+        ├── LogForked             the log does not continue a checkpoint that was signed
         └── RebuildRefused        a rebuilt read model has other rows than the one that serves
 
 Every error carries its facts as fields, so that a program never parses a message. Precedence
@@ -236,6 +237,10 @@ class CheckpointDiverged(IntegrityViolation):
     """A projection was made from another history than the log's; rebuild it."""
 
 
+class LogForked(IntegrityViolation):
+    """The log is not the one that a checkpoint was signed for: it lost its end or was rewritten."""
+
+
 class RebuildRefused(IntegrityViolation):
     """A rebuilt read model has other rows than the one that serves; neither can be trusted yet."""
 
@@ -266,6 +271,7 @@ __all__ = [
     "InvalidInput",
     "InvalidMoney",
     "LimitExceeded",
+    "LogForked",
     "NotFound",
     "OrderLedgerError",
     "Reason",

@@ -33,6 +33,7 @@ from orderledger.ledger.work_ports import Lane, WorkStatus
 from orderledger.machinery import Machinery, Swept, Wiring
 from orderledger.projections.base import read_gapless
 from orderledger.projections.models import ReadModel
+from orderledger.proving import Proving
 from orderledger.reading import Reading
 from orderledger.velocity import VelocityRows
 from orderledger.worker import BookWorker, Pace
@@ -59,6 +60,8 @@ class Book:
         self._clock: Final = clock
         self.read: Final = Reading(store, models=models, clock=clock)
         """Balances, journal, accounts, histories and verification of this book."""
+        self.proving: Final = Proving(store)
+        """Checkpoints: what this book can prove of itself."""
         self.machinery: Final = Machinery(
             store,
             self._executor,

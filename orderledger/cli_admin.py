@@ -7,11 +7,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 import click
 
+from .cli_checkpoints import public_keys, trusted
 from .cli_output import Session, common, fail
 from .cli_tables import Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from orderledger.ledger.checkpoints import SignedCheckpoint, VerifierKey
 
     from .cli_tables import Row
 
@@ -23,22 +26,35 @@ _FINDINGS: Final = Columns(
 
 
 @click.command()
+@click.option(
+    "--checkpoint",
+    "places",
+    multiple=True,
+    metavar="TARGET",
+    help="Hold the log against the checkpoints at a target too, or one in a file.",
+)
+@trusted
 @common
-def verify(session: Session) -> int:
+def verify(session: Session, places: tuple[str, ...], trusted: tuple[str, ...]) -> int:
     """
     Check everything that is stored.
 
     Read-only; prints what is wrong. Rows decode; versions and positions have no gap; recorded_at
     increases; leaf hashes and tiles are those of the columns; every entry balances and the totals
-    are zero; every event is accepted by its fold; the journal lines are those of the events. Exit
-    status: 0 sound, 1 findings, 2 could not run.
+    are zero; every event is accepted by its fold; the journal lines are those of the events. A log
+    that was cut off or rewritten whole is found by --checkpoint alone, with the public keys that
+    you --trust. Exit status: 0 sound, 1 findings, 2 could not run.
     """
+    from itertools import chain
+
     from orderledger.ledger.errors import OrderLedgerError
 
     found: Counter[str] = Counter()
 
     def rows() -> "Iterator[Row]":
-        for finding in session.reading.verify(session.progress()):
+        keys = public_keys(trusted)
+        against = session.proving.verify(_held(places, keys), keys) if places else ()
+        for finding in chain(against, session.reading.verify(session.progress())):
             found[finding.code.value] += 1
             yield {
                 "code": finding.code,
@@ -58,6 +74,29 @@ def verify(session: Session) -> int:
     summary = ", ".join(f"{count} {code}" for code, count in sorted(found.items()))
     session.talk(f"findings: {summary}")
     return 1
+
+
+def _held(places: "Sequence[str]", keys: "Sequence[VerifierKey]") -> "list[SignedCheckpoint]":
+    """Return the checkpoints in files and at targets; raises InvalidInput where there is none."""
+    from orderledger.ledger.checkpoints import parse_checkpoint
+    from orderledger.ledger.errors import InvalidInput
+    from orderledger.replay.checkpoint_targets import target_of
+    from orderledger.replay.checkpoints import held_at
+
+    if not keys:
+        raise InvalidInput("--checkpoint needs the public keys that you --trust")
+    held: list[SignedCheckpoint] = []
+    for place in places:
+        path = Path(place)
+        found = (
+            [parse_checkpoint(path.read_text("utf-8", "replace"))]
+            if path.is_file()
+            else held_at(target_of(place))
+        )
+        if not found:
+            raise InvalidInput(f"there is no checkpoint at {place}", target=place)
+        held.extend(found)
+    return held
 
 
 @click.command()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from orderledger.config import Location
     from orderledger.ledger.errors import OrderLedgerError
     from orderledger.ledger.ports import EventStore
+    from orderledger.proving import Proving
     from orderledger.reading import Reading
 
     _InstantBase = click.ParamType[datetime]
@@ -78,6 +79,13 @@ class Session:
 
             self._reading = Reading(self._opened())
         return self._reading
+
+    @property
+    def proving(self) -> "Proving":
+        """What the book can prove of itself; a missing file is NotFound."""
+        from orderledger.proving import Proving
+
+        return Proving(self._opened())
 
     def _opened(self) -> "EventStore":
         if self._store is None:

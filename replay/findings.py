@@ -39,6 +39,10 @@ class Check(StrEnum):
     PERIOD_TOTALS_WRONG = "period_totals_wrong"
     PERIOD_GAP = "period_gap"
     PERIOD_GUARD_WRONG = "period_guard_wrong"
+    CHECKPOINT_UNSIGNED = "checkpoint_unsigned"
+    CHECKPOINT_FOREIGN = "checkpoint_foreign"
+    LOG_CUT_OFF = "log_cut_off"
+    LOG_REWRITTEN = "log_rewritten"
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

@@ -146,6 +146,7 @@ ELSEWHERE = {
     *(("bank", verb) for verb in ("breaks", "import", "match", "resolve", "show")),
     *(("settlement", verb) for verb in ("breaks", "close", "import", "list", "match")),
     *(("settlement", verb) for verb in ("missing", "resolve", "show")),
+    *(("checkpoint", verb) for verb in ("cosign", "key", "publish", "show")),
     ("approval", "show"),
     ("chargeback", "list"),
     ("chargeback", "show"),
