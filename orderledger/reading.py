@@ -13,6 +13,7 @@ import msgspec
 
 from orderledger.databases import journal_of, open_models, open_work
 from orderledger.ledger import streams
+from orderledger.ledger.as_of import AsOf, LogAsOf, locate
 from orderledger.ledger.codec import decode_event
 from orderledger.ledger.disputes import DisputeState
 from orderledger.ledger.errors import NotFound
@@ -101,6 +102,26 @@ class Reading:
         self._balances: Balances | None = None
         self._models: ReadModels | None = None
         self._lock: Final = threading.Lock()
+
+    def as_of(
+        self,
+        position: int | None = None,
+        *,
+        recorded_to: datetime | None = None,
+        effective_to: datetime | None = None,
+    ) -> "Reading":
+        """
+        Return the book as it was: entities, histories, read models and balances, to be read only.
+
+        At a ``position`` of the log or at a time by which things were recorded, inclusive, by
+        default now; ``effective_to`` leaves out what happened later. Read models are made anew in
+        memory when they are first asked for; balances of one account are quicker by
+        ``recorded_to`` of the present book. Close it when done. Raises InvalidInput for a position
+        that the log does not have and for a time before the book.
+        """
+        wanted = AsOf(position=position, recorded_to=recorded_to, effective_to=effective_to)
+        then = LogAsOf(self._store, locate(self._store, wanted))
+        return Reading(then, models=self._own_models, clock=self._clock)
 
     # -- entities ------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from typing import Final, TypeVar, cast
 import msgspec
 
 from orderledger.ledger.accounts import check, check_prefix, classify
+from orderledger.ledger.as_of import position_at
 from orderledger.ledger.currencies import exponent
 from orderledger.ledger.errors import (
     IntegrityViolation,
@@ -45,7 +46,6 @@ from .balance_answers import (
     TrialBalanceRow,
     Uncleared,
 )
-from .base import position_at
 from .follow import BATCH_EVENTS
 from .models import ReadModel, Recorded, Rows
 from .read_models import ReadModels

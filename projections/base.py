@@ -6,10 +6,8 @@ rows that were made from another history (a restored backup, another database) a
 continued.
 """
 
-from datetime import datetime
-
 from orderledger.ledger.errors import CheckpointDiverged
-from orderledger.ledger.following import Checked, missing_position
+from orderledger.ledger.following import Checked
 from orderledger.ledger.following import is_of_log as is_of_log
 from orderledger.ledger.following import read_gapless as read_gapless
 from orderledger.ledger.ports import EventStore
@@ -42,25 +40,3 @@ def require_same_log(events: EventStore, what: str, name: str, found: Checked) -
             projection=name,
             position=found.position,
         )
-
-
-def position_at(events: EventStore, recorded_to: datetime) -> int:
-    """
-    Return the last position that was recorded at or before an instant; 0 if there is none.
-
-    recorded_at increases with the position, so this halves the range: about log2(n) small reads.
-    """
-    head = events.head()
-    if head.recorded_at is None or head.recorded_at <= recorded_to:
-        return head.size
-    low, high = 0, head.size
-    while high - low > 1:
-        middle = (low + high) // 2
-        found = events.read(middle - 1, until=middle, limit=1)
-        if not found or found[0].recorded_at is None:
-            raise missing_position(events.book, middle)
-        if found[0].recorded_at <= recorded_to:
-            low = middle
-        else:
-            high = middle
-    return low

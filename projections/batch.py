@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from orderledger.ledger.as_of import HIDDEN
 from orderledger.ledger.codec import decode_event
 from orderledger.ledger.events import Event, current, is_known
 from orderledger.ledger.model_ports import Changes, Key, LogTable, Row, Table, TableChanges
@@ -291,6 +292,8 @@ class _Wanted:
 def _apply(
     model: ReadModel, row: StoredEvent, batch: Batch, source: Source, wanted: _Wanted
 ) -> Failure | None:
+    if row.topic == HIDDEN:
+        return None
     if model.entries_only:
         return _apply_entry(model, row, batch) if row.postings else None
     topic, is_wanted = wanted.topic(row.topic)

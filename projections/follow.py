@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from orderledger.ledger.as_of import LogAsOf
 from orderledger.ledger.codec import decode_event
 from orderledger.ledger.errors import CheckpointDiverged, IntegrityViolation
 from orderledger.ledger.events import Event
@@ -289,6 +290,8 @@ class _States:
         self, events: EventStore, parked: Mapping[str, int], skipped: frozenset[int]
     ) -> None:
         self._events: Final = events
+        # As of what had happened, streams lack what had not.
+        self._has_gaps: Final = isinstance(events, LogAsOf) and events.has_gaps
         self._parked: Final = parked
         self.skipped: Final[Container[int | None]] = skipped
         self._undo: tuple[str, tuple[int, Any] | None] = ("", None)
@@ -311,7 +314,7 @@ class _States:
     def step(self, row: StoredEvent, event: Event) -> None:
         self._undo = (row.stream, self._now.get(row.stream))
         version, state = self._find(row.stream)
-        if row.version != version + 1:
+        if row.version != version + 1 and not (self._has_gaps and row.version > version):
             raise IntegrityViolation(
                 f"stream {row.stream} has version {row.version} after {version}",
                 stream=row.stream,

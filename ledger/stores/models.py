@@ -1,5 +1,6 @@
 """The read models that belong to an event store: same database, same book."""
 
+from orderledger.ledger.as_of import LogAsOf
 from orderledger.ledger.errors import InvalidInput
 from orderledger.ledger.model_ports import ModelStore
 from orderledger.ledger.ports import EventStore
@@ -12,10 +13,10 @@ def models_of(store: EventStore) -> ModelStore:
     """
     Open the read models beside a store's events; close them before the store.
 
-    For a store in memory each call gives new, empty ones. Raises InvalidInput for a store that is
-    none of ours. Drivers are imported only for the engine at hand.
+    For a store in memory, and for a log as it was, each call gives new, empty ones. Raises
+    InvalidInput for a store that is none of ours. Drivers are imported only for the engine at hand.
     """
-    if isinstance(store, MemoryStore):
+    if isinstance(store, MemoryStore | LogAsOf):
         return MemoryModels()
     from .sqlite import SqliteStore
 

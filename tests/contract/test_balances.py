@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from orderledger.ledger.as_of import position_at
 from orderledger.ledger.errors import (
     CheckpointDiverged,
     IntegrityViolation,
@@ -33,7 +34,6 @@ from orderledger.projections.balances import (
     Postings,
     StatementRequest,
 )
-from orderledger.projections.base import position_at
 from orderledger.projections.models import fingerprint
 from orderledger.projections.read_models import ReadModels
 from orderledger.replay.rebuild import rebuild, rollback
