@@ -13,7 +13,7 @@ import msgspec
 
 from orderledger.databases import journal_of, open_models, open_work
 from orderledger.ledger import streams
-from orderledger.ledger.as_of import AsOf, LogAsOf, locate
+from orderledger.ledger.as_of import NOW, AsOf, LogAsOf, locate
 from orderledger.ledger.codec import decode_event
 from orderledger.ledger.disputes import DisputeState
 from orderledger.ledger.errors import NotFound
@@ -43,6 +43,10 @@ from orderledger.projections.models import ReadModel
 from orderledger.projections.read_models import ReadModels
 from orderledger.projections.shipped import SHIPPED
 from orderledger.replay import history as _history
+from orderledger.replay.as_of import StateAsOf, state_as_of
+from orderledger.replay.diff import Diff, diff
+from orderledger.replay.diff_balances import BalanceChange, diff_balances
+from orderledger.replay.explain import Explanation
 from orderledger.replay.findings import Finding
 from orderledger.replay.history import RecordedEvent
 from orderledger.replay.period_list import PeriodRecord, periods
@@ -122,6 +126,42 @@ class Reading:
         wanted = AsOf(position=position, recorded_to=recorded_to, effective_to=effective_to)
         then = LogAsOf(self._store, locate(self._store, wanted))
         return Reading(then, models=self._own_models, clock=self._clock)
+
+    def state_as_of(self, stream: str, as_of: AsOf = NOW) -> StateAsOf:
+        """
+        Return the folded state of any stream as it was; see ``StateAsOf``.
+
+        Raises NotFound where it had no events by then.
+        """
+        return state_as_of(self._store, stream, locate(self._store, as_of))
+
+    def diff(self, model: str, before: AsOf, after: AsOf = NOW) -> Diff:
+        """
+        Return what differs in a read model between two instants, field by field, with causes.
+
+        Cost: see ``replay.diff``. Raises NotFound for an unknown model.
+        """
+        points = [locate(self._store, one) for one in (before, after)]
+        store = open_models(LogAsOf(self._store, points[0]))
+        return diff(self._store, store, self.models.model(model), points[0], points[1])
+
+    def diff_balances(
+        self, before: AsOf, after: AsOf = NOW, *, prefix: str = "", layer: Layer = Layer.POSTED
+    ) -> list[BalanceChange]:
+        """
+        Return the accounts whose entries differ between two instants, and those entries.
+
+        The instants may differ on either clock, or both; see ``BalanceChange``.
+        """
+        points = [locate(self._store, one) for one in (before, after)]
+        return diff_balances(self.balances, points[0], points[1], prefix=prefix, layer=layer)
+
+    def explain(
+        self, account: str, currency: str, as_of: AsOf = NOW, *, layer: Layer = Layer.POSTED
+    ) -> Explanation:
+        """Return a balance as of an instant, and every entry that it sums; see ``Explanation``."""
+        point = locate(self._store, as_of)
+        return Explanation(self.balances, account, currency, layer, point)
 
     # -- entities ------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import Final, TypeVar, cast
 import msgspec
 
 from orderledger.ledger.accounts import check, check_prefix, classify
-from orderledger.ledger.as_of import position_at
+from orderledger.ledger.as_of import Point, position_at
 from orderledger.ledger.currencies import exponent
 from orderledger.ledger.errors import (
     IntegrityViolation,
@@ -293,16 +293,45 @@ class Balances:
             position=since.position,
         )
 
+    def balance_at(self, account: str, currency: str, layer: Layer, point: Point) -> int:
+        """
+        Return one balance as of a point of the log, in signed minor units, debit positive.
+
+        Zero where nothing was posted by then. Raises InvalidInput for a position beyond the head.
+        """
+        exponent(currency)
+        until = self.until(None, point.position)
+        if point.position > until:
+            raise InvalidInput(
+                f"position {point.position} is beyond the head of book {self._events.book} at "
+                f"{until}",
+                position=point.position,
+                head=until,
+            )
+        selection = LineSelection(
+            until=until,
+            account=check(account),
+            currency=currency,
+            layer=layer,
+            effective_to=_in_utc(point.effective_to, "effective_to"),
+        )
+        return sum([total.minor for total in self._totals(selection)])
+
     def journal(self, wanted: JournalFilter) -> Iterator[JournalEntry]:
         """
         Iterate over entries in log order, a page at a time, in constant memory.
 
         An entry that touches the account is given whole, with its other legs.
         """
+        return map(_entry, self.events(wanted))
+
+    def events(self, wanted: JournalFilter) -> Iterator[StoredEvent]:
+        """Iterate over the stored events of the entries that ``journal`` gives."""
         first = _position(wanted.first_position, "first_position")
-        until = self.until(wanted.recorded_to)
-        if wanted.last_position is not None:
-            until = min(until, _position(wanted.last_position, "last_position"))
+        last = wanted.last_position
+        until = self.until(
+            wanted.recorded_to, None if last is None else _position(last, "last_position")
+        )
         selection = LineSelection(
             until=until,
             account=check(wanted.account) if wanted.account else "",
@@ -314,9 +343,7 @@ class Balances:
         after = (max(first, 1), 0)
         while True:
             page = self._page(selection, after)
-            positions = sorted({line.position for line in page})
-            for event in self._events_at(positions):
-                yield _entry(event)
+            yield from self._events_at(sorted({line.position for line in page}))
             if len(page) < PAGE_LINES:
                 return
             # The rest of the last entry's lines may stand on the next page; it is given already.
@@ -403,9 +430,11 @@ class Balances:
     def _sums_page(self, selection: LineSelection, after: tuple[str, str]) -> Sequence[AccountSum]:
         return self._ask(lambda live: self._journal.sums(live, selection, after, PAGE_LINES))
 
-    def until(self, recorded_to: datetime | None) -> int:
+    def until(self, recorded_to: datetime | None, last_position: int | None = None) -> int:
         """
         Catch up with the head and return the last position recorded by an instant, or the head.
+
+        No position beyond ``last_position`` is returned.
 
         Raises IntegrityViolation where an entry up to there cannot be read.
         """
@@ -413,6 +442,8 @@ class Balances:
         until = follower.generation.position
         if recorded_to is not None:
             until = min(until, position_at(self._events, in_utc(recorded_to, "recorded_to")))
+        if last_position is not None:
+            until = min(until, last_position)
         for stream, position in follower.parked.items():
             if position <= until:
                 raise IntegrityViolation(

@@ -65,6 +65,7 @@ class Follower:
         self._assumed = generation
         self._writing: Future[bool] | None = None
         self._is_stale = False
+        self._seen: Callable[[int, Outcome], None] | None = None
         self._parked: Final[dict[str, int]] = {}
         self._states: Final = _States(events, self._parked, frozenset(generation.skipped))
         self._read_parked()
@@ -73,6 +74,10 @@ class Follower:
         """Have threads read ahead and write behind from now on; None: none."""
         self._reader = threads.reader if threads else LogReader(self._events)
         self._writer = threads.writer if threads else None
+
+    def watch(self, seen: Callable[[int, Outcome], None]) -> None:
+        """Tell a function of each batch from now on: the position it reaches, what it changes."""
+        self._seen = seen
 
     def catch_up(
         self,
@@ -118,6 +123,8 @@ class Follower:
         self._assumed = after
         self._parked.update({one.stream: one.position for one in parked})
         self._remember(outcome)
+        if self._seen is not None:
+            self._seen(after.position, outcome)
 
         def write() -> bool:
             return self._store.advance(before, after, tables, changes, parked)

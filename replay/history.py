@@ -43,16 +43,20 @@ class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True):
     context: Context
 
 
-def recorded(row: StoredEvent) -> RecordedEvent:
-    """Decode a stored row whole; raises UnknownTopic or CorruptEvent."""
+def context_of(row: StoredEvent) -> Context:
+    """Decode the envelope of a stored row; raises CorruptEvent."""
     try:
-        context = _context_decoder.decode(row.context)
+        return _context_decoder.decode(row.context)
     except msgspec.DecodeError as error:
         raise CorruptEvent(
             f"the context of stream {row.stream}, version {row.version} cannot be decoded: {error}",
             stream=row.stream,
             version=row.version,
         ) from error
+
+
+def recorded(row: StoredEvent) -> RecordedEvent:
+    """Decode a stored row whole; raises UnknownTopic or CorruptEvent."""
     return RecordedEvent(
         position=row.position,
         recorded_at=row.recorded_at,
@@ -62,7 +66,7 @@ def recorded(row: StoredEvent) -> RecordedEvent:
         topic=row.topic,
         event=decode_event(row.topic, row.payload),
         entry=decode_entry(row.postings),
-        context=context,
+        context=context_of(row),
     )
 
 
