@@ -31,8 +31,7 @@ def dispute_show(session: Session, dispute_id: str) -> None:
 
     Its claims, evidence, deadlines and rulings. Votes are sealed until the ruling.
     """
-    state = session.reading.dispute(dispute_id)
-    session.record(_json(state) if session.is_json else _table(state))
+    session.record(dispute_fields(session.reading.dispute(dispute_id), is_json=session.is_json))
 
 
 @dispute.command("list")
@@ -66,6 +65,11 @@ def dispute_list(
     if left_out:
         session.talk(f"too narrow for {', '.join(left_out)}: --json has all")
     return 1 if status.problem else 0
+
+
+def dispute_fields(state: "DisputeState", *, is_json: bool) -> Row:
+    """Return what is shown of a dispute: everything as JSON, a summary as a table."""
+    return _json(state) if is_json else _table(state)
 
 
 def _json(state: "DisputeState") -> Row:

@@ -98,8 +98,7 @@ def order() -> None:
 @common
 def order_show(session: Session, order_id: str) -> None:
     """Show an order as it is now."""
-    state = session.reading.order(order_id)
-    session.record(_order_json(state) if session.is_json else _order_table(state))
+    session.record(order_fields(session.reading.order(order_id), is_json=session.is_json))
 
 
 @order.command("history")
@@ -124,8 +123,7 @@ def payment() -> None:
 @common
 def payment_show(session: Session, payment_id: str) -> None:
     """Show a payment as it is now."""
-    state = session.reading.payment(payment_id)
-    session.record(_payment_json(state) if session.is_json else _payment_table(state))
+    session.record(payment_fields(session.reading.payment(payment_id), is_json=session.is_json))
 
 
 @payment.command("history")
@@ -190,6 +188,16 @@ def _event_json(one: "RecordedEvent") -> Row:
         ],
         "context": one.context,
     }
+
+
+def order_fields(state: "OrderState", *, is_json: bool) -> Row:
+    """Return what is shown of an order: everything as JSON, a summary as a table."""
+    return _order_json(state) if is_json else _order_table(state)
+
+
+def payment_fields(state: "PaymentState", *, is_json: bool) -> Row:
+    """Return what is shown of a payment: everything as JSON, a summary as a table."""
+    return _payment_json(state) if is_json else _payment_table(state)
 
 
 def _order_json(state: "OrderState") -> Row:
