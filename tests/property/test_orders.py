@@ -205,6 +205,23 @@ class OrderLife(RuleBasedStateMachine):
         self.book.confirmed(*chosen, **content)
         self.live = {line.line_id: line.quantity for line in chosen}
         self.version = 1
+        self._check_discounts(chosen, content["discounts"])
+
+    def _check_discounts(
+        self, chosen: tuple[LineInput, ...], discounts: tuple[Discount, ...]
+    ) -> None:
+        """Invariant 9: each line bears its share of the order's discount, and none is left."""
+        left = {line.line_id: gross(priced(line, "USD")) for line in chosen}
+        for whole in discounts:
+            parts = {
+                key: sum([one.amount for one in line.line.discounts if one.source_id == "code"])
+                for key, line in self.order.lines.items()
+            }
+            assert sum(parts.values()) == whole.amount
+            for key, part in parts.items():
+                exact = Fraction(whole.amount * left[key], sum(left.values()))
+                assert abs(part - exact) < 1
+                assert part <= left[key]
 
     def next(self, prefix: str) -> str:
         self.number += 1
