@@ -149,22 +149,26 @@ class OrderBook(DecidedBook):
     def succeed(self, payment_id: str, op_id: str) -> None:
         self.run(RecordSucceeded(payment_id=payment_id, op_id=op_id, provider_ref=f"ref-{op_id}"))
 
+    def refunding(
+        self, payment_id: str, refund_id: str, amount: int, funding: tuple[FundingPart, ...] = ()
+    ) -> RequestRefund:
+        """Return the request of a refund operation ``refund-{refund_id}-{payment_id}``."""
+        return RequestRefund(
+            payment_id=payment_id,
+            op_id=f"refund-{refund_id}-{payment_id}",
+            amount=amount,
+            currency=self.states[f"payment-{payment_id}"].currency,
+            refund_id=refund_id,
+            funding=funding,
+        )
+
     def refund(
         self, payment_id: str, refund_id: str, amount: int, funding: tuple[FundingPart, ...] = ()
     ) -> str:
         """Request a refund operation and return its id."""
-        op_id = f"refund-{refund_id}-{payment_id}"
-        self.run(
-            RequestRefund(
-                payment_id=payment_id,
-                op_id=op_id,
-                amount=amount,
-                currency=self.states[f"payment-{payment_id}"].currency,
-                refund_id=refund_id,
-                funding=funding,
-            )
-        )
-        return op_id
+        command = self.refunding(payment_id, refund_id, amount, funding)
+        self.run(command)
+        return command.op_id
 
     def confirmed(self, *lines: LineInput | str, **fields: Any) -> "OrderBook":
         """Place and confirm o1 without payment."""

@@ -39,7 +39,7 @@ books = st.builds(
 )
 BEGINNINGS: Final = (
     *("negotiating", "in_evidence", "closed_evidence", "arbitrating", "arbitrating", "ruled"),
-    *("ruled", "ruled", "appealed", "executed"),
+    *("ruled", "ruled", "appealed", "appealed", "executed"),
 )
 RULED: Final = (Stage.RULED, Stage.APPEAL, Stage.FINAL)
 EXECUTABLE: Final = (*RULED, Stage.AGREED, Stage.EXECUTING, Stage.EXECUTED)
