@@ -3,7 +3,7 @@ A book without a store: commands are decided on folded states and applied in mem
 
 Every change must fold, every entry must balance, and the sum of all accounts is zero after each
 command; so each test that uses it checks the closure of deciders (invariant 45) and the ledger
-(invariant 17) as it goes.
+(invariant 17) as it goes. ``tests/kept_books.py`` has a real book do the same beside it.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,14 @@ from typing import Any
 
 from orderledger.commands.account_commands import CloseAccount, ConstrainAccount, FreezeAccount
 from orderledger.commands.decide_accounts import constrain
-from orderledger.commands.decision import Changes, Command, MissingState, States, decide
+from orderledger.commands.decision import (
+    Change,
+    Changes,
+    Command,
+    MissingState,
+    States,
+    decide,
+)
 from orderledger.ledger import streams
 from orderledger.ledger.codec import decode_event, encode_event
 from orderledger.ledger.errors import OrderLedgerError
@@ -23,6 +30,7 @@ from orderledger.ledger.folds import fold_of
 from orderledger.ledger.journal import Entry, Layer, Posting, entry
 from orderledger.ledger.order_content import OrderLine, Totals
 from orderledger.ledger.order_events import OrderConfirmed, OrderPlaced
+from tests.kept_books import kept_beside
 
 for _area in ("accounts", "escrow", "fulfilment", "returns", "stored_value", "value_issue"):
     import_module(f"orderledger.commands.decide_{_area}")
@@ -40,19 +48,32 @@ class DecidedBook:
         self.versions: dict[str, int] = {}
         self.postings: list[Posting] = []
         self.events: list[tuple[str, Event]] = []
+        self._kept = kept_beside(self)
 
     def given(self, stream: str, *events: Event) -> None:
         """Apply events as they stand, as history that nobody decides any more."""
+        if self._kept is not None:
+            self._kept.take(tuple([Change(stream, event) for event in events]))
         for event in events:
             self._apply(stream, event)
 
     def run(self, command: Command) -> Changes:
         """Decide a command and apply its changes; raises what the decider raises."""
+        try:
+            changes = self._decided(command)
+        except OrderLedgerError as error:
+            if self._kept is not None:
+                self._kept.refuse(command, error)
+            raise
+        if self._kept is not None:
+            self._kept.execute(command, changes)
+        return self.take(changes)
+
+    def _decided(self, command: Command) -> Changes:
         loaded = _Loaded(self.states)
         while True:
-            states = States(loaded)
             try:
-                return self.take(decide(command, states, self.now))
+                return decide(command, States(loaded), self.now)
             except MissingState as missing:
                 loaded.extra.update({one: fold_of(one).initial for one in missing.streams})
 
@@ -101,6 +122,8 @@ class DecidedBook:
 
     def take(self, changes: Changes) -> Changes:
         """Apply changes that somebody decided."""
+        if self._kept is not None:
+            self._kept.take(changes)
         for change in changes:
             self._apply(change.stream, change.event)
             self.postings += change.entry.postings

@@ -149,22 +149,26 @@ class OrderBook(DecidedBook):
     def succeed(self, payment_id: str, op_id: str) -> None:
         self.run(RecordSucceeded(payment_id=payment_id, op_id=op_id, provider_ref=f"ref-{op_id}"))
 
+    def refunding(
+        self, payment_id: str, refund_id: str, amount: int, funding: tuple[FundingPart, ...] = ()
+    ) -> RequestRefund:
+        """Return the request of a refund operation ``refund-{refund_id}-{payment_id}``."""
+        return RequestRefund(
+            payment_id=payment_id,
+            op_id=f"refund-{refund_id}-{payment_id}",
+            amount=amount,
+            currency=self.states[f"payment-{payment_id}"].currency,
+            refund_id=refund_id,
+            funding=funding,
+        )
+
     def refund(
         self, payment_id: str, refund_id: str, amount: int, funding: tuple[FundingPart, ...] = ()
     ) -> str:
         """Request a refund operation and return its id."""
-        op_id = f"refund-{refund_id}-{payment_id}"
-        self.run(
-            RequestRefund(
-                payment_id=payment_id,
-                op_id=op_id,
-                amount=amount,
-                currency=self.states[f"payment-{payment_id}"].currency,
-                refund_id=refund_id,
-                funding=funding,
-            )
-        )
-        return op_id
+        command = self.refunding(payment_id, refund_id, amount, funding)
+        self.run(command)
+        return command.op_id
 
     def confirmed(self, *lines: LineInput | str, **fields: Any) -> "OrderBook":
         """Place and confirm o1 without payment."""
@@ -217,11 +221,26 @@ class OrderBook(DecidedBook):
         return bool(payment.currency == self.states[f"order-{payment.order_id}"].currency)
 
 
+def check_total(state: OrderState) -> None:
+    """Assert invariant 8 of the live content, summed by hand."""
+    lines = [line.line for line in state.lines.values()]
+    assert totals_of(lines, state.shipping, state.surcharges, state.tips) == state.totals
+    total, taxes = 0, [line.tax for line in lines]
+    for line in lines:
+        total += line.amount - sum([discount.amount for discount in line.discounts])
+    for charge in state.shipping:
+        total += charge.amount
+        taxes.append(charge.tax)
+    total += sum([tax.amount for found in taxes for tax in found if not tax.included])
+    total += sum([one.amount for one in state.surcharges])
+    total += sum([one.amount for one in state.tips])
+    assert state.total == total
+
+
 def check_order(state: OrderState) -> None:
     """Assert invariants 8, 9, 11, 12 and 13 of one order."""
     if state.version:
-        lines = [line.line for line in state.lines.values()]
-        assert totals_of(lines, state.shipping, state.surcharges, state.tips) == state.totals
+        check_total(state)
     for line in state.lines.values():
         live = line.line
         assert live.amount == line_total(live.quantity, live.unit_price, state.currency)
@@ -238,6 +257,8 @@ def check_order(state: OrderState) -> None:
     for grant in state.grants.values():
         if grant.status is GrantStatus.SETTLED:
             assert grant.settled_total == grant.total
+            if not grant.settled_externally:
+                assert grant.settled == grant.allocations
         if grant.status is GrantStatus.WITHDRAWN:
             assert not grant.settled
             assert not grant.allocations

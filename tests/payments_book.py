@@ -13,9 +13,17 @@ from orderledger.commands import (
     decide_payments,
     decide_refund_operations,
 )
-from orderledger.commands.decision import Changes, Command, MissingState, States, decide
+from orderledger.commands.decision import (
+    Change,
+    Changes,
+    Command,
+    MissingState,
+    States,
+    decide,
+)
 from orderledger.ledger import order_events as orders
 from orderledger.ledger import streams
+from orderledger.ledger.errors import OrderLedgerError
 from orderledger.ledger.events import Event
 from orderledger.ledger.folds import fold_of
 from orderledger.ledger.inbox import InboxState
@@ -23,6 +31,7 @@ from orderledger.ledger.journal import Entry, Layer
 from orderledger.ledger.order_content import Totals
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payments import PaymentState
+from tests.kept_books import kept_beside
 
 DECIDERS = (
     decide_authorisations,
@@ -44,6 +53,7 @@ class Book:
         self.events: list[tuple[str, Event, Entry]] = []
         self.balances: dict[tuple[Layer, str, str], int] = {}
         self.now = NOW
+        self._kept = kept_beside(self)
 
     def decide(self, command: Command) -> Changes:
         """Run the decider as the executor does, loading what it turns out to need."""
@@ -57,17 +67,34 @@ class Book:
         """Decide and apply commands; returns the new events of payments, orders and inbox."""
         new: list[Event] = []
         for command in commands:
-            for change in self.decide(command):
-                self.given(change.stream, change.event, change.entry)
+            for change in self._done(command):
+                self._apply(change)
                 new.append(change.event)
         return new
 
+    def _done(self, command: Command) -> Changes:
+        try:
+            changes = self.decide(command)
+        except OrderLedgerError as error:
+            if self._kept is not None:
+                self._kept.refuse(command, error)
+            raise
+        if self._kept is not None:
+            self._kept.execute(command, changes)
+        return changes
+
     def given(self, stream: str, event: Event, entry: Entry | None = None) -> None:
-        """Apply one event, whoever decided it."""
-        before = self.states.get(stream, fold_of(stream).initial)
-        self.states[stream] = fold_of(stream).apply(before, event)
-        self.events.append((stream, event, entry or Entry()))
-        for leg in (entry or Entry()).postings:
+        """Apply one event that no command made."""
+        change = Change(stream, event, entry or Entry())
+        if self._kept is not None:
+            self._kept.take((change,))
+        self._apply(change)
+
+    def _apply(self, change: Change) -> None:
+        stream, fold = change.stream, fold_of(change.stream)
+        self.states[stream] = fold.apply(self.states.get(stream, fold.initial), change.event)
+        self.events.append((stream, change.event, change.entry))
+        for leg in change.entry.postings:
             key = (leg.layer, leg.account, leg.currency)
             self.balances[key] = self.balances.get(key, 0) + leg.minor
 

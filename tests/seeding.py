@@ -88,12 +88,18 @@ def posted(value: Entry, occurred_at: datetime, *, entry_id: str) -> Fact:
 
 
 class Seeder:
-    """Appends facts to a store, each call one atomic append, with counted ids."""
+    """
+    Appends facts to a store, each call one atomic append, with counted ids.
 
-    def __init__(self, store: EventStore, *, first: int = 1) -> None:
+    ``versions`` are those that streams have; share it with who else appends.
+    """
+
+    def __init__(
+        self, store: EventStore, *, first: int = 1, versions: dict[str, int] | None = None
+    ) -> None:
         self._store = store
         self._ids = itertools.count(first)
-        self._versions: dict[str, int] = {}
+        self._versions = {} if versions is None else versions
 
     def append(self, *facts: Fact, context: str = CONTEXT) -> None:
         """Append facts atomically, at their streams' next versions."""

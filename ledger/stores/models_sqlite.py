@@ -45,6 +45,8 @@ _TYPES: Final = {
     Kind.BOOLEAN: "INTEGER",
 }
 _LIMBS: Final = ("high", "mid", "low")
+UNITED_MAX: Final = 200
+"""Selects that a view unites at one level. SQLite takes 500; each live book of the file has one."""
 _shape: Final = msgspec.json.Decoder(tuple[Table, ...])
 _positions: Final = msgspec.json.Decoder(tuple[int, ...])
 
@@ -478,7 +480,18 @@ def _make_views(connection: sqlite3.Connection, model: str, tables: Sequence[Tab
                 f"FROM {table_of(book_id, generation, table.name)}"
             )
         connection.execute(f"DROP VIEW IF EXISTS orderledger_{table.name}")
-        connection.execute(f"CREATE VIEW orderledger_{table.name} AS {' UNION ALL '.join(selects)}")
+        connection.execute(f"CREATE VIEW orderledger_{table.name} AS {_union(selects)}")
+
+
+def _union(selects: Sequence[str]) -> str:
+    """Return all of the selects as one, in groups of groups where SQLite takes no more at once."""
+    while len(selects) > UNITED_MAX:
+        groups = [
+            " UNION ALL ".join(selects[first : first + UNITED_MAX])
+            for first in range(0, len(selects), UNITED_MAX)
+        ]
+        selects = [f"SELECT * FROM ({group})" for group in groups]  # noqa: S608  # made above
+    return " UNION ALL ".join(selects)
 
 
 def _shown(column: Column) -> str:

@@ -1,7 +1,9 @@
 """The stores of read models keep one contract on every engine."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +23,10 @@ from orderledger.ledger.model_ports import (
     TableChanges,
 )
 from orderledger.ledger.ports import EventStore
+from orderledger.ledger.stores import models_sqlite
 from orderledger.ledger.stores.models import models_of
+from orderledger.ledger.stores.models_sqlite import UNITED_MAX
+from orderledger.ledger.stores.sqlite_files import SqliteFile
 from tests.contract.engines import PostgresEngine, SqlEngine, SqliteEngine
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
@@ -311,6 +316,31 @@ def test_a_view_shows_the_live_rows_of_every_book(sql_engine: SqlEngine) -> None
     ]
     for one in books:
         one.close()
+
+
+def test_a_view_shows_more_books_than_one_select_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a file whose 501st book has no read models: SQLite unites 500 selects at most."""
+    connect = SqliteFile._connect
+
+    def limited(file: SqliteFile) -> sqlite3.Connection:
+        connection = connect(file)
+        assert connection.getlimit(sqlite3.SQLITE_LIMIT_COMPOUND_SELECT) > UNITED_MAX
+        connection.setlimit(sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 3)
+        return connection
+
+    monkeypatch.setattr(models_sqlite, "UNITED_MAX", 3)
+    engine = SqliteEngine(tmp_path / "books.db")
+    names = [f"b{number:02}" for number in range(11)]
+    engine.open()  # preparing the file unites more than three
+    monkeypatch.setattr(SqliteFile, "_connect", limited)
+    for name in names:
+        models = models_of(engine.open(name))
+        assert models.promote(made(models, ROWS[1:2]), TABLES)
+        models.close()
+    assert _select(engine)("book, number") == [(name, 7) for name in names]
+    engine.close()
 
 
 def test_a_view_gets_the_columns_of_a_new_version(sql_engine: SqlEngine) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,23 +13,30 @@ from tests.source_tree import ROOT
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 # One cell may name several tests of the file that it names first.
-CITED = re.compile(r"`(?P<file>tests/[\w/]+\.py)?(?:::(?P<test>test_\w+))?`")
+CITED = re.compile(r"`(?P<file>tests/[\w/]+\.py)?(?:::(?P<test>\w+))?`")
 TOPIC = re.compile(r"`([a-z_]+(?:\.[a-z_]+)+\.v\d+)`")
 LINK = re.compile(r"\]\((?!https?://|#)(?P<target>[^)#\s]+)")
+
+
+def cited(text: str) -> Iterator[tuple[Path, str]]:
+    """Return file and name of each test, or machine of tests, that a text cites; "": the file."""
+    file = ROOT
+    for found in CITED.finditer(text):
+        if found["file"]:
+            file = ROOT / found["file"]
+        if found["file"] or found["test"]:
+            yield file, found["test"] or ""
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_cited_tests_exist(path: Path) -> None:
     """Catches a guarantee whose test was renamed or removed."""
-    file = ROOT
-    for cited in CITED.finditer(path.read_text("utf-8")):
-        if cited["file"]:
-            file = ROOT / cited["file"]
-            assert file.is_file(), cited.group()
-        if cited["test"]:
-            tree = ast.parse(file.read_text("utf-8"))
-            names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-            assert cited["test"] in names, f"{file}: {cited['test']}"
+    for file, name in cited(path.read_text("utf-8")):
+        assert file.is_file(), file
+        tree = ast.parse(file.read_text("utf-8"))
+        kinds = (ast.FunctionDef, ast.ClassDef)
+        names = {node.name for node in tree.body if isinstance(node, kinds)}
+        assert not name or name in names, f"{file}: {name}"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -15,7 +15,7 @@ from orderledger.commands.payment_commands import (
     RecordSucceeded,
 )
 from orderledger.ledger.work_ports import Lane, Work, WorkStatus
-from orderledger.testing import memory_book
+from tests.kept_books import new_store
 from tests.order_book import item
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -37,7 +37,7 @@ class Clock:
 
 
 def open_book(clock: Callable[[], datetime]) -> Book:
-    return memory_book(clock=clock)
+    return Book(new_store(clock), clock=clock)
 
 
 def place(order_id: str = "o1", **fields: Any) -> PlaceOrder:

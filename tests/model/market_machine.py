@@ -23,9 +23,8 @@ from orderledger.ledger.order_events import MovedLine, PaymentPart, RefundSource
 from orderledger.ledger.order_totals import totals_of
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payment_events import Capabilities, CaptureMode
-from orderledger.ledger.ports import EventStore
-from orderledger.ledger.stores.memory import MemoryStore
 from orderledger.replay.verify import verify
+from tests.kept_books import new_store
 from tests.model.market_model import IN_FLIGHT, Market
 from tests.model.shop import Shop, balances_of, item
 
@@ -54,14 +53,11 @@ class MarketMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.store = self.make_store()
+        self.store = new_store()
         self.shop = Shop(self.store)
         self.model = Market()
         self.given: list[tuple[Command, str, Any]] = []
         self.pairs = 0
-
-    def make_store(self) -> EventStore:
-        return MemoryStore()
 
     # -- giving commands -----------------------------------------------------------------------
 
@@ -569,11 +565,7 @@ class MarketMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """A book that was written this way is sound, and folds to the same from scratch."""
-        try:
-            assert list(verify(self.store)) == []
-            other = Executor(self.store)
-            for name in self.store.streams("", after="", limit=1_000):
-                assert other.state(name) == self.shop.book._executor.state(name)
-            other.close()
-        finally:
-            self.shop.book.close()
+        assert list(verify(self.store)) == []
+        other = Executor(self.store)
+        for name in self.store.streams("", after="", limit=1_000):
+            assert other.state(name) == self.shop.book._executor.state(name)

@@ -20,8 +20,7 @@ from orderledger.ledger import accounts, streams
 from orderledger.ledger.journal import Layer, decode_entry
 from orderledger.ledger.order_events import MovedLine, PaymentPart, RefundSource
 from orderledger.ledger.payment_events import Capabilities, CaptureMode
-from orderledger.ledger.ports import EventStore
-from orderledger.ledger.stores.memory import MemoryStore
+from tests.kept_books import new_store
 from tests.model.marketplace_model import FAILED, IN_FLIGHT, RATE, Legs
 from tests.model.marketplace_sellers import Marketplace
 from tests.model.shop import NOW, Shop, item
@@ -39,7 +38,7 @@ class MarketplaceBase(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = NOW
-        self.store = self.make_store()
+        self.store = new_store()
         self.shop = Shop(self.store)
         self.shop.book = Book(self.store, clock=self._clock)
         self.read = self.shop.book.read
@@ -50,9 +49,6 @@ class MarketplaceBase(RuleBasedStateMachine):
         self.sums: Legs = {}
         self.observed: list[Command] = []
         self.is_sound = True
-
-    def make_store(self) -> EventStore:
-        return MemoryStore()
 
     def _clock(self) -> datetime:
         return self.now

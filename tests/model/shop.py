@@ -21,7 +21,7 @@ from orderledger.ledger.order_content import LineInput
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payments import PaymentState
 from orderledger.ledger.ports import EventStore
-from orderledger.ledger.stores.memory import MemoryStore
+from tests.kept_books import new_store
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -68,7 +68,7 @@ class Shop:
     """One book and shorthand for what happens on it; USD and provider psp unless said otherwise."""
 
     def __init__(self, store: EventStore | None = None, currency: str = "USD") -> None:
-        self.store: EventStore = MemoryStore() if store is None else store
+        self.store: EventStore = new_store() if store is None else store
         self.book = Book(self.store, clock=lambda: NOW)
         self.currency = currency
 

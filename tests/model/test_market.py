@@ -2,15 +2,12 @@
 The engine against an independent model: random commands and reports, compared after every step.
 """
 
-from pathlib import Path
 from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from orderledger.ledger.ports import EventStore
-from orderledger.ledger.stores.sqlite import SqliteStore
 from tests.model.market_machine import MarketMachine
 
 SHORT: Final = settings(
@@ -18,27 +15,6 @@ SHORT: Final = settings(
 )
 TestMarket = MarketMachine.TestCase
 TestMarket.settings = SHORT
-
-
-@pytest.fixture
-def sqlite_market(tmp_path: Path) -> type[MarketMachine]:
-    """Return the machine on SQLite, a new file for each run."""
-
-    class OnSqlite(MarketMachine):
-        count = 0
-
-        def make_store(self) -> EventStore:
-            OnSqlite.count += 1
-            return SqliteStore(str(tmp_path / f"market{OnSqlite.count}.db"), "main")
-
-    return OnSqlite
-
-
-def test_market_on_sqlite(sqlite_market: type[MarketMachine]) -> None:
-    """Catches a store that answers otherwise than the one in memory."""
-    run_state_machine_as_test(
-        sqlite_market, settings=settings(SHORT, max_examples=8, stateful_step_count=20)
-    )
 
 
 @pytest.mark.long

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from orderledger.commands import model as m
 from orderledger.commands.decision import Command
@@ -38,9 +38,12 @@ books = st.builds(
     external=st.sampled_from((None, ExternalRules(opt_in_hours=9))),
 )
 BEGINNINGS: Final = (
-    *("negotiating", "in_evidence", "closed_evidence", "arbitrating", "ruled", "appealed"),
-    "executed",
+    *("negotiating", "in_evidence", "closed_evidence", "arbitrating", "arbitrating", "ruled"),
+    *("ruled", "ruled", "appealed", "appealed", "executed"),
 )
+RULED: Final = (Stage.RULED, Stage.APPEAL, Stage.FINAL)
+EXECUTABLE: Final = (*RULED, Stage.AGREED, Stage.EXECUTING, Stage.EXECUTED)
+DECIDING: Final = (Stage.ARBITRATION, Stage.EXTERNAL)
 PANELS: Final = (
     ("ann", "bob", "cid"),
     ("dan", "eve", "fay"),
@@ -77,7 +80,7 @@ class Disputes(RuleBasedStateMachine):
         self.count += 1
         return f"{letter}{self.count}"
 
-    @rule(hours=st.sampled_from((1, 24, 100, 400)))
+    @rule(hours=st.sampled_from((1, 1, 24, 24, 100, 400)))
     def wait(self, hours: int) -> None:
         self.book.now += timedelta(hours=hours)
 
@@ -97,6 +100,7 @@ class Disputes(RuleBasedStateMachine):
     def respond(self, answer: m.Answer) -> None:
         self.give(m.Respond(dispute_id="d1", answer=answer))
 
+    @precondition(lambda self: not self.book.dispute().rulings)
     @rule(party=parties, amount=st.sampled_from((0, 300, 1_000, 1_001)))
     def offer(self, party: Party, amount: int) -> None:
         self.give(
@@ -110,11 +114,13 @@ class Disputes(RuleBasedStateMachine):
             )
         )
 
+    @precondition(lambda self: self.book.dispute().offers)
     @rule(party=parties)
     def take_offer(self, party: Party) -> None:
         for offer_id in list(self.book.dispute().offers)[-1:]:
             self.give(m.AcceptOffer(dispute_id="d1", offer_id=offer_id, party=party))
 
+    @precondition(lambda self: not self.book.dispute().rulings)
     @rule(party=parties)
     def escalate(self, party: Party) -> None:
         self.give(m.Escalate(dispute_id="d1", party=party))
@@ -146,6 +152,7 @@ class Disputes(RuleBasedStateMachine):
             )
         )
 
+    @precondition(lambda self: not self.book.dispute().rulings)
     @rule(mediator=people, division=divisions)
     def mediate(self, mediator: str, division: Any) -> None:
         self.give(m.StartMediation(dispute_id="d1", mediator=mediator, by="clerk"))
@@ -158,6 +165,7 @@ class Disputes(RuleBasedStateMachine):
             )
         )
 
+    @precondition(lambda self: self.book.dispute().proposals)
     @rule(party=parties, accept=st.booleans())
     def answer(self, party: Party, accept: bool) -> None:
         for key in list(self.book.dispute().proposals)[-1:]:
@@ -165,6 +173,7 @@ class Disputes(RuleBasedStateMachine):
                 m.AnswerProposal(dispute_id="d1", proposal_id=key, party=party, accept=accept)
             )
 
+    @precondition(lambda self: self.book.dispute().stage in (*DECIDING, Stage.APPEAL))
     @rule(panel=st.sampled_from(PANELS))
     def seat_panel(self, panel: tuple[str, ...]) -> None:
         self.seat(panel)
@@ -172,10 +181,12 @@ class Disputes(RuleBasedStateMachine):
     def seat(self, panel: tuple[str, ...]) -> None:
         self.give(m.AssignPanel(dispute_id="d1", arbitrators=panel, by="clerk"))
 
+    @precondition(lambda self: self.book.dispute().panel.members)
     @rule(person=people)
     def recuse(self, person: str) -> None:
         self.give(m.Recuse(dispute_id="d1", arbitrator=person, reason="kin", by="clerk"))
 
+    @precondition(lambda self: self.book.dispute().stage in (*DECIDING, *RULED))
     @rule(person=people, division=divisions, voted=st.booleans(), relied=st.booleans())
     def rule_on_it(self, person: str, division: Any, voted: bool, relied: bool) -> None:
         """The panel rules, or somebody tries to without it."""
@@ -212,19 +223,25 @@ class Disputes(RuleBasedStateMachine):
             supersedes = self.book.dispute().ruling_id
             self.give(m.DecideAppeal(outcome=outcome, supersedes=supersedes, **given))
 
-    @rule(party=parties, new=st.booleans())
+    @precondition(lambda self: self.book.dispute().stage in RULED)
+    @rule(party=st.sampled_from((Party.BUYER, Party.SELLER)), new=st.booleans())
     def appeal(self, party: Party, new: bool) -> None:
-        self.give(
-            m.Appeal(
-                dispute_id="d1",
-                appeal_id=self.fresh("x"),
-                ruling_id=self.book.dispute().ruling_id or "none",
-                party=party,
-                grounds="no",
-                new_evidence=(item(self.fresh("n")),) if new else (),
-            )
+        """Invariant 27: only against a ruling that is not final, and in time."""
+        before = self.book.dispute()
+        appeal = m.Appeal(
+            dispute_id="d1",
+            appeal_id=self.fresh("x"),
+            ruling_id=before.ruling_id or "none",
+            party=party,
+            grounds="no",
+            new_evidence=(item(self.fresh("n")),) if new else (),
         )
+        if self.give(appeal):
+            assert not before.rulings[appeal.ruling_id].is_final
+            assert before.appeal_until is not None
+            assert self.book.now < before.appeal_until
 
+    @precondition(lambda self: self.book.dispute().stage in (*RULED, *DECIDING))
     @rule(party=parties, division=divisions)
     def go_outside(self, party: Party, division: Any) -> None:
         self.give(m.ReferExternally(dispute_id="d1", body="court", case_ref="c", by="clerk"))
@@ -243,10 +260,12 @@ class Disputes(RuleBasedStateMachine):
         kind = m.ResumeDispute if ends else m.SuspendDispute
         self.give(kind(dispute_id="d1", by=by))
 
+    @precondition(lambda self: self.book.dispute().stage in EXECUTABLE)
     @rule()
     def execute(self) -> None:
         self.give(m.ExecuteRuling(dispute_id="d1"))
 
+    @precondition(lambda self: self.book.dispute().rulings)
     @rule(division=divisions)
     def amend(self, division: Any) -> None:
         self.give(
@@ -284,9 +303,10 @@ class Disputes(RuleBasedStateMachine):
 
     @invariant()
     def history_is_in_order(self) -> None:
-        """Every step from a stage that the table has it in; invariants 26, 30 and 43."""
+        """Every step from a stage that the table has it in; invariants 25 to 27, 30 and 43."""
         state: DisputeState = INITIAL
         missed: set[str] = set()
+        done: set[str] = set()
         evidence: list[str] = []
         for stream, event in self.book.events:
             if stream != "dispute-d1":
@@ -306,6 +326,11 @@ class Disputes(RuleBasedStateMachine):
                 assert event.deadline_id not in missed
                 assert event.at == state.deadlines[event.deadline_id].due_at
                 missed.add(event.deadline_id)
+            if isinstance(event, r.RulingExecutionLegDone):
+                assert event.leg_id not in done, "a leg that is done twice"
+                done.add(event.leg_id)
+            if isinstance(event, r.RulingExecuted) and state.rulings:
+                assert [one.is_final for one in state.rulings.values()].count(True) == 1
             if isinstance(event, EvidenceSubmitted):
                 evidence.append(event.item.evidence_id)
             state = EVOLVE[type(event)](state, event)

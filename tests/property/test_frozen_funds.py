@@ -33,6 +33,7 @@ from orderledger.commands.ruling_execution import Award, ExecutionTerms, leg_id,
 from orderledger.ledger import accounts
 from orderledger.ledger.dispute_parties import Party
 from orderledger.ledger.errors import OrderLedgerError
+from orderledger.ledger.escrow_events import FundsUnfrozen
 from orderledger.ledger.order_content import Discount, Funder, ShippingCharge, Tax, Tip
 from orderledger.ledger.order_events import MovedLine, RefundSource
 from orderledger.ledger.order_refunds import Grant
@@ -263,6 +264,12 @@ class FrozenFunds(RuleBasedStateMachine):
             one = order.slices[freeze.slice_id] if freeze.escrowed else None
             assert one is None or one.frozen[freeze.freeze_id] == freeze.escrowed
             assert freeze.in_reserve == freeze.reserved
+        lifted = [
+            (event.freeze_id, event.slice_id)
+            for _, event in self.book.events
+            if isinstance(event, FundsUnfrozen)
+        ]
+        assert len(lifted) == len(set(lifted)), "a freeze that is lifted twice"
 
     def teardown(self) -> None:
         """A closed order has neither escrow nor a reserve, whatever happened to it."""

@@ -199,12 +199,31 @@ class OrderLife(RuleBasedStateMachine):
         self.number = 0
         self.history: dict[int, Any] = {}
 
-    @initialize(content=contents())
-    def place_and_confirm(self, content: dict[str, Any]) -> None:
+    @initialize(content=contents(), part=st.sampled_from([0, 2, 4, 4]))
+    def place_and_confirm(self, content: dict[str, Any], part: int) -> None:
+        """Most is about money that was paid."""
         chosen = content.pop("lines")
         self.book.confirmed(*chosen, **content)
         self.live = {line.line_id: line.quantity for line in chosen}
         self.version = 1
+        self._check_discounts(chosen, content["discounts"])
+        self.pay(part)
+
+    def _check_discounts(
+        self, chosen: tuple[LineInput, ...], discounts: tuple[Discount, ...]
+    ) -> None:
+        """Invariant 9: each line bears its share of the order's discount, and none is left."""
+        left = {line.line_id: gross(priced(line, "USD")) for line in chosen}
+        for whole in discounts:
+            parts = {
+                key: sum([one.amount for one in line.line.discounts if one.source_id == "code"])
+                for key, line in self.order.lines.items()
+            }
+            assert sum(parts.values()) == whole.amount
+            for key, part in parts.items():
+                exact = Fraction(whole.amount * left[key], sum(left.values()))
+                assert abs(part - exact) < 1
+                assert part <= left[key]
 
     def next(self, prefix: str) -> str:
         self.number += 1
@@ -237,8 +256,11 @@ class OrderLife(RuleBasedStateMachine):
             self.live[line_id] -= quantity
             self.version += 1
 
-    @rule(line_id=st.sampled_from("abcd"), quantity=st.integers(1, 9), shipping=st.integers(0, 99))
-    def grant(self, line_id: str, quantity: int, shipping: int) -> None:
+    @precondition(lambda self: self.order.payments)
+    @rule(line_id=st.sampled_from("aaabcd"), few=st.integers(1, 9), shipping=st.integers(0, 99))
+    def grant(self, line_id: str, few: int, shipping: int) -> None:
+        left = self.order.lines[line_id].refundable_quantity if line_id in self.order.lines else 0
+        quantity = few if shipping > 90 else max(1, few * left // 9)
         refund_id = self.next("r")
         command = GrantRefund(
             order_id="o1",
@@ -246,7 +268,7 @@ class OrderLife(RuleBasedStateMachine):
             reason="returned",
             source=RefundSource.RETURN,
             lines=(MovedLine(line_id, quantity),),
-            shipping=shipping,
+            shipping=shipping % 3,
         )
         if self.run_if_allowed(command):
             self.granted[refund_id] = {line_id: quantity}
@@ -273,31 +295,33 @@ class OrderLife(RuleBasedStateMachine):
             )
         )
 
+    def grants(self, *statuses: str) -> list[str]:
+        return sorted([key for key, one in self.order.grants.items() if one.status in statuses])
+
+    @precondition(lambda self: self.grants("granted"))
     @rule(data=st.data(), strategy=st.sampled_from(list(AllocationStrategy)[1:]))
     def allocate(self, data: st.DataObject, strategy: AllocationStrategy) -> None:
-        if self.order.grants:
-            refund_id = data.draw(st.sampled_from(sorted(self.order.grants)))
-            self.run_if_allowed(
-                AllocateRefund(order_id="o1", refund_id=refund_id, strategy=strategy)
-            )
+        refund_id = data.draw(st.sampled_from(sorted(self.order.grants)))
+        self.run_if_allowed(AllocateRefund(order_id="o1", refund_id=refund_id, strategy=strategy))
 
+    @precondition(lambda self: self.grants("granted", "allocated"))
     @rule(data=st.data())
     def withdraw(self, data: st.DataObject) -> None:
-        if self.order.grants:
-            refund_id = data.draw(st.sampled_from(sorted(self.order.grants)))
-            if self.run_if_allowed(
-                WithdrawRefund(order_id="o1", refund_id=refund_id, reason="mistake")
-            ):
-                self.granted.pop(refund_id, None)
+        refund_id = data.draw(st.sampled_from(sorted(self.order.grants)))
+        if self.run_if_allowed(
+            WithdrawRefund(order_id="o1", refund_id=refund_id, reason="mistake")
+        ):
+            self.granted.pop(refund_id, None)
 
-    @rule(data=st.data(), outcome=st.sampled_from(["ok", "declined", "reversed"]))
+    @precondition(lambda self: self.grants("allocated"))
+    @rule(data=st.data(), outcome=st.sampled_from(["ok", "ok", "declined", "reversed"]))
     def refund(self, data: st.DataObject, outcome: str) -> None:
-        ready = [key for key, one in self.order.grants.items() if one.status == "allocated"]
-        if not ready or self.order.released:
-            return
+        ready = self.grants("allocated")
         refund_id = data.draw(st.sampled_from(sorted(ready)))
         for payment_id, amount in self.order.grants[refund_id].allocations.items():
-            op_id = self.book.refund(payment_id, refund_id, amount)
+            op_id = f"refund-{refund_id}-{payment_id}"
+            if self.book.refusal(self.book.refunding(payment_id, refund_id, amount)):
+                continue
             if outcome == "declined":
                 self.book.run(RecordDeclined(payment_id=payment_id, op_id=op_id, code="no"))
                 continue

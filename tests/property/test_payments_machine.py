@@ -24,7 +24,7 @@ from orderledger.commands.payment_commands import (
     Void,
 )
 from orderledger.ledger.errors import Reason, Rejected
-from orderledger.ledger.payment_events import Capabilities, CaptureMode
+from orderledger.ledger.payment_events import Capabilities, CaptureMode, SuccessEvent
 from orderledger.ledger.payments import PaymentLifecycle
 from tests.payments_book import Book
 
@@ -298,9 +298,24 @@ class PaymentMachine(RuleBasedStateMachine):
             assert 0 <= payment.captured + payment.capture_in_flight <= max(net, 0)
             assert payment.exposure == payment.over_captured == 0
             assert payment.voided <= payment.authorised
-        if payment.exposure:
-            assert f"Exposure:{payment.payment_id}" in payment.anomalies
+        for kind, breach in (
+            ("Exposure", payment.exposure),
+            ("OverCapture", payment.over_captured),
+        ):
+            raised = self.book.kinds().count(kind)
+            assert raised == payment.anomalies.count(f"{kind}:p1") <= 1
+            assert raised or not breach
         assert payment.lifecycle is not PaymentLifecycle.NONE
+
+    @invariant()
+    def an_operation_succeeds_once(self) -> None:
+        """Invariant 5: one success per operation and attempt, however often it is told."""
+        told = [
+            (event.op_id, event.attempt)
+            for _, event, _ in self.book.events
+            if isinstance(event, SuccessEvent)
+        ]
+        assert len(told) == len(set(told))
 
     @invariant()
     def settled_refunds_are_what_operations_did(self) -> None:

@@ -1,6 +1,7 @@
 """Invariants 17, 19 and 23 of stored value, over any sequence of commands."""
 
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,14 @@ from orderledger.ledger.order_events import (
     RefundGranted,
     RefundSource,
 )
-from orderledger.ledger.value_events import ValueKind, ValueSource
+from orderledger.ledger.value_events import (
+    ValueExpired,
+    ValueIssued,
+    ValueKind,
+    ValueRedeemed,
+    ValueRestored,
+    ValueSource,
+)
 from tests.decided_book import START, DecidedBook, placed_order
 
 ids = st.sampled_from(["1", "2", "3"])
@@ -85,6 +93,18 @@ def grants(book: DecidedBook) -> None:
         )
 
 
+def told(book: DecidedBook) -> int:
+    """Return issued + restored − redeemed − expired, as the events say."""
+    signs: dict[type, int] = {
+        ValueIssued: 1,
+        ValueRestored: 1,
+        ValueRedeemed: -1,
+        ValueExpired: -1,
+    }
+    found: list[Any] = [event for _, event in book.events if type(event) in signs]
+    return sum([signs[type(event)] * event.amount for event in found])
+
+
 @given(st.lists(steps, min_size=10, max_size=30), st.booleans())
 def test_what_was_issued_is_spent_once(
     done: list[tuple[str, str, int, int | str]], points: bool
@@ -109,6 +129,7 @@ def test_what_was_issued_is_spent_once(
             continue
         state = book.states["storedvalue-v"]
         assert state.balance == -book.balance(account, currency) >= 0
+        assert state.balance == told(book)
         assert state.balance == sum(lot.remaining for lot in state.lots.values())
         assert all(0 <= lot.remaining <= lot.issued for lot in state.lots.values())
         for redemption in state.redemptions.values():
