@@ -11,6 +11,7 @@ from typing import Final
 from orderledger.ledger import limits, recipes_seller, streams
 from orderledger.ledger import payout_events as p
 from orderledger.ledger import seller_events as s
+from orderledger.ledger.errors import Reason, Rejected
 from orderledger.ledger.events import Event
 from orderledger.ledger.journal import EMPTY, Entry, merge
 from orderledger.ledger.money import Money
@@ -26,11 +27,12 @@ from orderledger.ledger.payouts import (
 from orderledger.ledger.sellers import EVOLVE as SELLER_EVOLVE
 from orderledger.ledger.sellers import SellerState
 
-from .decide_payouts import debited, freed
+from .decide_payouts import debited, existing, freed
 from .decision import Change, Changes, States, decides
 from .order_guards import check_amount, check_text
 from .payout_commands import (
-    OfBank,
+    OfPayout,
+    QueryPayout,
     RecordPayoutFailed,
     RecordPayoutPaid,
     RecordPayoutPending,
@@ -44,7 +46,7 @@ _S: Final = PayoutStatus
 class _Report:
     """The changes of one report as they come about, each on the state that the ones before left."""
 
-    def __init__(self, states: States, command: OfBank, kind: str, bank_ref: str) -> None:
+    def __init__(self, states: States, command: OfPayout, kind: str, bank_ref: str) -> None:
         check_text("bank_ref", bank_ref)
         self.kind: Final = kind
         self.bank_ref: Final = bank_ref
@@ -132,7 +134,8 @@ def record_pending(command: RecordPayoutPending, states: States, now: datetime) 
     if report.is_settled(0):
         return report.done()
     if report.is_expected(p.PayoutPending):
-        if (state.status, state.bank_ref) != (_S.IN_TRANSIT, command.bank_ref):
+        known = (state.status, state.bank_ref) if state.doubts else None
+        if known != (_S.IN_TRANSIT, command.bank_ref):
             report.add(p.PayoutPending(bank_ref=command.bank_ref, reason=command.reason))
         return report.done()
     if state.status in GIVEN_UP or state.status is _S.SCHEDULED:
@@ -154,6 +157,35 @@ def record_unknown(command: RecordPayoutUnknown, states: States, now: datetime) 
             report.add(p.PayoutOutcomeUnknown(cause=command.cause))
         return report.done()
     report.keep(0, command.cause)
+    return report.done()
+
+
+@decides(QueryPayout)
+def query_payout(command: QueryPayout, states: States, now: datetime) -> Changes:
+    """
+    Note an inconclusive query and when to ask again; a person must find out after the last one.
+
+    A conclusive answer is recorded as the report that it is. Raises NotFound, WRONG_STATE.
+    """
+    check_text("result", command.result)
+    state = existing(states, command)
+    if not state.waits:
+        raise Rejected(
+            Reason.WRONG_STATE,
+            f"payout {state.payout_id} is {state.status.value}: the bank was not asked for it, or "
+            "its answer is known; there is nothing to ask",
+            payout_id=state.payout_id,
+            status=state.status.value,
+        )
+    report = _Report(states, command, "query", "")
+    next_at = state.next_query_at(state.queries + 1, now)
+    report.add(p.PayoutQueried(result=command.result, next_at=next_at))
+    if next_at is None:
+        report.anomaly(
+            "manual_resolution_needed",
+            f"payout of {state.amount} {state.currency} is {state.status.value}",
+            "error",
+        )
     return report.done()
 
 

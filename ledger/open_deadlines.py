@@ -21,6 +21,7 @@ from .order_disputes import open_disputes
 from .orders import Lifecycle, OrderState
 from .payment_operations import JANITOR, Operation, OperationKind, OperationStatus
 from .payment_state import PaymentState
+from .payouts import PayoutState
 from .returns import ReturnLifecycle, ReturnState
 from .stored_value import StoredValueState
 
@@ -144,6 +145,14 @@ def _of_authorisation(state: PaymentState, op: Operation) -> Sequence[Open]:
     return (expiry, Portion(alert, AUTHORISATION_ALERT, op.expires_at, ALERT_PERCENT))
 
 
+def of_payout(state: PayoutState) -> Sequence[Open]:
+    """The next query of a payout that the bank works on, or of which nobody knows."""
+    if state.queries >= len(state.waits):
+        return ()
+    deadline_id = f"{QUERY}/{state.status.value}/{state.doubts}.{state.queries}"
+    return (After(deadline_id, QUERY, state.waits[state.queries]),)
+
+
 def of_fulfilment(state: FulfilmentState) -> Sequence[Open]:
     """Confirmation of the delivery by silence."""
     wait = CONFIRM_AFTER.get(state.lifecycle)
@@ -190,6 +199,7 @@ DEADLINES_OF: Final[Mapping[str, Callable[[Any], Sequence[Open]]]] = MappingProx
         "storedvalue": of_stored_value,
         "dispute": disputes.deadlines_of,
         "seller": sellers.deadlines_of,
+        "payout": of_payout,
     }
 )
 """The open deadlines of a state, by the kind of its stream."""
