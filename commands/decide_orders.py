@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from orderledger.ledger import limits
+from orderledger.ledger.anomalies import AnomalyRaised
 from orderledger.ledger.currencies import exponent
 from orderledger.ledger.errors import Reason, Rejected
 from orderledger.ledger.order_content import OrderLine, StockReservation
 from orderledger.ledger.order_events import (
-    AnomalyRaised,
     OrderAddressSet,
     OrderDrafted,
     OrderLineAdded,

@@ -7,12 +7,12 @@ from typing import Final
 
 from orderledger.ledger import recipes_seller, streams
 from orderledger.ledger import seller_events as e
+from orderledger.ledger.anomalies import AnomalyResolved
 from orderledger.ledger.errors import InvalidCommand, Reason, Rejected
 from orderledger.ledger.events import Event
 from orderledger.ledger.instants import LATEST
 from orderledger.ledger.journal import EMPTY, Entry
 from orderledger.ledger.money import Money
-from orderledger.ledger.order_events import AnomalyResolved
 from orderledger.ledger.sellers import Reserve, SellerState, reserve_of
 from orderledger.ledger.standing_policy import BEST
 

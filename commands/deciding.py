@@ -13,6 +13,7 @@ import msgspec
 
 from orderledger.ledger import streams as names
 from orderledger.ledger.accounts_state import AccountMoved, check_net_effect
+from orderledger.ledger.anomalies import AnomalyKind, AnomalyRaised
 from orderledger.ledger.codec import encode_event, encode_json, key_hash
 from orderledger.ledger.errors import (
     ConcurrencyConflict,
@@ -25,7 +26,6 @@ from orderledger.ledger.errors import (
 from orderledger.ledger.folds import FOLDS, fold_of
 from orderledger.ledger.journal import Layer, encode_entry
 from orderledger.ledger.limits import EVENTS_PER_APPEND_MAX, PAYLOAD_BYTES_MAX
-from orderledger.ledger.order_events import AnomalyRaised
 from orderledger.ledger.ports import ConstraintSet, NewAppend, NewEvent
 from orderledger.ledger.risk_rules import RiskPolicy, Seen
 from orderledger.ledger.streams import kind_of
@@ -339,7 +339,7 @@ def _movements(
 
 def _breached(change: Change, account: str, breach: Rejected) -> Change:
     anomaly = AnomalyRaised(
-        kind="account_constraint_breached",
+        kind=AnomalyKind.ACCOUNT_CONSTRAINT_BREACHED,
         refs=(account, breach.reason.value),
         severity="critical",
         detail=breach.message,

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from .anomalies import AnomalyRaised, AnomalyResolved, open_anomalies
 from .events import Event
 from .fulfilment_events import (
     Delivered,
@@ -20,7 +21,7 @@ from .fulfilment_events import (
     ShipmentDispatched,
     TrackingUpdated,
 )
-from .order_events import AnomalyRaised, AnomalyResolved, MovedLine, open_anomalies
+from .order_events import MovedLine
 
 
 class FulfilmentLifecycle(StrEnum):

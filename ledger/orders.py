@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from . import escrow_folds, order_disputes, order_lines, order_refunds
 from . import order_events as e
+from .anomalies import AnomalyRaised, AnomalyResolved, open_anomalies
 from .events import Event
 from .freezes import Freezes
 from .order_chargebacks import ChargebackNoted, NotedChargebacks, noted
@@ -522,8 +523,8 @@ def _chargeback_noted(state: OrderState, event: ChargebackNoted) -> OrderState:
     return replace(state, chargebacks=noted(state.chargebacks, event))
 
 
-def _anomaly(state: OrderState, event: e.AnomalyRaised | e.AnomalyResolved) -> OrderState:
-    return replace(state, anomalies=e.open_anomalies(state.anomalies, event))
+def _anomaly(state: OrderState, event: AnomalyRaised | AnomalyResolved) -> OrderState:
+    return replace(state, anomalies=open_anomalies(state.anomalies, event))
 
 
 def _without(
@@ -575,7 +576,7 @@ EVOLVE: Final[Mapping[type[Event], Callable[[OrderState, Any], OrderState]]] = {
     **escrow_folds.EVOLVE,
     ChargebackNoted: _chargeback_noted,
     **order_disputes.EVOLVE,
-    e.AnomalyRaised: _anomaly,
-    e.AnomalyResolved: _anomaly,
+    AnomalyRaised: _anomaly,
+    AnomalyResolved: _anomaly,
 }
 """One function per event of the stream: ``EVOLVE[type(event)](state, event)``."""

@@ -11,8 +11,8 @@ import msgspec
 from msgspec.structs import replace
 
 from . import payout_events as e
+from .anomalies import AnomalyRaised, AnomalyResolved, open_anomalies
 from .events import Event
-from .order_events import AnomalyRaised, AnomalyResolved, open_anomalies
 from .payment_operations import JANITOR, OperationStatus
 from .seller_events import PayoutEntry
 

@@ -114,7 +114,7 @@ def test_a_payout_of_which_nobody_knows_is_asked_about_by_its_schedule(
     assert hours == [1, 2, 26, 50, 74, 98, 122]
     state = book.read.payout("y1")
     assert (state.status, state.queries) == (PayoutStatus.UNKNOWN, 7)
-    assert state.anomalies == ("manual_resolution_needed:query:",)
+    assert state.anomalies == ("ManualResolutionNeeded:query:",)
     assert len(world.bank.requests) == 1
     run(book, RecordPayoutPaid(payout_id="y1", bank_ref="by phone"))
     assert list(book.machinery.deadlines("payout-y1")) == []
@@ -172,7 +172,7 @@ def test_what_is_pending_is_asked_about_and_waits() -> None:
     assert (len(world.bank.requests), state.bank_ref) == (1, "wire-1")
     clock.move(days=1)
     book.machinery.settle()
-    assert book.read.payout("y1").anomalies == ("manual_resolution_needed:query:",)
+    assert book.read.payout("y1").anomalies == ("ManualResolutionNeeded:query:",)
     history = [type(one.event).__name__ for one in book.read.history("payout-y1")]
     assert history[-3:] == ["PayoutQueried", "PayoutQueried", "AnomalyRaised"]
 

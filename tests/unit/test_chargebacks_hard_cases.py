@@ -20,10 +20,11 @@ from orderledger.commands.payment_commands import (
 )
 from orderledger.commands.value_commands import IssueValue
 from orderledger.ledger import accounts
+from orderledger.ledger.anomalies import AnomalyRaised
 from orderledger.ledger.chargeback_events import ChargebackCreditEvidenceAttached
 from orderledger.ledger.errors import Reason, Rejected
 from orderledger.ledger.order_axes import axes_of
-from orderledger.ledger.order_events import AnomalyRaised, MoveKind, RefundSource
+from orderledger.ledger.order_events import MoveKind, RefundSource
 from orderledger.ledger.payment_operations import OperationKind
 from orderledger.ledger.tenders import tenders_of
 from orderledger.ledger.value_events import ValueKind, ValueSource

@@ -314,10 +314,10 @@ def test_stock_reports_are_recorded_even_when_they_make_no_sense(book: OrderBook
     failed = RecordStockReservationFailed(reservation_id="res3", **given)
     assert book.did(failed) == ["StockReservationFailed"]
     resolve = ResolveOrderAnomaly(
-        order_id="o1", anomaly_id="unknown_line:zz", by="u1", resolution="typo"
+        order_id="o1", anomaly_id="UnknownLine:zz", by="u1", resolution="typo"
     )
     assert book.did(resolve) == ["AnomalyResolved"]
-    assert book.order().anomalies == ("unknown_reservation:res1",)
+    assert book.order().anomalies == ("UnknownReservation:res1",)
 
 
 def test_a_refund_without_a_purchase_is_recorded_with_an_anomaly(book: OrderBook) -> None:
