@@ -265,7 +265,8 @@ def match_line(command: MatchBankLine, states: States, now: datetime) -> Changes
             return ()
         raise Rejected(
             Reason.WRONG_STATE,
-            f"line {command.line_no} shows {', '.join(one.subject.id for one in known.parts)}",
+            f"line {command.line_no} of statement {state.statement_id} shows "
+            f"{', '.join(one.subject.id for one in known.parts)} already; a line is matched once",
             line=command.line_no,
         )
     statement = _Statement(states, state)

@@ -363,8 +363,9 @@ def submit_evidence(command: SubmitChargebackEvidence, states: States, now: date
     if due_at is not None and at >= due_at:
         raise Rejected(
             Reason.WINDOW_CLOSED,
-            f"evidence of chargeback {one.chargeback_id} was due by {due_at.isoformat()}, it is "
-            f"{at.isoformat()}",
+            f"evidence of chargeback {one.chargeback_id} of payment {state.payment_id} was due by "
+            f"{due_at.isoformat()}, it is {at.isoformat()}; if the bank gives more time, record "
+            "its report with the new date first",
             payment_id=state.payment_id,
             chargeback_id=one.chargeback_id,
             due_at=due_at.isoformat(),

@@ -88,7 +88,7 @@ def take_reserve(command: TakeReserve, states: States, now: datetime) -> Changes
         raise Rejected(
             Reason.INSUFFICIENT_FUNDS,
             f"seller {command.seller} is owed {available} {command.currency} minor units besides "
-            f"scheduled payouts, not {command.amount}",
+            f"scheduled payouts, not {command.amount}; reserve less, or cancel a payout",
             seller=command.seller,
             available=available,
             amount=command.amount,

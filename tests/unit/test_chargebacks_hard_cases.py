@@ -265,8 +265,13 @@ def test_hard_case_11_no_other_means_pay_what_the_bank_has_paid(book: Chargeback
     book.run(opened(9_500))
     others = [by_bank(), by_bank("r2"), in_value(4_000), in_value(1_000, "r3")]
     assert [book.refusal(one) for one in others] == ["chargeback_open"] * 4
+    with pytest.raises(Rejected, match="wait until the bank has decided") as waiting:
+        book.run(by_bank())
+    assert "withdraw" not in waiting.value.message, "what failed cannot be withdrawn"
     book.run(report("lost"))
     assert [book.refusal(one) for one in others] == ["chargeback_open"] * 4
+    with pytest.raises(Rejected, match="the buyer has it from the bank"):
+        book.run(by_bank())
     assert book.balance(accounts.refunds("o1")) == 0
 
 
