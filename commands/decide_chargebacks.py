@@ -25,6 +25,7 @@ from orderledger.ledger.chargeback_stages import (
     ChargebackFact,
     ChargebackStage,
     ChargebackStatus,
+    Liability,
 )
 from orderledger.ledger.chargebacks import INITIAL, Chargeback, named_in
 from orderledger.ledger.currencies import exponent
@@ -133,11 +134,21 @@ def _observe_fact(record: PaymentRecord, seen: e.ChargebackReport, settlement: s
     if impossible is not None:
         _keep(record, seen, key, *impossible)
         return
+    if not one.exists and seen.liability is None:
+        seen = replace(seen, liability=_agreed(record))
     event = _event(seen, one, key)
     if settlement and isinstance(event, e.ChargebackBegun):
         event = replace(event, settlement=settlement)
     record.add(event)
     _observe_contradiction(record, seen, one)
+
+
+def _agreed(record: PaymentRecord) -> Liability | None:
+    """Return who bears a loss by the terms of the payment's order; None: the seller, as ever."""
+    if not record.state.order_id:
+        return None
+    liability = record.states.order(record.state.order_id).terms.chargeback_liability
+    return None if liability is Liability.SELLER else liability
 
 
 def _impossible(state: PaymentState, seen: e.ChargebackReport) -> tuple[str, AnomalyKind] | None:

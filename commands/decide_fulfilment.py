@@ -62,6 +62,8 @@ def create(command: CreateFulfilment, states: States, now: datetime) -> Changes:
         lines=command.lines,
         location=command.location,
         digital=command.digital,
+        confirm_delivered_hours=order.terms.confirm_delivered_hours,
+        confirm_dispatched_hours=order.terms.confirm_dispatched_hours,
     )
     if state.exists:
         if _is_same(state, event):

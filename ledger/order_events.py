@@ -12,10 +12,12 @@ import msgspec
 
 from .events import Event, topic
 from .order_content import (
+    DEFAULT_TERMS,
     ChangeAction,
     Commission,
     Conversion,
     OrderLine,
+    OrderTerms,
     ReleasePart,
     ShippingCharge,
     StockReservation,
@@ -168,6 +170,7 @@ class OrderPlaced(Event, frozen=True):
     stock_policy: str = ""
     buyer_cap_check: BuyerCap | None = None
     split_from: str = ""
+    terms: OrderTerms = DEFAULT_TERMS
 
 
 @topic("order.rejected.v1")

@@ -20,8 +20,10 @@ from .events import Event
 from .freezes import Freezes
 from .order_chargebacks import ChargebackNoted, NotedChargebacks, noted
 from .order_content import (
+    DEFAULT_TERMS,
     ChangeAction,
     OrderLine,
+    OrderTerms,
     ShippingCharge,
     StockReservation,
     Surcharge,
@@ -112,6 +114,7 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     late_ops: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
     split_from: str = ""
+    terms: OrderTerms = DEFAULT_TERMS
     anomalies: tuple[str, ...] = ()
     disputes: order_disputes.Disputes = {}
 
@@ -264,6 +267,7 @@ def _placed(state: OrderState, event: e.OrderPlaced) -> OrderState:
         late_ops=state.late_ops,
         reservations=state.reservations,
         split_from=event.split_from,
+        terms=event.terms,
         anomalies=state.anomalies,
     )
 
