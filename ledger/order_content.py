@@ -275,9 +275,7 @@ WAIT_HOURS_MAX: Final = 24 * 366
 """The longest wait that an order's terms may set: a year."""
 
 
-class OrderTerms(
-    msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True
-):
+class OrderTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """
     What was agreed for an order when it was placed: how long timers wait, who bears what is lost.
 
@@ -306,4 +304,4 @@ class OrderTerms(
 
 
 DEFAULT_TERMS: Final = OrderTerms()
-"""Those of an order that was placed without any."""
+"""Those of an order whose event names none; stored history means them, so they never change."""
