@@ -1,17 +1,12 @@
 """How fast is a real shop's whole year imported, and in how much memory?"""
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 import orderledger
+from bench.command_line import ran
 from bench.databases import durability, event_count, server
 from bench.harness import (
     Answer,
@@ -31,15 +26,6 @@ USUAL_DIRECTORY: Final = Path(__file__).parent.parent.parent / "shared" / "data"
 FILE_NAME: Final = "online_retail.csv.gz"
 RSS_LIMIT_MB: Final = 300
 QUICK_LINES: Final = 300
-_PROGRAM: Final = "from orderledger.cli import main; main()"
-
-
-class Imported(msgspec.Struct, frozen=True):
-    """One run of the command line."""
-
-    lines: int
-    seconds: float
-    rss_mb: float
 
 
 def run(settings: Settings) -> Answer:
@@ -60,16 +46,17 @@ def run(settings: Settings) -> Answer:
         orderledger.migrate(url)
         sqlite = f"sqlite:///{Path(directory) / 'book.db'}"
         for engine, target in (("SQLite", sqlite), ("PostgreSQL", url)):
-            found = _import(file, target)
+            found = ran("import", "online-retail", str(file), target=target)
+            lines = int(found.answer["lines"])
             with orderledger.open(target) as book:
                 events = book.store.head().size
             for unit, value in (
-                ("lines/s", found.lines / found.seconds),
+                ("lines/s", lines / found.seconds),
                 ("events/s", events / found.seconds),
                 ("MB RSS", found.rss_mb),
             ):
                 arms.append(measured(Arm(f"{engine} import", unit, lambda _: 0.0), [value]))
-            facts[f"{engine} lines"] = found.lines
+            facts[f"{engine} lines"] = lines
             facts[f"{engine} events"] = events
             facts[f"{engine} seconds"] = round(found.seconds, 1)
         facts["events of ours"] = event_count(url)
@@ -90,23 +77,6 @@ def _beginning(source: Path, directory: Path) -> Path:
         lines = [next(read) for _ in range(QUICK_LINES)]
     target.write_text("".join(lines), encoding="utf-8", newline="")
     return target
-
-
-def _import(file: Path, target: str) -> Imported:
-    command = [sys.executable, "-c", _PROGRAM, "import", "online-retail", str(file)]
-    command += ["--url", target, "--json", "--quiet"]
-    with tempfile.TemporaryFile() as output:
-        started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=output)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise subprocess.CalledProcessError(process.returncode, command)
-        output.seek(0)
-        summary = json.load(output)
-    # Linux counts in KiB.
-    return Imported(int(summary["lines"]), seconds, usage.ru_maxrss / 1024)
 
 
 BENCHMARK = Benchmark(benchmark_name(__file__), __doc__ or "", run)

@@ -33,8 +33,3 @@ def load(path: Path) -> dict[str, Any]:
     """Return the reports of a file by benchmark."""
     found: dict[str, Any] = json.loads(path.read_text())
     return found
-
-
-def newest() -> Path | None:
-    """Return the newest file of results; names begin with the day."""
-    return max(DIRECTORY.glob("*.json"), default=None)

@@ -38,7 +38,11 @@ def check_not_charged_back(state: PaymentState, amount: int) -> None:
 
 
 def check_grant_not_charged_back(grant: Grant, payment: PaymentState) -> None:
-    """Raise Rejected CHARGEBACK_OPEN if the buyer's bank took, or may take, what would be paid."""
+    """
+    Raise Rejected CHARGEBACK_OPEN if the buyer's bank took, or may take, what would be paid.
+
+    A grant that failed cannot be withdrawn: what is decided for the buyer's bank is paid by it.
+    """
     if not payment.chargebacks:
         return
     unpaid = grant.allocations.get(payment.payment_id, 0) - grant.settled.get(payment.payment_id, 0)
@@ -46,14 +50,22 @@ def check_grant_not_charged_back(grant: Grant, payment: PaymentState) -> None:
     paid_by = [key for key, one in payment.chargebacks.items() if one.owed.get(grant.refund_id)]
     is_taken = payment.chargeback_open + payment.chargeback_lost > 0 and unpaid > left
     if paid_by or is_taken:
+        found = paid_by or [
+            key for key, one in payment.chargebacks.items() if one.contested or one.lost
+        ]
+        is_open = any(payment.chargebacks[key].contested for key in found)
+        then = (
+            "wait until the bank has decided: what is won can be paid then"
+            if is_open
+            else "the buyer has it from the bank"
+        )
         raise Rejected(
             Reason.CHARGEBACK_OPEN,
-            f"chargebacks took back what payment {payment.payment_id} owes for refund "
-            f"{grant.refund_id}: {left} of {unpaid} are left; withdraw it, or refund what is left "
-            "by the payment",
+            f"{', '.join(found)} took back what payment {payment.payment_id} owes for refund "
+            f"{grant.refund_id}: {left} of {unpaid} minor units are left to pay; {then}",
             refund_id=grant.refund_id,
             payment_id=payment.payment_id,
-            chargebacks=paid_by or list(payment.chargebacks),
+            chargebacks=found,
             amount=unpaid,
             available=left,
         )

@@ -35,6 +35,7 @@ from orderledger.ledger.accounts_state import (
     distribute,
     signed,
 )
+from orderledger.ledger.anomalies import AnomalyKind, AnomalyRaised
 from orderledger.ledger.currencies import exponent
 from orderledger.ledger.errors import (
     IntegrityViolation,
@@ -48,7 +49,6 @@ from orderledger.ledger.errors import (
 from orderledger.ledger.events import Event
 from orderledger.ledger.journal import Entry, Layer, Posting, entry
 from orderledger.ledger.money import Money, allocate
-from orderledger.ledger.order_events import AnomalyRaised
 from orderledger.ledger.seller_events import DebtWrittenOff
 
 from .account_commands import (
@@ -280,7 +280,7 @@ def record_settlement(command: RecordSettlement, states: States, now: datetime) 
     except Rejected as contradiction:
         # A report is kept whatever it contradicts; what to post is for a person to decide.
         anomaly = AnomalyRaised(
-            kind="conflicting_settlement",
+            kind=AnomalyKind.CONFLICTING_SETTLEMENT,
             refs=(command.entry_id, command.provider, str(command.gross), str(command.fee)),
             severity="critical",
             detail=f"{text}; {contradiction.message}",

@@ -9,9 +9,9 @@ recorded by ``decide_operations``.
 from datetime import datetime
 
 from orderledger.ledger import streams
+from orderledger.ledger.anomalies import AnomalyKind, AnomalyRaised
 from orderledger.ledger.errors import Reason
 from orderledger.ledger.limits import TEXT_LENGTH_MAX, check_count
-from orderledger.ledger.order_events import AnomalyRaised
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payment_events import (
     AuthorisationExpired,
@@ -371,7 +371,7 @@ def alert_expiry(command: AlertAuthorisationExpiry, states: States, now: datetim
         deadline_id=command.deadline_id,
     )
     anomaly = AnomalyRaised(
-        kind="AuthorisationExpiring",
+        kind=AnomalyKind.AUTHORISATION_EXPIRING,
         refs=(command.auth_op,),
         detail=f"{one.remainder} {state.currency} minor units expire at "
         f"{op.expires_at.isoformat()}; capture them or authorise anew",

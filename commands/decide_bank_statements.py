@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from orderledger.ledger import accounts, streams
+from orderledger.ledger.anomalies import AnomalyKind, AnomalyRaised
 from orderledger.ledger.bank_events import (
     BankBreakKind,
     BankBreakRaised,
@@ -37,7 +38,6 @@ from orderledger.ledger.limits import (
     check_total,
 )
 from orderledger.ledger.money import Money
-from orderledger.ledger.order_events import AnomalyRaised
 from orderledger.ledger.recipes_settlement import bank_booked
 from orderledger.ledger.settlement_events import BreakAction
 
@@ -191,7 +191,7 @@ def record_line(command: RecordBankLine, states: States, now: datetime) -> Chang
 
 def _differs(statement: _Statement, known: BankLine, line: BankLine) -> None:
     anomaly = AnomalyRaised(
-        kind="BankLineDiffers",
+        kind=AnomalyKind.BANK_LINE_DIFFERS,
         refs=(str(line.line_no),),
         severity="error",
         detail=f"it was recorded with {known.amount}, now it has {line.amount}",
@@ -265,7 +265,8 @@ def match_line(command: MatchBankLine, states: States, now: datetime) -> Changes
             return ()
         raise Rejected(
             Reason.WRONG_STATE,
-            f"line {command.line_no} shows {', '.join(one.subject.id for one in known.parts)}",
+            f"line {command.line_no} of statement {state.statement_id} shows "
+            f"{', '.join(one.subject.id for one in known.parts)} already; a line is matched once",
             line=command.line_no,
         )
     statement = _Statement(states, state)

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from orderledger.ledger import chargeback_events as e
 from orderledger.ledger import limits
+from orderledger.ledger.anomalies import AnomalyKind
 from orderledger.ledger.chargeback_stages import (
     CONTESTED,
     LOST,
@@ -24,6 +25,7 @@ from orderledger.ledger.chargeback_stages import (
     ChargebackFact,
     ChargebackStage,
     ChargebackStatus,
+    Liability,
 )
 from orderledger.ledger.chargebacks import INITIAL, Chargeback, named_in
 from orderledger.ledger.currencies import exponent
@@ -71,7 +73,7 @@ def observe_chargeback(
     seen = _by_its_name(record, seen)
     if seen.order_id and seen.order_id != state.order_id:
         detail = f"report names order {seen.order_id}, the payment is for {state.order_id}"
-        record.anomaly("BoundToAnotherOrder", seen.order_id, detail=detail)
+        record.anomaly(AnomalyKind.BOUND_TO_ANOTHER_ORDER, seen.order_id, detail=detail)
     if seen.fact in _FEES:
         _observe_fee(record, seen, seen.amount, seen.currency)
     else:
@@ -128,10 +130,12 @@ def _observe_fact(record: PaymentRecord, seen: e.ChargebackReport, settlement: s
     key = _key(seen)
     if key in one.seen:
         return
-    why, kind = _impossible(record.state, seen)
-    if why:
-        _keep(record, seen, key, why, kind)
+    impossible = _impossible(record.state, seen)
+    if impossible is not None:
+        _keep(record, seen, key, *impossible)
         return
+    if not one.exists and seen.liability is None:
+        seen = replace(seen, liability=_agreed(record))
     event = _event(seen, one, key)
     if settlement and isinstance(event, e.ChargebackBegun):
         event = replace(event, settlement=settlement)
@@ -139,23 +143,33 @@ def _observe_fact(record: PaymentRecord, seen: e.ChargebackReport, settlement: s
     _observe_contradiction(record, seen, one)
 
 
-def _impossible(state: PaymentState, seen: e.ChargebackReport) -> tuple[str, str]:
-    """Return why a report cannot be and the kind of its anomaly, or two empty texts."""
+def _agreed(record: PaymentRecord) -> Liability | None:
+    """Return who bears a loss by the terms of the payment's order; None: the seller, as ever."""
+    if not record.state.order_id:
+        return None
+    liability = record.states.order(record.state.order_id).terms.chargeback_liability
+    return None if liability is Liability.SELLER else liability
+
+
+def _impossible(state: PaymentState, seen: e.ChargebackReport) -> tuple[str, AnomalyKind] | None:
+    """Return why a report cannot be and the kind of its anomaly."""
     if seen.amount is not None and seen.amount <= 0:
-        return "the amount is not positive", "NonPositiveAmount"
+        return "the amount is not positive", AnomalyKind.NON_POSITIVE_AMOUNT
     if seen.amount is not None and seen.amount > AMOUNT_MINOR_MAX:
-        return "the amount is beyond what can be posted", "AmountBeyondLimit"
+        return "the amount is beyond what can be posted", AnomalyKind.AMOUNT_BEYOND_LIMIT
     if seen.currency and seen.currency != state.currency:
-        return f"the payment is in {state.currency}", "CurrencyMismatch"
+        return f"the payment is in {state.currency}", AnomalyKind.CURRENCY_MISMATCH
     if seen.fact not in STATUS_OF[seen.stage]:
         return (
             f"{seen.fact.value} means nothing at the {seen.stage.value}",
-            "ChargebackContradiction",
+            AnomalyKind.CHARGEBACK_CONTRADICTION,
         )
-    return "", ""
+    return None
 
 
-def _keep(record: PaymentRecord, seen: e.ChargebackReport, key: str, why: str, kind: str) -> None:
+def _keep(
+    record: PaymentRecord, seen: e.ChargebackReport, key: str, why: str, kind: AnomalyKind
+) -> None:
     event = e.ChargebackReportKept(
         chargeback_id=seen.chargeback_id,
         key=key,
@@ -227,7 +241,7 @@ def _observe_contradiction(
         was = f"{status.value} at the {stage.value}" if before.exists else "not known"
         is_other = (after.status, after.flow.out) != (status, before.flow.out)
         record.anomaly(
-            "ChargebackContradiction",
+            AnomalyKind.CHARGEBACK_CONTRADICTION,
             *who,
             detail=f"it was {was}; it is {after.status.value} at the {after.stage.value}",
             severity="error" if is_other else "warning",
@@ -235,13 +249,13 @@ def _observe_contradiction(
     amounts = {one.amount for one in said} - {0}
     if seen.amount and amounts - {seen.amount}:
         detail = f"{', '.join(map(str, sorted(amounts)))} and {seen.amount} were reported"
-        record.anomaly("ConflictingAmount", *who, detail=detail, severity="error")
+        record.anomaly(AnomalyKind.CONFLICTING_AMOUNT, *who, detail=detail, severity="error")
     elif seen.amount and _is_other_amount(seen, after):
         detail = f"{after.amount} is contested, {seen.amount} was reported as {seen.fact.value}"
-        record.anomaly("AmountMismatch", *who, detail=detail, severity="error")
+        record.anomaly(AnomalyKind.AMOUNT_MISMATCH, *who, detail=detail, severity="error")
     is_of_money = after.stage is not ChargebackStage.INQUIRY
     if is_of_money and after.status in CONTESTED | LOST and not after.flow.out:
-        record.anomaly("ChargebackWithoutAmount", seen.chargeback_id, severity="error")
+        record.anomaly(AnomalyKind.CHARGEBACK_WITHOUT_AMOUNT, seen.chargeback_id, severity="error")
 
 
 def _is_other_amount(seen: e.ChargebackReport, after: Chargeback) -> bool:
@@ -270,12 +284,22 @@ def _observe_fee(
     if amount is None or not 0 < amount <= AMOUNT_MINOR_MAX or not _is_currency(code):
         key = f"fee {fee_id} {amount} {code}"
         if key not in one.seen:
-            _keep(record, seen, key, "the fee is not a positive amount", "NonPositiveAmount")
+            _keep(
+                record,
+                seen,
+                key,
+                "the fee is not a positive amount",
+                AnomalyKind.NON_POSITIVE_AMOUNT,
+            )
         return
     if known is not None:
         detail = f"{known[1]} {known[0]} and {amount} {code} were reported as fee {fee_id}"
         record.anomaly(
-            "ConflictingAmount", seen.chargeback_id, fee_id, detail=detail, severity="error"
+            AnomalyKind.CONFLICTING_AMOUNT,
+            seen.chargeback_id,
+            fee_id,
+            detail=detail,
+            severity="error",
         )
         if known >= (code, amount):
             return
@@ -350,8 +374,9 @@ def submit_evidence(command: SubmitChargebackEvidence, states: States, now: date
     if due_at is not None and at >= due_at:
         raise Rejected(
             Reason.WINDOW_CLOSED,
-            f"evidence of chargeback {one.chargeback_id} was due by {due_at.isoformat()}, it is "
-            f"{at.isoformat()}",
+            f"evidence of chargeback {one.chargeback_id} of payment {state.payment_id} was due by "
+            f"{due_at.isoformat()}, it is {at.isoformat()}; if the bank gives more time, record "
+            "its report with the new date first",
             payment_id=state.payment_id,
             chargeback_id=one.chargeback_id,
             due_at=due_at.isoformat(),

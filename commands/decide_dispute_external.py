@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Final
 
 from orderledger.ledger import dispute_ruling_events as r
+from orderledger.ledger.anomalies import AnomalyKind, AnomalyRaised, spelled
 from orderledger.ledger.dispute_content import RulingContent, hash_of_ruling
 from orderledger.ledger.dispute_events import DeadlineKind
 from orderledger.ledger.dispute_stages import Stage
 from orderledger.ledger.disputes import DisputeState
 from orderledger.ledger.errors import InvalidCommand, Reason, Rejected
-from orderledger.ledger.order_events import AnomalyRaised
 
 from . import dispute_guards as guards
 from . import order_guards
@@ -99,7 +99,7 @@ def record_award(command: RecordExternalAward, states: States, now: datetime) ->
     if known is not None:
         if guards.repeats(command, known, "body", "case_ref", "allocations"):
             return ()
-        return _contradicting(command, hearing, "award_reported_otherwise")
+        return _contradicting(command, hearing, AnomalyKind.AWARD_REPORTED_OTHERWISE)
     contradiction = _contradiction(command, state)
     event = r.ExternalAwardReceived(
         at=hearing.at,
@@ -117,19 +117,19 @@ def record_award(command: RecordExternalAward, states: States, now: datetime) ->
     return hearing.changes
 
 
-def _contradiction(command: RecordExternalAward, state: DisputeState) -> str:
+def _contradiction(command: RecordExternalAward, state: DisputeState) -> AnomalyKind | None:
     if not state.exists:
-        return "award_for_unknown_dispute"
+        return AnomalyKind.AWARD_FOR_UNKNOWN_DISPUTE
     if state.stage is not Stage.EXTERNAL or state.referral is None:
-        return f"award_while_{state.stage.value}"
+        return AnomalyKind(spelled(f"award_while_{state.stage.value}"))
     if (state.referral.body, state.referral.case_ref) != (command.body, command.case_ref):
-        return "award_of_another_case"
+        return AnomalyKind.AWARD_OF_ANOTHER_CASE
     if sum([one.amount for one in command.allocations]) != state.claimed:
-        return "award_does_not_add_up"
-    return "award_id_in_use" if command.award_id in state.rulings else ""
+        return AnomalyKind.AWARD_DOES_NOT_ADD_UP
+    return AnomalyKind.AWARD_ID_IN_USE if command.award_id in state.rulings else None
 
 
-def _contradicting(command: RecordExternalAward, hearing: Hearing, kind: str) -> Changes:
+def _contradicting(command: RecordExternalAward, hearing: Hearing, kind: AnomalyKind) -> Changes:
     shares = ", ".join([f"{one.party} {one.amount}" for one in command.allocations])
     anomaly = AnomalyRaised(
         kind=kind,

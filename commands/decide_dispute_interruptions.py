@@ -6,6 +6,7 @@ from datetime import datetime
 
 from orderledger.ledger import dispute_events as e
 from orderledger.ledger import dispute_ruling_events as r
+from orderledger.ledger.anomalies import AnomalyResolved
 from orderledger.ledger.dispute_content import (
     ClaimedLine,
     DisputeOutcome,
@@ -19,7 +20,7 @@ from orderledger.ledger.errors import Reason, Rejected
 from orderledger.ledger.instants import after
 from orderledger.ledger.order_chargebacks import contesting
 from orderledger.ledger.order_disputes import DisputeOpened
-from orderledger.ledger.order_events import AnomalyResolved, OrderReopened
+from orderledger.ledger.order_events import OrderReopened
 from orderledger.ledger.orders import Lifecycle
 
 from . import dispute_guards as guards

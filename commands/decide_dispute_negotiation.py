@@ -133,7 +133,8 @@ def _put(hearing: Hearing, command: MakeOffer) -> None:
 def _expired(state: DisputeState, offer_id: str, expires_at: datetime) -> Rejected:
     return Rejected(
         Reason.WINDOW_CLOSED,
-        f"offer {offer_id} in dispute {state.dispute_id} expires at {expires_at.isoformat()}",
+        f"offer {offer_id} in dispute {state.dispute_id} expires at {expires_at.isoformat()}, "
+        "which is over; make another one",
         dispute_id=state.dispute_id,
         offer_id=offer_id,
         expires_at=expires_at.isoformat(),

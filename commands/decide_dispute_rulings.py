@@ -226,7 +226,8 @@ def _require_appealable(command: Appeal, hearing: Hearing) -> None:
     if state.appeal_until is None or hearing.at >= state.appeal_until:
         raise Rejected(
             Reason.WINDOW_CLOSED,
-            f"the window for appeals in dispute {state.dispute_id} is over",
+            f"the window for appeals in dispute {state.dispute_id} ended{_until(state)}; what "
+            "comes to light later is for an amendment (AmendRuling)",
             dispute_id=state.dispute_id,
             ruling_id=command.ruling_id,
         )
@@ -239,6 +240,10 @@ def _require_appealable(command: Appeal, hearing: Hearing) -> None:
             party=command.party.value,
         )
     _require_new_evidence(command, state)
+
+
+def _until(state: DisputeState) -> str:
+    return "" if state.appeal_until is None else f" at {state.appeal_until.isoformat()}"
 
 
 def _require_new_evidence(command: Appeal, state: DisputeState) -> None:
@@ -267,7 +272,8 @@ def _require_new_evidence(command: Appeal, state: DisputeState) -> None:
 def _is_final(state: DisputeState, ruling: Ruling) -> Rejected:
     return Rejected(
         Reason.RULING_FINAL,
-        f"ruling {ruling.ruling_id} of dispute {state.dispute_id} is final",
+        f"ruling {ruling.ruling_id} of dispute {state.dispute_id} is final; only an amendment "
+        "takes its place (AmendRuling)",
         dispute_id=state.dispute_id,
         ruling_id=ruling.ruling_id,
     )
@@ -314,8 +320,8 @@ def _check_outcome(command: DecideAppeal, before: Ruling) -> None:
     if is_same != (command.outcome is AppealOutcome.UPHELD):
         raise Rejected(
             Reason.AMOUNT_MISMATCH,
-            f"the appeal is {command.outcome}, yet its division is {'' if is_same else 'not '}that "
-            f"of ruling {before.ruling_id}",
+            f"the appeal in dispute {command.dispute_id} is {command.outcome}, yet its division is "
+            f"{'' if is_same else 'not '}that of ruling {before.ruling_id}; give one that fits",
             dispute_id=command.dispute_id,
             ruling_id=before.ruling_id,
             outcome=command.outcome.value,

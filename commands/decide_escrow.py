@@ -97,7 +97,8 @@ def release_funds(command: ReleaseFunds, states: States, now: datetime) -> Chang
     if not one.condition_met:
         raise Rejected(
             Reason.NOT_YET_DUE,
-            f"the release condition of {command.seller} in order {order.order_id} is not met",
+            f"the release condition of {command.seller} in order {order.order_id} is not met: "
+            "confirm the delivery, or say why it is met (MeetReleaseCondition)",
             order_id=order.order_id,
             seller=command.seller,
         )

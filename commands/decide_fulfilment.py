@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from orderledger.ledger import limits, streams
+from orderledger.ledger.anomalies import AnomalyKind, AnomalyRaised, spelled
 from orderledger.ledger.errors import InvalidCommand, NotFound, Reason, Rejected
 from orderledger.ledger.events import Event
 from orderledger.ledger.fulfilment_events import (
@@ -26,7 +27,7 @@ from orderledger.ledger.fulfilment_events import (
     TrackingUpdated,
 )
 from orderledger.ledger.fulfilments import TRANSITIONS, FulfilmentState
-from orderledger.ledger.order_events import AnomalyRaised, MovedLine, MoveKind, OrderLinesMoved
+from orderledger.ledger.order_events import MovedLine, MoveKind, OrderLinesMoved
 from orderledger.ledger.orders import Lifecycle
 
 from .decision import Change, Changes, States, decides
@@ -61,6 +62,8 @@ def create(command: CreateFulfilment, states: States, now: datetime) -> Changes:
         lines=command.lines,
         location=command.location,
         digital=command.digital,
+        confirm_delivered_hours=order.terms.confirm_delivered_hours,
+        confirm_dispatched_hours=order.terms.confirm_dispatched_hours,
     )
     if state.exists:
         if _is_same(state, event):
@@ -220,12 +223,18 @@ def record_dispatched(command: RecordDispatched, states: States, now: datetime) 
     if state.dispatched:
         if (state.carrier, state.tracking) == (command.carrier, command.tracking):
             return ()
-        report.contradict("conflicting_dispatch", "error", f"by {command.carrier} as well")
+        report.contradict(
+            AnomalyKind.CONFLICTING_DISPATCH, "error", f"by {command.carrier} as well"
+        )
         return report.changes(event)
     if state.cancelled:
-        report.contradict("dispatched_yet_cancelled", "error", "its fulfilment was cancelled")
+        report.contradict(
+            AnomalyKind.DISPATCHED_YET_CANCELLED, "error", "its fulfilment was cancelled"
+        )
     if not event.lines:
-        report.contradict("unknown_fulfilment", "error", "nothing is known of its content")
+        report.contradict(
+            AnomalyKind.UNKNOWN_FULFILMENT, "error", "nothing is known of its content"
+        )
     if not state.shipped:
         report.check_order(event.lines, "dispatched")
         report.move(MoveKind.SHIPPED, event.lines)
@@ -233,7 +242,9 @@ def record_dispatched(command: RecordDispatched, states: States, now: datetime) 
             # The units leave without having been set aside, which the order must count as well.
             report.move(MoveKind.ALLOCATED, event.lines)
         elif state.lines != event.lines:
-            report.contradict("dispatched_other_units", "warning", "not the units set aside")
+            report.contradict(
+                AnomalyKind.DISPATCHED_OTHER_UNITS, "warning", "not the units set aside"
+            )
             report.move(MoveKind.UNALLOCATED, _less(state.lines, event.lines))
             report.move(MoveKind.ALLOCATED, _less(event.lines, state.lines))
     return report.changes(event)
@@ -266,7 +277,9 @@ def record_delivered(command: RecordDelivered, states: States, now: datetime) ->
         return ()
     report = _Report(command, state, states)
     if state.arrival_reported:
-        report.contradict("conflicting_delivery", "error", "other units had been reported")
+        report.contradict(
+            AnomalyKind.CONFLICTING_DELIVERY, "error", "other units had been reported"
+        )
     event = Delivered(
         fulfilment_id=command.fulfilment_id,
         order_id=report.order_id,
@@ -275,13 +288,19 @@ def record_delivered(command: RecordDelivered, states: States, now: datetime) ->
         at=command.occurred_at or now,
     )
     if state.cancelled:
-        report.contradict("delivered_yet_cancelled", "error", "its fulfilment was cancelled")
+        report.contradict(
+            AnomalyKind.DELIVERED_YET_CANCELLED, "error", "its fulfilment was cancelled"
+        )
     elif not state.dispatched:
-        report.contradict("delivered_before_dispatch", "warning", "no hand-over was reported")
+        report.contradict(
+            AnomalyKind.DELIVERED_BEFORE_DISPATCH, "warning", "no hand-over was reported"
+        )
     if state.failure == DeliveryFailure.LOST:
-        report.contradict("delivered_yet_lost", "warning", "it had been reported lost")
+        report.contradict(AnomalyKind.DELIVERED_YET_LOST, "warning", "it had been reported lost")
     if not event.lines:
-        report.contradict("unknown_fulfilment", "error", "nothing is known of its content")
+        report.contradict(
+            AnomalyKind.UNKNOWN_FULFILMENT, "error", "nothing is known of its content"
+        )
     if not state.shipped:
         report.check_order(event.lines, "delivered")
         if not state.exists or state.cancelled:
@@ -308,11 +327,17 @@ def record_failed(command: RecordDeliveryFailed, states: States, now: datetime) 
         detail=command.detail,
     )
     if state.failure:
-        report.contradict("conflicting_failure", "warning", f"it was {state.failure} before")
+        report.contradict(
+            AnomalyKind.CONFLICTING_FAILURE, "warning", f"it was {state.failure} before"
+        )
     if state.delivered:
-        report.contradict("failed_yet_delivered", "error", "its delivery was reported before")
+        report.contradict(
+            AnomalyKind.FAILED_YET_DELIVERED, "error", "its delivery was reported before"
+        )
     elif not state.dispatched:
-        report.contradict("failed_before_dispatch", "warning", "no hand-over was reported")
+        report.contradict(
+            AnomalyKind.FAILED_BEFORE_DISPATCH, "warning", "no hand-over was reported"
+        )
     if command.kind is DeliveryFailure.LOST and not state.delivered:
         report.move(MoveKind.LOST, state.units)
     return report.changes(event)
@@ -331,11 +356,15 @@ class _Report:
         self._anomalies: Final[list[Change]] = []
         self._raised: Final[list[str]] = []
         if self.order_id != command.order_id:
-            self.contradict("bound_to_another_order", "error", f"reported for {command.order_id}")
+            self.contradict(
+                AnomalyKind.BOUND_TO_ANOTHER_ORDER, "error", f"reported for {command.order_id}"
+            )
         if not self._order.exists:
-            self.contradict("unknown_order", "error", f"order {self.order_id} is not known")
+            self.contradict(
+                AnomalyKind.UNKNOWN_ORDER, "error", f"order {self.order_id} is not known"
+            )
 
-    def contradict(self, kind: str, severity: str, detail: str) -> None:
+    def contradict(self, kind: AnomalyKind, severity: str, detail: str) -> None:
         """Raise an anomaly of the fulfilment, once while it is open."""
         self._raise(self._stream, self._state.anomalies, kind, severity, detail)
 
@@ -345,22 +374,24 @@ class _Report:
         if not order.exists:
             return
         if order.lifecycle in OVER:
-            self._of_order(f"{happened}_yet_cancelled", "error", order.lifecycle.value)
+            kind = AnomalyKind(spelled(f"{happened}_yet_cancelled"))
+            self._of_order(kind, "error", order.lifecycle.value)
         elif order.lifecycle not in APPROVED:
-            self._of_order(f"{happened}_before_approval", "warning", order.lifecycle.value)
+            kind = AnomalyKind(spelled(f"{happened}_before_approval"))
+            self._of_order(kind, "warning", order.lifecycle.value)
         for moved in lines:
             line = order.lines.get(moved.line_id)
             if line is None:
-                self._of_order("unknown_line", "error", moved.line_id)
+                self._of_order(AnomalyKind.UNKNOWN_LINE, "error", moved.line_id)
             elif line.shippable < moved.quantity:
-                self._of_order("shipped_more_than_ordered", "error", moved.line_id)
+                self._of_order(AnomalyKind.SHIPPED_MORE_THAN_ORDERED, "error", moved.line_id)
 
-    def _of_order(self, kind: str, severity: str, detail: str) -> None:
+    def _of_order(self, kind: AnomalyKind, severity: str, detail: str) -> None:
         text = f"order {self.order_id}: {detail}"
         self._raise(streams.order(self.order_id), self._order.anomalies, kind, severity, text)
 
     def _raise(
-        self, stream: str, open_keys: Iterable[str], kind: str, severity: str, detail: str
+        self, stream: str, open_keys: Iterable[str], kind: AnomalyKind, severity: str, detail: str
     ) -> None:
         anomaly = AnomalyRaised(
             kind=kind,

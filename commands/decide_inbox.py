@@ -10,6 +10,7 @@ from datetime import datetime
 import msgspec
 
 from orderledger.ledger import streams
+from orderledger.ledger.anomalies import AnomalyKind, AnomalyRaised
 from orderledger.ledger.chargeback_events import ChargebackReport
 from orderledger.ledger.errors import InvalidCommand, InvalidInput, NotFound
 from orderledger.ledger.events import topic_of
@@ -22,7 +23,6 @@ from orderledger.ledger.inbox_events import (
     NotificationRejected,
     Observation,
 )
-from orderledger.ledger.order_events import AnomalyRaised
 from orderledger.ledger.payments import PaymentState
 from orderledger.ledger.streams import ID_GRAMMAR
 
@@ -68,7 +68,7 @@ def receive(command: ReceiveNotification, states: States, now: datetime) -> Chan
 def _second_body(command: ReceiveNotification, stream: str, first: str) -> Changes:
     """Another body under a known id is kept and not applied: the two contradict each other."""
     anomaly = AnomalyRaised(
-        kind="NotificationContentDiffers",
+        kind=AnomalyKind.NOTIFICATION_CONTENT_DIFFERS,
         refs=(command.provider, command.notification_id, command.body_sha256),
         detail=f"the first body has the hash {first}",
         severity="error",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+from orderledger.ledger.anomalies import AnomalyKind, AnomalyResolved
 from orderledger.ledger.events import Event
 from orderledger.ledger.inbox_events import Observation
 from orderledger.ledger.limits import AMOUNT_MINOR_MAX
@@ -21,7 +22,6 @@ from orderledger.ledger.operation_reports import (
     standing,
 )
 from orderledger.ledger.order_events import (
-    AnomalyResolved,
     LatePaymentDetected,
     RefundFailed,
     RefundRoutedAsVoid,
@@ -75,7 +75,7 @@ class Record(PaymentRecord):
         super().__init__(states, state)
         self.seen: Final = seen
 
-    def keep(self, op_id: str, why: str, anomaly: str = "") -> None:
+    def keep(self, op_id: str, why: str, anomaly: AnomalyKind | None = None) -> None:
         """Keep a report that changes no amount, once, with an anomaly if one is named."""
         seen = self.seen
         who = op_id or f"{seen.kind}~{seen.provider_ref}"
@@ -112,7 +112,7 @@ def observe(seen: Observation, states: States) -> Changes:
     record = Record(states, state, seen)
     if seen.order_id and seen.order_id != state.order_id:
         detail = f"report names order {seen.order_id}, the payment is for {state.order_id}"
-        record.anomaly("BoundToAnotherOrder", seen.order_id, detail=detail)
+        record.anomaly(AnomalyKind.BOUND_TO_ANOTHER_ORDER, seen.order_id, detail=detail)
     if seen.outcome is Outcome.EXPIRED:
         _observe_expiry(record)
     else:
@@ -151,16 +151,18 @@ def _is_possible(record: Record, op_id: str, amount: int) -> bool:
     """An amount that is not positive, or of another currency, is kept and posts nothing."""
     seen, state = record.seen, record.state
     if amount <= 0:
-        record.keep(op_id, "the amount is not positive", "NonPositiveAmount")
+        record.keep(op_id, "the amount is not positive", AnomalyKind.NON_POSITIVE_AMOUNT)
         return False
     if amount > AMOUNT_MINOR_MAX:
-        record.keep(op_id, "the amount is beyond what can be posted", "AmountBeyondLimit")
+        record.keep(
+            op_id, "the amount is beyond what can be posted", AnomalyKind.AMOUNT_BEYOND_LIMIT
+        )
         return False
     if seen.currency and seen.currency != state.currency:
-        record.keep(op_id, f"the payment is in {state.currency}", "CurrencyMismatch")
+        record.keep(op_id, f"the payment is in {state.currency}", AnomalyKind.CURRENCY_MISMATCH)
         return False
     if not state.order_id and seen.kind not in ("", OperationKind.CREDIT.value):
-        record.keep(op_id, "the payment belongs to no order", "PaymentWithoutOrder")
+        record.keep(op_id, "the payment belongs to no order", AnomalyKind.PAYMENT_WITHOUT_ORDER)
         return False
     return True
 
@@ -243,7 +245,7 @@ def _moves(record: Record, op: Operation, amount: int) -> None:
         _succeed(record, op, amount)
         return
     if outcome is Outcome.ABORTED and op.status is OperationStatus.PENDING:
-        record.anomaly("AbortedWhilePending", op.op_id)
+        record.anomaly(AnomalyKind.ABORTED_WHILE_PENDING, op.op_id)
     record.add(OUTCOME_EVENTS[outcome](record.seen, op, amount), op.op_id)
     _tell_order(record, op, record.state.operations[op.op_id])
 
@@ -253,7 +255,9 @@ def _late(record: Record, op: Operation, amount: int) -> None:
     if standing(reports_with(op, record.seen, amount)):
         _succeed(record, op, amount)
         _settle_count(record, op.op_id)
-        record.anomaly("LateSuccess", op.op_id, detail=f"it was {op.status.value} before")
+        record.anomaly(
+            AnomalyKind.LATE_SUCCESS, op.op_id, detail=f"it was {op.status.value} before"
+        )
         return
     _succeed(record, op, amount, is_undone=True)
     _conclude_reversal(record, op.op_id, f"it was {op.status.value} before")
@@ -269,7 +273,7 @@ def _conclude_reversal(record: Record, op_id: str, cause: str) -> None:
 def _contradicted(record: Record, op_id: str) -> None:
     if is_contradicted(record.state.operations[op_id].reports):
         detail = "a success and a failure were reported, and no sequence says which is later"
-        record.anomaly("FailureAfterSuccess", op_id, detail=detail, severity="error")
+        record.anomaly(AnomalyKind.FAILURE_AFTER_SUCCESS, op_id, detail=detail, severity="error")
 
 
 def _again(record: Record, op: Operation, amount: int) -> None:
@@ -295,14 +299,14 @@ def _conflicts(record: Record, op: Operation, amount: int) -> None:
         if not op.provider_ref and seen.provider_ref:
             record.keep(op.op_id, "the reference becomes known")
         elif not is_same_reference:
-            record.keep(op.op_id, f"it is known as {op.provider_ref}", "SecondReference")
+            record.keep(op.op_id, f"it is known as {op.provider_ref}", AnomalyKind.SECOND_REFERENCE)
         elif is_later_success(reports_with(op, seen, amount)):
             record.keep(op.op_id, "its place in the provider's sequence becomes known")
         return
     now = counted(reports_with(op, record.seen, amount))
     _count(record, op, amount, now, observation_key(seen, amount))
     detail = f"{op.settled} and {amount} were reported, {now} counts"
-    record.anomaly("ConflictingAmount", op.op_id, detail=detail, severity="error")
+    record.anomaly(AnomalyKind.CONFLICTING_AMOUNT, op.op_id, detail=detail, severity="error")
 
 
 def _settle_count(record: Record, op_id: str) -> None:
@@ -338,7 +342,7 @@ def _reverses(record: Record, op: Operation, amount: int) -> None:
     if standing(reports):
         is_other = is_of_another_try(reports[-1], op.reports)
         why = "a success that it does not undo stands"
-        record.keep(op.op_id, why, "FailureOfAnotherTry" if is_other else "")
+        record.keep(op.op_id, why, AnomalyKind.FAILURE_OF_ANOTHER_TRY if is_other else None)
         _settle_count(record, op.op_id)
         return
     cause = seen.detail or seen.code or seen.outcome.value
@@ -367,7 +371,7 @@ def _add_reversal(record: Record, op: Operation, key: str, cause: str) -> None:
 def _fails(record: Record, op: Operation, amount: int) -> None:
     record.add(declined_event(record.seen, op, amount), op.op_id)
     _tell_order(record, op, record.state.operations[op.op_id])
-    record.anomaly("ReversedBeforeSuccess", op.op_id)
+    record.anomaly(AnomalyKind.REVERSED_BEFORE_SUCCESS, op.op_id)
 
 
 def _stale(record: Record, op: Operation, amount: int) -> None:
@@ -400,7 +404,7 @@ def _succeed(record: Record, op: Operation, amount: int, *, is_undone: bool = Fa
     is_partial = op.kind is OperationKind.AUTHORISE and amount < op.amount
     if amount != op.amount and not is_partial:
         detail = f"{op.amount} was requested, {amount} {record.state.currency} succeeded"
-        record.anomaly("AmountMismatch", op.op_id, detail=detail)
+        record.anomaly(AnomalyKind.AMOUNT_MISMATCH, op.op_id, detail=detail)
 
 
 def _record_success(record: Record, event: Event, op: Operation, *, is_undone: bool) -> None:
@@ -422,7 +426,7 @@ def _detect_late_payment(record: Record, op: Operation, amount: int) -> None:
     if order.lifecycle not in ENDED or op.op_id in order.late_ops:
         return
     record.anomaly(
-        "LatePayment",
+        AnomalyKind.LATE_PAYMENT,
         op.op_id,
         detail=f"order {record.state.order_id} is {order.lifecycle.value}",
         severity="error",
@@ -447,7 +451,7 @@ def _observe_unknown(record: Record) -> None:
         or seen.kind not in _KINDS
         or not seen.provider_ref
     ):
-        record.keep("", "the operation is not known", "UnknownOperation")
+        record.keep("", "the operation is not known", AnomalyKind.UNKNOWN_OPERATION)
         return
     amount = seen.amount or 0
     if not _is_possible(record, "", amount):
@@ -466,7 +470,7 @@ def _observe_unknown(record: Record) -> None:
         kind is OperationKind.CAPTURE and state.capture_mode is CaptureMode.AUTO
     ):
         detail = f"{kind.value} of {amount} {state.currency} under {seen.provider_ref}"
-        record.anomaly("UnrequestedOperation", op.op_id, detail=detail)
+        record.anomaly(AnomalyKind.UNREQUESTED_OPERATION, op.op_id, detail=detail)
     _succeed(record, op, amount)
 
 
@@ -489,7 +493,9 @@ def _observe_expiry(record: Record) -> None:
     if not auth_op and seen.provider_ref:
         auth_op = observed_id(OperationKind.AUTHORISE, seen.provider_ref)
     if not auth_op:
-        record.keep("", "it is not clear which authorisation expired", "UnknownOperation")
+        record.keep(
+            "", "it is not clear which authorisation expired", AnomalyKind.UNKNOWN_OPERATION
+        )
         return
     one = state.authorisations.get(auth_op)
     if one is not None and one.is_expired:

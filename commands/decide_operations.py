@@ -9,9 +9,9 @@ from typing import Final
 import msgspec
 
 from orderledger.ledger import streams
+from orderledger.ledger.anomalies import AnomalyKind, AnomalyRaised
 from orderledger.ledger.errors import InvalidCommand, NotFound, Reason
 from orderledger.ledger.inbox_events import Observation
-from orderledger.ledger.order_events import AnomalyRaised
 from orderledger.ledger.payment_events import OperationQueried, OperationResolvedManually
 from orderledger.ledger.payment_operations import (
     JANITOR,
@@ -216,7 +216,7 @@ def query(command: QueryOperation, states: States, now: datetime) -> Changes:
     if next_at is not None:
         return (Change(stream, event),)
     anomaly = AnomalyRaised(
-        kind="ManualResolutionNeeded",
+        kind=AnomalyKind.MANUAL_RESOLUTION_NEEDED,
         refs=(op.op_id,),
         detail=f"{op.kind.value} of {op.amount} {state.currency} is {op.status.value}",
         severity="error",

@@ -389,6 +389,7 @@ def _new_order(command: SplitOrder, order: OrderState, lines: tuple[OrderLine, .
         payment_due_at=order.payment_due_at,
         address_ref=order.address_ref,
         split_from=order.order_id,
+        terms=order.terms,
     )
 
 

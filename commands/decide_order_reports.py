@@ -6,13 +6,12 @@ Reports are recorded whatever the order's state; what contradicts it is recorded
 
 from datetime import datetime
 
+from orderledger.ledger.anomalies import AnomalyKind, AnomalyRaised, AnomalyResolved
 from orderledger.ledger.currencies import exponent
 from orderledger.ledger.errors import Rejected
 from orderledger.ledger.events import Event
 from orderledger.ledger.order_events import (
     SURPLUS_SOURCES,
-    AnomalyRaised,
-    AnomalyResolved,
     LatePaymentDetected,
     OrderCancelled,
     RefundGranted,
@@ -63,7 +62,7 @@ def record_stock_released(command: RecordStockReleased, states: States, now: dat
         reservation_id=command.reservation_id, line_id=command.line_id, quantity=command.quantity
     )
     known = command.reservation_id in order.reservations
-    anomaly = None if known else ("unknown_reservation", (command.reservation_id,))
+    anomaly = None if known else (AnomalyKind.UNKNOWN_RESERVATION, (command.reservation_id,))
     return _reported(command.order_id, event, anomaly)
 
 
@@ -83,11 +82,15 @@ def record_stock_failed(
     return _reported(command.order_id, event, _line(order, command.line_id))
 
 
-_Anomaly = tuple[str, tuple[str, ...]]
+_Anomaly = tuple[AnomalyKind, tuple[str, ...]]
 
 
 def _line(order: OrderState, line_id: str) -> _Anomaly | None:
-    return None if line_id in order.lines or not order.exists else ("unknown_line", (line_id,))
+    return (
+        None
+        if line_id in order.lines or not order.exists
+        else (AnomalyKind.UNKNOWN_LINE, (line_id,))
+    )
 
 
 def _reported(order_id: str, event: Event, anomaly: _Anomaly | None) -> Changes:
@@ -117,9 +120,9 @@ def record_order_cancelled(command: RecordOrderCancelled, states: States, now: d
     anomaly: _Anomaly | None = None
     shipped = [key for key, line in order.lines.items() if max(line.shipped, line.delivered)]
     if shipped:
-        anomaly = ("cancelled_after_shipping", (command.order_id, *shipped[:20]))
+        anomaly = (AnomalyKind.CANCELLED_AFTER_SHIPPING, (command.order_id, *shipped[:20]))
     elif order.lifecycle is not Lifecycle.PLACED and not _may_cancel(order):
-        anomaly = ("cancelled_in_wrong_state", (command.order_id, order.lifecycle.value))
+        anomaly = (AnomalyKind.CANCELLED_IN_WRONG_STATE, (command.order_id, order.lifecycle.value))
     return _reported(command.order_id, event, anomaly)
 
 
@@ -149,7 +152,7 @@ def record_refund_granted(command: RecordRefundGranted, states: States, now: dat
     if before is not None:
         if before.total == command.amount:
             return ()
-        anomaly = ("refund_reported_twice", (command.refund_id, str(command.amount)))
+        anomaly = (AnomalyKind.REFUND_REPORTED_TWICE, (command.refund_id, str(command.amount)))
         return (guards.change(command.order_id, _raised(anomaly)),)
     if f"{guards.FOREIGN_REFUND}:{command.refund_id}:{command.currency}" in order.anomalies:
         return ()
@@ -194,11 +197,11 @@ def _contradiction(
     if command.currency != order.currency and order.currency:
         return (guards.FOREIGN_REFUND, (command.refund_id, command.currency))
     if order.version == 0:
-        return ("refund_without_purchase", (command.refund_id,))
+        return (AnomalyKind.REFUND_WITHOUT_PURCHASE, (command.refund_id,))
     tenders = tenders_of(order, states.payment)
     limit = charged_by(tenders) - charged_back_by(tenders) + order.goodwill_approved
     if order.granted + command.amount > limit:
-        return ("refund_exceeds_charge", (command.refund_id,))
+        return (AnomalyKind.REFUND_EXCEEDS_CHARGE, (command.refund_id,))
     return None
 
 
@@ -233,7 +236,7 @@ def record_late_payment(command: RecordLatePayment, states: States, now: datetim
     )
     events: list[Event] = [detected, *follow]
     if policy is LatePolicy.MANUAL:
-        events.append(_raised(("late_payment", (command.payment_id, command.op_id))))
+        events.append(_raised((AnomalyKind.LATE_PAYMENT, (command.payment_id, command.op_id))))
     return tuple([guards.change(command.order_id, event) for event in events])
 
 

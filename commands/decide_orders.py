@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from orderledger.ledger import limits
+from orderledger.ledger.anomalies import AnomalyRaised
 from orderledger.ledger.currencies import exponent
-from orderledger.ledger.errors import Reason, Rejected
-from orderledger.ledger.order_content import OrderLine, StockReservation
+from orderledger.ledger.errors import InvalidCommand, Reason, Rejected
+from orderledger.ledger.order_content import (
+    WAIT_HOURS_MAX,
+    OrderLine,
+    OrderTerms,
+    StockReservation,
+)
 from orderledger.ledger.order_events import (
-    AnomalyRaised,
     OrderAddressSet,
     OrderDrafted,
     OrderLineAdded,
@@ -236,9 +241,18 @@ def _check_place(command: PlaceOrder, *, is_draft: bool) -> None:
         guards.check_amount(f"tip of {tip.seller}", tip.amount)
     for reservation in command.reservations:
         guards.check_quantity(f"reservation {reservation.reservation_id}", reservation.quantity)
+    _check_terms(command.terms)
     if command.buyer_cap is not None:
         guards.check_amount("buyer cap", command.buyer_cap.limit, minimum=0)
         guards.check_amount("used of the buyer cap", command.buyer_cap.used, minimum=0)
+
+
+def _check_terms(terms: OrderTerms) -> None:
+    for name, hours in terms.waits.items():
+        if not 0 <= hours <= WAIT_HOURS_MAX:
+            raise InvalidCommand(
+                f"{name} is {hours}, it must be from 0 to {WAIT_HOURS_MAX}", field=name, value=hours
+            )
 
 
 def _placed(command: PlaceOrder, order: OrderState, *, is_draft: bool) -> OrderPlaced:
@@ -274,6 +288,7 @@ def _placed(command: PlaceOrder, order: OrderState, *, is_draft: bool) -> OrderP
         address_ref=command.address_ref or order.address_ref,
         stock_policy=command.stock_policy.value,
         buyer_cap_check=command.buyer_cap,
+        terms=command.terms,
     )
 
 

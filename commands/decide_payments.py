@@ -10,9 +10,10 @@ from datetime import datetime
 from fractions import Fraction
 
 from orderledger.ledger import accounts, streams
+from orderledger.ledger.anomalies import AnomalyResolved
 from orderledger.ledger.currencies import exponent
 from orderledger.ledger.errors import InvalidCommand, NotFound, Reason, Rejected
-from orderledger.ledger.order_events import AnomalyResolved, PaymentLinked
+from orderledger.ledger.order_events import PaymentLinked
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payment_events import (
     CaptureMode,

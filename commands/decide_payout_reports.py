@@ -11,10 +11,11 @@ from typing import Final
 from orderledger.ledger import limits, recipes_seller, streams
 from orderledger.ledger import payout_events as p
 from orderledger.ledger import seller_events as s
+from orderledger.ledger.anomalies import AnomalyKind, AnomalyRaised
+from orderledger.ledger.errors import Reason, Rejected
 from orderledger.ledger.events import Event
 from orderledger.ledger.journal import EMPTY, Entry, merge
 from orderledger.ledger.money import Money
-from orderledger.ledger.order_events import AnomalyRaised
 from orderledger.ledger.payouts import (
     EVOLVE,
     GIVEN_UP,
@@ -26,11 +27,12 @@ from orderledger.ledger.payouts import (
 from orderledger.ledger.sellers import EVOLVE as SELLER_EVOLVE
 from orderledger.ledger.sellers import SellerState
 
-from .decide_payouts import debited, freed
+from .decide_payouts import debited, existing, freed
 from .decision import Change, Changes, States, decides
 from .order_guards import check_amount, check_text
 from .payout_commands import (
-    OfBank,
+    OfPayout,
+    QueryPayout,
     RecordPayoutFailed,
     RecordPayoutPaid,
     RecordPayoutPending,
@@ -44,7 +46,7 @@ _S: Final = PayoutStatus
 class _Report:
     """The changes of one report as they come about, each on the state that the ones before left."""
 
-    def __init__(self, states: States, command: OfBank, kind: str, bank_ref: str) -> None:
+    def __init__(self, states: States, command: OfPayout, kind: str, bank_ref: str) -> None:
         check_text("bank_ref", bank_ref)
         self.kind: Final = kind
         self.bank_ref: Final = bank_ref
@@ -78,7 +80,7 @@ class _Report:
         """Free the entries, with what is left of the reserve."""
         self.tell_seller(*freed(self.state, self.account, cause))
 
-    def anomaly(self, kind: str, detail: str, severity: str = "critical") -> None:
+    def anomaly(self, kind: AnomalyKind, detail: str, severity: str = "critical") -> None:
         """Raise an anomaly, unless the same is open."""
         refs = (self.kind, self.bank_ref)
         event = AnomalyRaised(kind=kind, refs=refs, severity=severity, detail=detail)
@@ -88,7 +90,7 @@ class _Report:
     def contradiction(self, severity: str = "critical") -> None:
         """Raise the anomaly of a report that does not fit; call it before the report's event."""
         self.anomaly(
-            "conflicting_payout_report",
+            AnomalyKind.CONFLICTING_PAYOUT_REPORT,
             f"the bank reports {self.kind} by {self.bank_ref or 'no reference'}, the payout is "
             f"{self.state.status.value}",
             severity,
@@ -109,12 +111,12 @@ class _Report:
         The same report with another amount is noted as an anomaly.
         """
         if not self.state.exists:
-            self.anomaly("unknown_payout", f"the bank reports {self.kind} {amount} of it")
+            self.anomaly(AnomalyKind.UNKNOWN_PAYOUT, f"the bank reports {self.kind} {amount} of it")
             return True
         known = self.state.reports.get((self.kind, self.bank_ref))
         if known is not None and known != amount:
             self.anomaly(
-                "payout_report_differs",
+                AnomalyKind.PAYOUT_REPORT_DIFFERS,
                 f"the bank reported {known} by {self.bank_ref or 'no reference'} and now {amount}",
             )
         return known is not None
@@ -132,7 +134,8 @@ def record_pending(command: RecordPayoutPending, states: States, now: datetime) 
     if report.is_settled(0):
         return report.done()
     if report.is_expected(p.PayoutPending):
-        if (state.status, state.bank_ref) != (_S.IN_TRANSIT, command.bank_ref):
+        known = (state.status, state.bank_ref) if state.doubts else None
+        if known != (_S.IN_TRANSIT, command.bank_ref):
             report.add(p.PayoutPending(bank_ref=command.bank_ref, reason=command.reason))
         return report.done()
     if state.status in GIVEN_UP or state.status is _S.SCHEDULED:
@@ -157,6 +160,35 @@ def record_unknown(command: RecordPayoutUnknown, states: States, now: datetime) 
     return report.done()
 
 
+@decides(QueryPayout)
+def query_payout(command: QueryPayout, states: States, now: datetime) -> Changes:
+    """
+    Note an inconclusive query and when to ask again; a person must find out after the last one.
+
+    A conclusive answer is recorded as the report that it is. Raises NotFound, WRONG_STATE.
+    """
+    check_text("result", command.result)
+    state = existing(states, command)
+    if not state.waits:
+        raise Rejected(
+            Reason.WRONG_STATE,
+            f"payout {state.payout_id} is {state.status.value}: the bank was not asked for it, or "
+            "its answer is known; there is nothing to ask",
+            payout_id=state.payout_id,
+            status=state.status.value,
+        )
+    report = _Report(states, command, "query", "")
+    next_at = state.next_query_at(state.queries + 1, now)
+    report.add(p.PayoutQueried(result=command.result, next_at=next_at))
+    if next_at is None:
+        report.anomaly(
+            AnomalyKind.MANUAL_RESOLUTION_NEEDED,
+            f"payout of {state.amount} {state.currency} is {state.status.value}",
+            "error",
+        )
+    return report.done()
+
+
 @decides(RecordPayoutPaid)
 def record_paid(command: RecordPayoutPaid, states: States, now: datetime) -> Changes:
     """
@@ -174,7 +206,7 @@ def record_paid(command: RecordPayoutPaid, states: States, now: datetime) -> Cha
     is_foreign = command.currency not in ("", state.currency)
     if amount <= 0 or is_foreign:
         report.anomaly(
-            "payout_report_unusable",
+            AnomalyKind.PAYOUT_REPORT_UNUSABLE,
             f"the bank reports {amount} {command.currency or state.currency} of a payout of "
             f"{state.amount} {state.currency}; say what it paid in {state.currency}",
         )
@@ -206,7 +238,8 @@ def _paid(report: _Report, minor: int, *, is_late: bool) -> None:
     amount = Money(minor, state.currency)
     if minor != asked.minor:
         report.anomaly(
-            "payout_amount_mismatch", f"the bank paid {minor}, it was asked for {asked.minor}"
+            AnomalyKind.PAYOUT_AMOUNT_MISMATCH,
+            f"the bank paid {minor}, it was asked for {asked.minor}",
         )
     legs = [recipes_seller.payout_paid(state.payout_id, state.bank, amount)]
     if is_late:

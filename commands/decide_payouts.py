@@ -13,10 +13,10 @@ from datetime import datetime
 from orderledger.ledger import accounts, limits, recipes_seller, streams
 from orderledger.ledger import payout_events as p
 from orderledger.ledger import seller_events as s
+from orderledger.ledger.anomalies import AnomalyResolved
 from orderledger.ledger.currencies import is_points
 from orderledger.ledger.errors import InvalidCommand, NotFound, Reason, Rejected
 from orderledger.ledger.money import Money, apply_rate
-from orderledger.ledger.order_events import AnomalyResolved
 from orderledger.ledger.payouts import GIVEN_UP, PayoutState, PayoutStatus
 from orderledger.ledger.sellers import SellerState, reserve_of
 

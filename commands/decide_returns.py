@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from orderledger.ledger import streams
+from orderledger.ledger.anomalies import AnomalyKind, AnomalyRaised, spelled
 from orderledger.ledger.errors import InvalidCommand, NotFound, Reason, Rejected
 from orderledger.ledger.events import Event
 from orderledger.ledger.fulfilment_events import (
@@ -24,7 +25,7 @@ from orderledger.ledger.fulfilment_events import (
     ReturnRequested,
     ReturnResolution,
 )
-from orderledger.ledger.order_events import AnomalyRaised, MovedLine, MoveKind, OrderLinesMoved
+from orderledger.ledger.order_events import MovedLine, MoveKind, OrderLinesMoved
 from orderledger.ledger.orders import ENDED, OrderState
 from orderledger.ledger.returns import RECEPTIONS, TRANSITIONS, ReturnLifecycle, ReturnState
 
@@ -163,7 +164,7 @@ def record_in_transit(command: RecordReturnInTransit, states: States, now: datet
     stream = streams.return_(command.return_id)
     if state.lifecycle in TRANSITIONS[ReturnInTransit]:
         return (Change(stream, event),)
-    kind = "returned_unasked" if not state.exists else f"in_transit_while_{state.lifecycle.value}"
+    kind = _while("in_transit", state) if state.exists else AnomalyKind.RETURNED_UNASKED
     return (Change(stream, event), *_anomaly(command, state, kind, "a parcel is on its way"))
 
 
@@ -206,22 +207,22 @@ def record_received(command: RecordReturnReceived, states: States, now: datetime
     if command.reception_id in state.receptions and _same_lines(state, command):
         return ()
     order_id = state.order_id or command.order_id
-    anomalies: list[tuple[str, str]] = []
+    anomalies: list[tuple[AnomalyKind, str]] = []
     if command.reception_id in state.receptions:
         # Both counts are kept, this one as text; the first one stands.
         text = f"parcel {command.reception_id} counted anew: {_counts(command.lines)}"
-        anomalies.append(("conflicting_reception", text))
+        anomalies.append((AnomalyKind.CONFLICTING_RECEPTION, text))
     elif not state.exists:
-        anomalies.append(("returned_unasked", "no return was requested"))
+        anomalies.append((AnomalyKind.RETURNED_UNASKED, "no return was requested"))
     elif state.lifecycle not in TRANSITIONS[ReturnReceived]:
-        anomalies.append((f"received_while_{state.lifecycle.value}", "goods came back"))
+        anomalies.append((_while("received", state), "goods came back"))
     if order_id != command.order_id:
-        anomalies.append(("bound_to_another_order", f"reported for {command.order_id}"))
+        anomalies.append((AnomalyKind.BOUND_TO_ANOTHER_ORDER, f"reported for {command.order_id}"))
     if not states.order(order_id).exists:
-        anomalies.append(("unknown_order", f"order {order_id} is not known"))
+        anomalies.append((AnomalyKind.UNKNOWN_ORDER, f"order {order_id} is not known"))
     unannounced = _unannounced(state, command.lines)
     if unannounced and not anomalies:
-        anomalies.append(("received_more_than_requested", "more units than announced"))
+        anomalies.append((AnomalyKind.RECEIVED_MORE_THAN_REQUESTED, "more units than announced"))
     raised = [
         change for kind, detail in anomalies for change in _anomaly(command, state, kind, detail)
     ]
@@ -349,7 +350,12 @@ def _unannounced(state: ReturnState, lines: tuple[ReceivedLine, ...]) -> tuple[M
     return tuple(found)
 
 
-def _anomaly(command: OfReturn, state: ReturnState, kind: str, detail: str) -> Changes:
+def _while(happened: str, state: ReturnState) -> AnomalyKind:
+    """Return the kind of what happened to a return in a state that has it not."""
+    return AnomalyKind(spelled(f"{happened}_while_{state.lifecycle.value}"))
+
+
+def _anomaly(command: OfReturn, state: ReturnState, kind: AnomalyKind, detail: str) -> Changes:
     stream = streams.return_(command.return_id)
     anomaly = AnomalyRaised(
         kind=kind,

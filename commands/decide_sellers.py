@@ -7,12 +7,12 @@ from typing import Final
 
 from orderledger.ledger import recipes_seller, streams
 from orderledger.ledger import seller_events as e
+from orderledger.ledger.anomalies import AnomalyResolved
 from orderledger.ledger.errors import InvalidCommand, Reason, Rejected
 from orderledger.ledger.events import Event
 from orderledger.ledger.instants import LATEST
 from orderledger.ledger.journal import EMPTY, Entry
 from orderledger.ledger.money import Money
-from orderledger.ledger.order_events import AnomalyResolved
 from orderledger.ledger.sellers import Reserve, SellerState, reserve_of
 from orderledger.ledger.standing_policy import BEST
 
@@ -88,7 +88,7 @@ def take_reserve(command: TakeReserve, states: States, now: datetime) -> Changes
         raise Rejected(
             Reason.INSUFFICIENT_FUNDS,
             f"seller {command.seller} is owed {available} {command.currency} minor units besides "
-            f"scheduled payouts, not {command.amount}",
+            f"scheduled payouts, not {command.amount}; reserve less, or cancel a payout",
             seller=command.seller,
             available=available,
             amount=command.amount,

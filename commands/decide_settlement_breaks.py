@@ -178,7 +178,11 @@ def _check_by_hand(line: SettlementLine, found: Found, *, is_alone: bool) -> Non
             **facts,
         )
     if found.left <= 0:
-        raise Rejected(Reason.WRONG_STATE, f"{what} was settled by other lines", **facts)
+        raise Rejected(
+            Reason.WRONG_STATE,
+            f"{what} was settled by other lines; match another operation, or book the break",
+            **facts,
+        )
     if not found.is_certain and not is_alone:
         raise Rejected(
             Reason.WRONG_STATE,

@@ -8,11 +8,11 @@ from typing import Final
 import msgspec
 
 from orderledger.ledger import recipes_settlement, streams
+from orderledger.ledger.anomalies import AnomalyKind, AnomalyRaised
 from orderledger.ledger.events import Event
 from orderledger.ledger.inbox_events import Observation
 from orderledger.ledger.journal import EMPTY, Entry, merge
 from orderledger.ledger.money import Money
-from orderledger.ledger.order_events import AnomalyRaised
 from orderledger.ledger.payment_events import OperationReconciled
 from orderledger.ledger.payment_operations import FAILED, OperationStatus, Outcome
 from orderledger.ledger.payments import EVOLVE as PAYMENT_EVOLVE
@@ -292,7 +292,7 @@ class Settling:
             )
         )
 
-    def anomaly(self, kind: str, *refs: str, detail: str) -> None:
+    def anomaly(self, kind: AnomalyKind, *refs: str, detail: str) -> None:
         """Raise an anomaly on the batch, unless the same is open."""
         event = AnomalyRaised(kind=kind, refs=refs, severity="error", detail=detail)
         if event.key not in self.state.anomalies:

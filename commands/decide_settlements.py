@@ -7,6 +7,7 @@ from typing import Final
 
 from orderledger.ledger import accounts
 from orderledger.ledger.account_events import JournalKind
+from orderledger.ledger.anomalies import AnomalyKind
 from orderledger.ledger.currencies import exponent
 from orderledger.ledger.errors import InvalidCommand, NotFound, Reason, Rejected
 from orderledger.ledger.limits import (
@@ -107,7 +108,7 @@ def record_line(command: RecordSettlementLine, states: States, now: datetime) ->
     if known is not None:
         if known.line != line:
             detail = f"it was recorded as {known.line.raw_kind} {known.line.net}, now {line.net}"
-            settling.anomaly("SettlementLineDiffers", str(line.line_no), detail=detail)
+            settling.anomaly(AnomalyKind.SETTLEMENT_LINE_DIFFERS, str(line.line_no), detail=detail)
         return settling.complete()
     first = state.fingerprints.get(fingerprint(line))
     if first is not None:

@@ -13,6 +13,7 @@ import msgspec
 
 from orderledger.ledger import streams as names
 from orderledger.ledger.accounts_state import AccountMoved, check_net_effect
+from orderledger.ledger.anomalies import AnomalyKind, AnomalyRaised
 from orderledger.ledger.codec import encode_event, encode_json, key_hash
 from orderledger.ledger.errors import (
     ConcurrencyConflict,
@@ -25,13 +26,13 @@ from orderledger.ledger.errors import (
 from orderledger.ledger.folds import FOLDS, fold_of
 from orderledger.ledger.journal import Layer, encode_entry
 from orderledger.ledger.limits import EVENTS_PER_APPEND_MAX, PAYLOAD_BYTES_MAX
-from orderledger.ledger.order_events import AnomalyRaised
 from orderledger.ledger.ports import ConstraintSet, NewAppend, NewEvent
 from orderledger.ledger.risk_rules import RiskPolicy, Seen
 from orderledger.ledger.streams import kind_of
 
 from .decide_periods import dated, needs_dating
 from .decision import Change, Changes, Command, MissingState, Reported, States, decide
+from .dispute_commands import OfDispute
 from .idempotency import encode_refusal, encode_reply, fingerprint
 from .requests import Context, Envelope
 from .risk_guards import Asked, guarded
@@ -124,7 +125,9 @@ def prepare(book: str, envelope: Envelope, command_id: UUID) -> Prepared:
     )
 
 
-def _context_of(envelope: Envelope, key: str, reported: Reported | None = None) -> Context:
+def _context_of(
+    envelope: Envelope, key: str, reported: Reported | None = None, rule_book: str | None = None
+) -> Context:
     return Context(
         actor=envelope.actor,
         key=key,
@@ -134,6 +137,7 @@ def _context_of(envelope: Envelope, key: str, reported: Reported | None = None) 
         provider_event_id=envelope.provider_event_id,
         reported_at=None if reported is None else reported.at,
         adjusts=None if reported is None else reported.period,
+        rulebook_version=rule_book,
     )
 
 
@@ -245,15 +249,19 @@ class Deciding:
                 limit=EVENTS_PER_APPEND_MAX,
             )
         written: dict[str, Versioned] = {}
-        events: list[NewEvent] = []
+        versions: list[int] = []
         has_postings = False
         for change in changes:
             stream = change.stream
             before = written.get(stream) or self._known(stream)
             version = before.version + 1
             written[stream] = Versioned(version, fold_of(stream).apply(before.state, change.event))
+            versions.append(version)
             has_postings = has_postings or bool(change.entry.postings)
-            events.append(self._encode(prepared, change, version, now))
+        events = [
+            self._encode(prepared, change, version, now, _rule_book(command, change, written))
+            for change, version in zip(changes, versions, strict=True)
+        ]
         reply = encode_reply(
             {stream: state.version for stream, state in written.items()},
             tuple([event.event_id for event in events]),
@@ -272,7 +280,14 @@ class Deciding:
             raise MissingState(stream)
         return found
 
-    def _encode(self, prepared: Prepared, change: Change, version: int, now: datetime) -> NewEvent:
+    def _encode(
+        self,
+        prepared: Prepared,
+        change: Change,
+        version: int,
+        now: datetime,
+        rule_book: str | None,
+    ) -> NewEvent:
         topic, payload = encode_event(change.event)
         # A character has at most four bytes: most payloads need not be counted.
         if len(payload) * 4 > PAYLOAD_BYTES_MAX < (size := len(payload.encode())):
@@ -284,8 +299,10 @@ class Deciding:
                 limit=PAYLOAD_BYTES_MAX,
             )
         context = ""
-        if change.reported is not None:
-            context = encode_json(_context_of(prepared.envelope, prepared.key, change.reported))
+        if change.reported is not None or rule_book is not None:
+            context = encode_json(
+                _context_of(prepared.envelope, prepared.key, change.reported, rule_book)
+            )
         return NewEvent(
             self._new_id(),
             change.stream,
@@ -314,6 +331,25 @@ class Deciding:
         )
 
 
+def _rule_book(command: Command, change: Change, written: Mapping[str, Versioned]) -> str | None:
+    """
+    Return the rule book under which an event was decided, None for one under none.
+
+    Events of a dispute are, and those that a command on it appends to other streams: freezes, the
+    legs of a ruling. (Of an event that another decision leaves in a dispute, only that one.)
+    """
+    stream = change.stream
+    if kind_of(stream) != "dispute":
+        if not isinstance(command, OfDispute):
+            return None
+        stream = names.dispute(command.dispute_id)
+    found = written.get(stream)
+    if found is None or not found.state.exists:
+        return None
+    edition: str = found.state.rule_book.edition
+    return edition
+
+
 def _asked(prepared: Prepared) -> Asked:
     return Asked(
         prepared.command,
@@ -339,7 +375,7 @@ def _movements(
 
 def _breached(change: Change, account: str, breach: Rejected) -> Change:
     anomaly = AnomalyRaised(
-        kind="account_constraint_breached",
+        kind=AnomalyKind.ACCOUNT_CONSTRAINT_BREACHED,
         refs=(account, breach.reason.value),
         severity="critical",
         detail=breach.message,

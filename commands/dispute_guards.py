@@ -158,14 +158,14 @@ def require_uncontested(dispute: DisputeState, order: OrderState, action: str) -
 def require_impartial(dispute: DisputeState, person: str, role: str) -> None:
     """Raise CONFLICT_OF_INTEREST if a side of the dispute would decide on it."""
     if person in dispute.parties:
-        raise conflict(dispute, person, f"is a party of dispute {dispute.dispute_id}", role)
+        raise conflict(dispute, person, "is a party", role)
 
 
 def conflict(dispute: DisputeState, person: str, why: str, role: str) -> Rejected:
     """Return the refusal of somebody who must not decide."""
     return Rejected(
         Reason.CONFLICT_OF_INTEREST,
-        f"{person} {why} and cannot {role}",
+        f"{person} {why} and cannot {role} in dispute {dispute.dispute_id}; another must",
         dispute_id=dispute.dispute_id,
         person=person,
     )

@@ -36,6 +36,7 @@ REQUESTS: Final[Mapping[str, type[p.Request]]] = {
         p.RefundRequest,
         p.QueryRequest,
         p.PayOutRequest,
+        p.PayOutQuery,
         p.ReserveStock,
         p.ReleaseStock,
         p.AssessOrder,

@@ -3,12 +3,12 @@ Keeping an order's escrow slices in step with what its tenders hold in the escro
 """
 
 from collections.abc import Mapping
-from typing import Final
 
 from msgspec.structs import replace
 
 from orderledger.ledger import recipes_order
 from orderledger.ledger.accounts import escrow
+from orderledger.ledger.anomalies import AnomalyKind, AnomalyRaised
 from orderledger.ledger.escrow_evening import evened
 from orderledger.ledger.escrow_events import FundsRecovered
 from orderledger.ledger.escrow_shares import (
@@ -24,7 +24,7 @@ from orderledger.ledger.freezes import shrunk
 from orderledger.ledger.journal import EMPTY, Entry
 from orderledger.ledger.money import cumulative_part
 from orderledger.ledger.order_escrow import Escrowed
-from orderledger.ledger.order_events import AnomalyRaised, FundsHeld, FundsReturned
+from orderledger.ledger.order_events import FundsHeld, FundsReturned
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payment_operations import (
     FundingPart,
@@ -38,10 +38,6 @@ from .decision import Change, Changes, States
 from .order_guards import after as after_events
 from .order_guards import change
 from .refund_funding import Funding
-
-FREEZE_SHORT: Final = "freeze_short"
-"""Kind of the anomaly of a freeze that lost money, by freeze, slice and what it lacks now."""
-
 
 _Borne = Mapping[str, tuple[FundingPart, ...]]
 """Who bears each refund operation of a payment, as ``borne`` says it."""
@@ -90,7 +86,7 @@ def _short_freezes(before: OrderState, events: tuple[Event, ...]) -> tuple[Event
     return tuple(
         [
             AnomalyRaised(
-                kind=FREEZE_SHORT,
+                kind=AnomalyKind.FREEZE_SHORT,
                 refs=(one.freeze_id, one.slice_id, str(one.shortfall)),
                 severity="error",
                 detail=f"{lost} {after.currency} minor units that {one.freeze_id} froze in the "

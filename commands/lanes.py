@@ -7,6 +7,7 @@ allows is a dead letter: it waits for a person, and holds up nobody.
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -70,6 +71,13 @@ commands that a buyer waits for, over three days for deadlines.
 """
 
 
+class AtWork(msgspec.Struct, frozen=True):
+    """The attempt at hand, and since when it lasts (monotonic seconds)."""
+
+    work: Work
+    since: float
+
+
 class LaneRunner:
     """
     Works through one lane of a book. Any number of them may, in any process.
@@ -92,6 +100,13 @@ class LaneRunner:
         self._clock: Final = clock
         self._rules: Final = rules[lane]
         self._owner: Final = str(new_id())
+        self.at_work: AtWork | None = None
+        """The attempt at hand, for whoever watches from another thread."""
+
+    @property
+    def lease(self) -> timedelta:
+        """How long an attempt may take before another takes it over."""
+        return self._rules.lease
 
     def run_once(self, limit: int = BATCH) -> int:
         """Take what is due, at most ``limit`` pieces, and perform it; return how many it took."""
@@ -100,7 +115,12 @@ class LaneRunner:
         for one in taken:
             # Those before it may have taken long; another may have it by now.
             if self._work.renew(one, self._clock() + self._rules.lease):
-                self._work.conclude(one, self._attempt(one))
+                self.at_work = AtWork(one, time.monotonic())
+                try:
+                    outcome = self._attempt(one)
+                finally:
+                    self.at_work = None
+                self._work.conclude(one, outcome)
         return len(taken)
 
     def drain(self) -> int:

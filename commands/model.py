@@ -158,6 +158,7 @@ from .payment_commands import (
 from .payout_commands import (
     CancelPayout,
     InitiatePayout,
+    QueryPayout,
     RecordPayoutFailed,
     RecordPayoutPaid,
     RecordPayoutPending,
@@ -318,6 +319,7 @@ __all__ = [
     "ProposeResolution",
     "Purchase",
     "QueryOperation",
+    "QueryPayout",
     "RaiseAlert",
     "RealiseFxResult",
     "ReceiveNotification",

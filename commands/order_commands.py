@@ -15,9 +15,11 @@ import msgspec
 from orderledger.ledger import streams
 from orderledger.ledger.instants import Instant
 from orderledger.ledger.order_content import (
+    DEFAULT_TERMS,
     ChangeAction,
     Discount,
     LineInput,
+    OrderTerms,
     ShippingCharge,
     StockReservation,
     Surcharge,
@@ -120,7 +122,8 @@ class PlaceOrder(OrderCommand, frozen=True, kw_only=True):
 
     ``discounts`` are on the whole order and are allocated to its lines. ``expected`` is what the
     buyer was shown: any difference refuses the order. With a draft, its buyer, currency, quote
-    and lines apply, and ``lines`` adds to them.
+    and lines apply, and ``lines`` adds to them. ``terms`` say how long timers wait and who bears a
+    chargeback's loss.
     """
 
     buyer_ref: str = ""
@@ -140,6 +143,7 @@ class PlaceOrder(OrderCommand, frozen=True, kw_only=True):
     buyer_cap: BuyerCap | None = None
     stock_policy: StockPolicy = StockPolicy.UNTRACKED
     reservations: tuple[StockReservation, ...] = ()
+    terms: OrderTerms = DEFAULT_TERMS
 
     def creates(self) -> tuple[str, ...]:
         # Whoever places a draft leaves the currency to it.

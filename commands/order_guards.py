@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from orderledger.ledger import limits, streams
+from orderledger.ledger.anomalies import AnomalyKind
 from orderledger.ledger.errors import InvalidCommand, InvalidMoney, NotFound, Reason, Rejected
 from orderledger.ledger.events import Event
 from orderledger.ledger.journal import EMPTY, Entry
@@ -17,7 +18,7 @@ from .decision import Change, States
 
 _ID: Final = streams.ID_GRAMMAR
 
-FOREIGN_REFUND: Final = "refund_in_another_currency"
+FOREIGN_REFUND: Final = AnomalyKind.REFUND_IN_ANOTHER_CURRENCY
 """Kind of the anomaly of a grant that an order cannot count, by refund and currency."""
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from orderledger.ledger import recipes_chargeback, streams
+from orderledger.ledger.anomalies import AnomalyKind, AnomalyRaised
 from orderledger.ledger.chargeback_events import OfChargeback
 from orderledger.ledger.events import Event
 from orderledger.ledger.journal import EMPTY, Entry, Layer
-from orderledger.ledger.order_events import AnomalyRaised
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payments import EVOLVE, PaymentState
 from orderledger.ledger.recipes_payment import between
@@ -41,7 +41,9 @@ class PaymentRecord:
     def add_to_order(self, event: Event) -> None:
         self.changes.append(Change(streams.order(self.state.order_id), event))
 
-    def anomaly(self, kind: str, *refs: str, detail: str = "", severity: str = "warning") -> None:
+    def anomaly(
+        self, kind: AnomalyKind, *refs: str, detail: str = "", severity: str = "warning"
+    ) -> None:
         """Raise an anomaly, unless the same is open."""
         event = AnomalyRaised(kind=kind, refs=refs, severity=severity, detail=detail)
         if event.key not in self.state.anomalies:
@@ -115,12 +117,16 @@ def _observe_order(record: PaymentRecord, order: OrderState, follows: Changes) -
     later = _later(record.state, order, (*record.changes, *follows))
     if later.escrow_held < min(0, order.escrow_held):
         detail = f"escrow of order {order.order_id} is at {later.escrow_held} {later.currency}"
-        record.anomaly("EscrowOverdrawn", order.order_id, detail=detail, severity="error")
+        record.anomaly(
+            AnomalyKind.ESCROW_OVERDRAWN, order.order_id, detail=detail, severity="error"
+        )
     for refund_id, grant in later.grants.items():
         before = order.grants[refund_id].settled_total if refund_id in order.grants else 0
         if grant.settled_total > max(grant.total, before):
             detail = f"{grant.settled_total} of {grant.total} {later.currency} reached the buyer"
-            record.anomaly("RefundBeyondGrant", refund_id, detail=detail, severity="error")
+            record.anomaly(
+                AnomalyKind.REFUND_BEYOND_GRANT, refund_id, detail=detail, severity="error"
+            )
     return later
 
 
@@ -139,7 +145,7 @@ def observe_breaches(record: PaymentRecord, before: PaymentState) -> None:
         refunded = after.refunded + after.refund_in_flight
         if charged_back and refunded:
             detail += f"; possible double payment: {refunded} refunded, {charged_back} charged back"
-        record.anomaly("Exposure", after.payment_id, detail=detail, severity="error")
+        record.anomaly(AnomalyKind.EXPOSURE, after.payment_id, detail=detail, severity="error")
     if over_captured and over_captured > before.over_captured:
         detail = f"{over_captured} {after.currency} minor units beyond what was authorised"
-        record.anomaly("OverCapture", after.payment_id, detail=detail, severity="error")
+        record.anomaly(AnomalyKind.OVER_CAPTURE, after.payment_id, detail=detail, severity="error")

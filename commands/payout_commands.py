@@ -74,6 +74,12 @@ class InitiatePayout(OfPayout, frozen=True, kw_only=True):
     idempotency_key: str = ""
 
 
+class QueryPayout(OfPayout, frozen=True, kw_only=True):
+    """Note that the bank was asked about a payout and what it said, if inconclusive."""
+
+    result: str
+
+
 class CancelPayout(OfPayout, frozen=True, kw_only=True):
     """Give up a payout that the bank was not asked for; its entries are free again."""
 

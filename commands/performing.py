@@ -27,7 +27,7 @@ from orderledger.ledger.errors import (
 )
 from orderledger.ledger.open_deadlines import is_open
 from orderledger.ledger.payment_operations import OperationStatus
-from orderledger.ledger.payouts import TRANSIT
+from orderledger.ledger.payouts import PayoutStatus
 from orderledger.ledger.provider_ports import (
     GatewayRequest,
     PayOutRequest,
@@ -52,6 +52,7 @@ from .effects import (
 from .handle import Executor
 from .idempotency import encode_refusal
 from .payment_commands import QueryOperation
+from .payout_commands import QueryPayout
 from .port_answers import command_of
 from .port_calls import ask
 from .requests import Envelope, Receipt, Source
@@ -154,7 +155,7 @@ class Performer:
         try:
             receipt = self._record(work, command)
         except (Rejected, NotFound, InvalidInput) as error:
-            if isinstance(command, QueryOperation) and isinstance(error, Rejected):
+            if isinstance(command, QueryOperation | QueryPayout) and isinstance(error, Rejected):
                 # It has become known while we asked.
                 return Outcome(status=WorkStatus.GONE, at=self._clock(), result=encode_json(told))
             told["problem"] = error.message
@@ -172,12 +173,13 @@ class Performer:
         Return the status of an operation or payout of which something is known already, else "".
 
         A request that was held up, or is redriven, must not move money for an operation that was
-        given up or resolved by hand meanwhile. A payout whose outcome is unknown is asked for again
-        under its key.
+        given up or resolved by hand meanwhile. What is pending or unknown is asked about by its
+        schedule of queries, not asked for again.
         """
         if isinstance(request, PayOutRequest):
             payout = self._executor.state(streams.payout(request.payout_id)).state
-            return "" if payout.status in TRANSIT else str(payout.status.value)
+            is_new = payout.status is PayoutStatus.IN_TRANSIT and not payout.doubts
+            return "" if is_new else str(payout.status.value)
         state = self._executor.state(streams.payment(request.payment_id)).state
         op = state.operations.get(request.op_id)
         if op is None or op.status is OperationStatus.REQUESTED:

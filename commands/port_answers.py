@@ -28,6 +28,7 @@ from .payment_commands import (
     RecordUnknown,
 )
 from .payout_commands import (
+    QueryPayout,
     RecordPayoutFailed,
     RecordPayoutPaid,
     RecordPayoutPending,
@@ -76,7 +77,14 @@ def _of_query(request: p.QueryRequest, answer: p.GatewayResult) -> Command | Non
     return _of_gateway(request, answer)
 
 
-def _of_payout(request: p.PayOutRequest, answer: p.BankAnswer) -> Command | None:
+def _of_payout_query(request: p.PayOutQuery, answer: p.BankAnswer) -> Command | None:
+    if answer.outcome in _INCONCLUSIVE:
+        result = answer.detail or answer.outcome.value
+        return QueryPayout(payout_id=request.payout_id, result=result)
+    return _of_payout(request, answer)
+
+
+def _of_payout(request: p.PayOutRequest | p.PayOutQuery, answer: p.BankAnswer) -> Command | None:
     told: dict[str, Any] = {"payout_id": request.payout_id, "bank_ref": answer.bank_ref}
     match answer.outcome:
         case Outcome.SUCCEEDED:
@@ -140,6 +148,7 @@ _ANSWERS: Final[Mapping[type[p.Request], Callable[[Any, Any], Command | None]]] 
     p.RefundRequest: _of_gateway,
     p.QueryRequest: _of_query,
     p.PayOutRequest: _of_payout,
+    p.PayOutQuery: _of_payout_query,
     p.ReserveStock: _of_reservation,
     p.ReleaseStock: _nothing,
     p.AssessOrder: _of_assessment,

@@ -18,6 +18,7 @@ _CALLS: Final[Mapping[type[p.Request], tuple[str, str]]] = {
     p.RefundRequest: ("payment_gateway", "refund"),
     p.QueryRequest: ("payment_gateway", "query"),
     p.PayOutRequest: ("bank", "pay_out"),
+    p.PayOutQuery: ("bank", "query"),
     p.ReserveStock: ("inventory", "reserve"),
     p.ReleaseStock: ("inventory", "release"),
     p.AssessOrder: ("risk_assessment", "assess"),
@@ -43,9 +44,9 @@ def ask(ports: p.Ports, request: p.Request) -> object:
     """
     Ask a port, and return what it answers.
 
-    Of an operation whose request may have arrived the answer is unknown, whatever the adapter
-    raises: its schedule of queries finds out. Raises NotSent, also where the port is not connected;
-    of other ports whatever their adapters raise.
+    Of an operation or payout whose request may have arrived the answer is unknown, whatever the
+    adapter raises: its schedule of queries finds out. Raises NotSent, also where the port is not
+    connected; of other ports whatever their adapters raise.
     """
     port, method = _CALLS[type(request)]
     adapter = getattr(ports, port)
@@ -61,5 +62,7 @@ def ask(ports: p.Ports, request: p.Request) -> object:
     except Exception as error:  # an adapter may raise anything after sending
         if isinstance(request, p.GatewayRequest) and not isinstance(request, p.QueryRequest):
             return p.GatewayResult(outcome=Outcome.UNKNOWN, detail=f"{error!r:.400}")
+        if isinstance(request, p.PayOutRequest):
+            return p.BankAnswer(outcome=Outcome.UNKNOWN, detail=f"{error!r:.400}")
         raise
     return answer

@@ -4,6 +4,7 @@ Process managers of payments, as reactors: operations go to the gateway, late mo
 
 from collections.abc import Sequence
 
+from orderledger.ledger.anomalies import AnomalyKind
 from orderledger.ledger.order_events import LatePaymentDetected
 from orderledger.ledger.payment_events import OperationRequested
 from orderledger.ledger.payment_state import PaymentState
@@ -96,7 +97,7 @@ class ExpiryAlerts(Reactor):
         payment = states.payment(happened.entity_id)
         found: list[Effect] = []
         for auth_op, one in payment.authorisations.items():
-            anomaly = f"AuthorisationExpiring:{auth_op}"
+            anomaly = f"{AnomalyKind.AUTHORISATION_EXPIRING}:{auth_op}"
             if anomaly in payment.anomalies and not (one.is_open and one.remainder):
                 resolve = ResolvePaymentAnomaly(
                     payment_id=payment.payment_id,

@@ -6,6 +6,7 @@ which is tried again and ends as a dead letter that names the event.
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -82,6 +83,13 @@ class LogStates:
         return (version, state)
 
 
+class AtWork(msgspec.Struct, frozen=True):
+    """The event at hand, and since when its reactor is about it (monotonic seconds)."""
+
+    position: int
+    since: float
+
+
 class ReactorRunner:
     """
     Follows the log of a book with one reactor. Any number of runners may, in any process.
@@ -106,6 +114,8 @@ class ReactorRunner:
         self._states: Final = LogStates(store)
         self._at: ReactorCheckpoint | None = None
         self._actor: Final = Actor("reactor", reactor.name)
+        self.at_work: AtWork | None = None
+        """The event at hand, for whoever watches from another thread."""
 
     def start(self, after: int | None = None) -> ReactorCheckpoint:
         """
@@ -176,11 +186,15 @@ class ReactorRunner:
         self._states.move(row)
         if current(row.topic) not in self.reactor.topics:
             return ()
+        assert row.position is not None, "the log has positions"
+        self.at_work = AtWork(row.position, time.monotonic())
         try:
             return self._effects(row, self._states)
         except Exception as error:  # whatever it is, it is this event's
             _logger.exception("reactor %s failed at position %s", self.reactor.name, row.position)
             return (self._failure(row, error),)
+        finally:
+            self.at_work = None
 
     def _effects(self, row: StoredEvent, states: LogStates) -> Sequence[NewWork]:
         assert row.position is not None, "the log has positions"

@@ -149,7 +149,8 @@ class Context(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=
 
     An event whose entry was reported for a closed period has two more: ``reported_at``, when it was
     said to be effective, and ``adjusts``, the id of that period. Its own ``occurred_at`` is then
-    the first instant of the period that was open.
+    the first instant of the period that was open. One that was decided under the rule book of a
+    dispute names it: ``rulebook_version`` is ``book/version``.
     """
 
     actor: Actor
@@ -160,6 +161,7 @@ class Context(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=
     provider_event_id: str | None = None
     reported_at: Instant | None = None
     adjusts: str | None = None
+    rulebook_version: str | None = None
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):

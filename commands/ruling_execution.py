@@ -212,7 +212,8 @@ def promise(run: Execution, terms: ExecutionTerms, tenders: tuple[Tender, ...]) 
         raise Rejected(
             Reason.AMOUNT_EXCEEDS_AVAILABLE,
             f"ruling {award.ruling_id} gives the buyer {amount}, and order {order.order_id} may "
-            f"still give back {max(0, room)} {order.currency} minor units of what was charged",
+            f"still give back {max(0, room)} {order.currency} minor units of what was charged; "
+            "amend the ruling, or approve goodwill for the rest (RecordGoodwill)",
             order_id=order.order_id,
             ruling_id=award.ruling_id,
             amount=amount,

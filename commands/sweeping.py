@@ -2,7 +2,7 @@
 Sweeping: deadlines that have come become work of the timer lane, each once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from datetime import datetime
 from itertools import islice
 from typing import Final, Protocol
@@ -12,7 +12,7 @@ from orderledger.ledger.streams import kind_of
 from orderledger.ledger.work_ports import Lane, NewWork, WorkStatus, WorkStore
 
 from .effects import DEADLINE, Origin
-from .timers import ASKS_GATEWAY, TIMERS, timer_key
+from .timers import ASKS, TIMERS, timer_key
 
 _BATCH: Final = 200
 
@@ -33,16 +33,16 @@ class DueRow(Protocol):
     def due_at(self) -> datetime: ...
 
 
-def sweep(work: WorkStore, due: Iterable[DueRow], now: datetime, *, has_gateway: bool) -> int:
+def sweep(work: WorkStore, due: Iterable[DueRow], now: datetime, *, ports: Set[str]) -> int:
     """
     Write every deadline that has come as work, unless it is there; return how many were new.
 
     One that had gone when its turn came and is open again is tried again. Kinds that this code
-    does not know are left to a newer one, those that need a payment gateway to a worker that has
-    one. Cost: a statement per deadline.
+    does not know are left to a newer one, those that need a port beyond the connected ``ports`` to
+    a worker that has it. Cost: a statement per deadline.
     """
     count = 0
-    rows = (one for one in due if _is_ours(one, has_gateway=has_gateway))
+    rows = (one for one in due if _is_ours(one, ports))
     while batch := [_work(one, now) for one in islice(rows, _BATCH)]:
         made = work.put(batch)
         count += made
@@ -52,9 +52,9 @@ def sweep(work: WorkStore, due: Iterable[DueRow], now: datetime, *, has_gateway:
     return count
 
 
-def _is_ours(row: DueRow, *, has_gateway: bool) -> bool:
+def _is_ours(row: DueRow, ports: Set[str]) -> bool:
     place = (kind_of(row.stream), row.kind)
-    return place in TIMERS and (has_gateway or place not in ASKS_GATEWAY)
+    return place in TIMERS and (place not in ASKS or ASKS[place] in ports)
 
 
 def _is_open_again(work: WorkStore, key: str, now: datetime) -> bool:

@@ -26,6 +26,7 @@ from .fulfilment_commands import AutoConfirmDelivery, ExpireReturn
 from .gateway_requests import query_of
 from .order_commands import CompleteOrder, ExpireOrder, MeetReleaseCondition
 from .payment_commands import AlertAuthorisationExpiry, ExpireAuthorisation
+from .process_payouts import payout_query
 from .seller_commands import ReleaseReserve
 from .value_commands import ExpireValue
 
@@ -95,6 +96,10 @@ def _query(_payment_id: str, deadline: Deadline, state: Any) -> p.Request:
     return query_of(state, op_id)
 
 
+def _query_payout(_payout_id: str, _deadline: Deadline, state: Any) -> p.Request:
+    return payout_query(state)
+
+
 def _auto_confirm(fulfilment_id: str, deadline: Deadline, state: Any) -> Command:
     return AutoConfirmDelivery(
         fulfilment_id=fulfilment_id,
@@ -146,13 +151,17 @@ TIMERS: Final[Mapping[tuple[str, str], Fire]] = {
     ("fulfilment", o.AUTO_CONFIRM): _auto_confirm,
     ("return", o.RETURN_WINDOW): _return_window,
     ("storedvalue", o.LOT_EXPIRY): _lot_expiry,
+    ("payout", o.QUERY): _query_payout,
     ("seller", RESERVE_MATURITY): _reserve_maturity,
     **{("dispute", kind.value): _dispute for kind in DeadlineKind},
 }
 """What a deadline does, by the kind of its stream and its own."""
 
-ASKS_GATEWAY: Final = frozenset({("payment", o.QUERY)})
-"""Deadlines that need a payment gateway; without one they wait."""
+ASKS: Final[Mapping[tuple[str, str], str]] = {
+    ("payment", o.QUERY): "payment_gateway",
+    ("payout", o.QUERY): "bank",
+}
+"""The port that a deadline needs; without it the deadline waits."""
 
 
 def timer_key(stream: str, deadline_id: str) -> str:

@@ -24,10 +24,10 @@ from .account_events import (
     JournalLeg,
 )
 from .accounts import Side, classify
+from .anomalies import AnomalyRaised, AnomalyResolved, open_anomalies
 from .errors import Reason, Rejected
 from .events import Event
 from .journal import Layer
-from .order_events import AnomalyRaised, AnomalyResolved, open_anomalies
 
 Net = Mapping[tuple[Layer, str], int]
 """Signed minor units, debit positive, per (layer, currency)."""

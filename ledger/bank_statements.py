@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from .anomalies import AnomalyRaised, AnomalyResolved, open_anomalies
 from .bank_events import (
     BankBreakRaised,
     BankBreakResolved,
@@ -18,7 +19,6 @@ from .bank_events import (
     ShownPart,
 )
 from .events import Event
-from .order_events import AnomalyRaised, AnomalyResolved, open_anomalies
 from .paged import Paged
 
 

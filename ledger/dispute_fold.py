@@ -12,13 +12,13 @@ from msgspec.structs import replace
 
 from . import dispute_events as e
 from . import dispute_ruling_events as r
+from .anomalies import AnomalyRaised, AnomalyResolved, open_anomalies
 from .dispute_content import DisputeOutcome, EvidenceItem
 from .dispute_events import DeadlineKind
 from .dispute_parties import Party
 from .dispute_stages import ALIVE_IN, TRANSITIONS
 from .disputes import DisputeState, Evidence, Leg, Panel, Proposal, Ruling, Running
 from .events import Event
-from .order_events import AnomalyRaised, AnomalyResolved, open_anomalies
 
 
 def _filed(state: DisputeState, event: e.DisputeFiled) -> DisputeState:

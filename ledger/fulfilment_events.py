@@ -11,6 +11,7 @@ import msgspec
 
 from .events import Event, topic
 from .instants import Instant
+from .order_content import DEFAULT_TERMS
 from .order_events import MovedLine
 
 
@@ -23,13 +24,19 @@ class DeliveryFailure(StrEnum):
 
 @topic("fulfilment.created.v1")
 class FulfilmentCreated(Event, frozen=True, kw_only=True):
-    """Units of an order were set aside for one consignment; ``digital`` needs no carrier."""
+    """
+    Units of an order were set aside for one consignment; ``digital`` needs no carrier.
+
+    The hours are those of the order's terms, after which silence confirms it.
+    """
 
     fulfilment_id: str
     order_id: str
     lines: tuple[MovedLine, ...]
     location: str
     digital: bool = False
+    confirm_delivered_hours: int = DEFAULT_TERMS.confirm_delivered_hours
+    confirm_dispatched_hours: int = DEFAULT_TERMS.confirm_dispatched_hours
 
 
 @topic("fulfilment.shipment_dispatched.v1")

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from .anomalies import AnomalyRaised, AnomalyResolved, open_anomalies
 from .events import Event
 from .fulfilment_events import (
     Delivered,
@@ -20,7 +21,8 @@ from .fulfilment_events import (
     ShipmentDispatched,
     TrackingUpdated,
 )
-from .order_events import AnomalyRaised, AnomalyResolved, MovedLine, open_anomalies
+from .order_content import DEFAULT_TERMS
+from .order_events import MovedLine
 
 
 class FulfilmentLifecycle(StrEnum):
@@ -74,6 +76,8 @@ class FulfilmentState(msgspec.Struct, frozen=True, kw_only=True):
     arrival_reported: bool = False
     confirmed: bool = False
     tracking_codes: tuple[str, ...] = ()
+    confirm_delivered_hours: int = DEFAULT_TERMS.confirm_delivered_hours
+    confirm_dispatched_hours: int = DEFAULT_TERMS.confirm_dispatched_hours
     anomalies: tuple[str, ...] = ()
 
     @property
@@ -99,6 +103,8 @@ def _created(state: FulfilmentState, event: FulfilmentCreated) -> FulfilmentStat
         digital=event.digital,
         location=event.location,
         lines=event.lines,
+        confirm_delivered_hours=event.confirm_delivered_hours,
+        confirm_dispatched_hours=event.confirm_dispatched_hours,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from .anomalies import AnomalyRaised, AnomalyResolved, open_anomalies
 from .chargeback_events import ChargebackReport
 from .events import Event
 from .inbox_events import (
@@ -18,7 +19,6 @@ from .inbox_events import (
     NotificationRejected,
     Observation,
 )
-from .order_events import AnomalyRaised, AnomalyResolved, open_anomalies
 
 
 class InboxStatus(StrEnum):

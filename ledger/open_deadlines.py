@@ -21,6 +21,7 @@ from .order_disputes import open_disputes
 from .orders import Lifecycle, OrderState
 from .payment_operations import JANITOR, Operation, OperationKind, OperationStatus
 from .payment_state import PaymentState
+from .payouts import PayoutState
 from .returns import ReturnLifecycle, ReturnState
 from .stored_value import StoredValueState
 
@@ -36,17 +37,6 @@ LOT_EXPIRY: Final = "lot_expiry"
 
 ALERT_PERCENT: Final = 80
 """Share of an authorisation's life after which it is called to mind, if money is left on it."""
-CONFIRM_AFTER: Final[Mapping[FulfilmentLifecycle, timedelta]] = MappingProxyType(
-    {
-        FulfilmentLifecycle.DELIVERED: timedelta(days=7),
-        FulfilmentLifecycle.SHIPPED: timedelta(days=30),
-    }
-)
-"""How long the buyer may say nothing of a consignment that arrived, or of which nobody says so."""
-RELEASE_AFTER: Final = timedelta(days=14)
-"""From the last delivery of a seller's lines to its release. Source: Upwork's automatic release."""
-COMPLETE_AFTER: Final = timedelta(days=14)
-"""From the last movement of an order to its completion. Source: Directive 2011/83/EU, article 9."""
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -83,6 +73,10 @@ def resolved(found: Open, opened_at: datetime) -> Deadline:
     )
 
 
+def _hours(wait: int) -> timedelta:
+    return timedelta(hours=wait)
+
+
 def of_order(state: OrderState) -> Sequence[Open]:
     """
     Payment until it is due; release of each seller's slice; completion.
@@ -107,10 +101,12 @@ def of_order(state: OrderState) -> Sequence[Open]:
     for seller, open_lines in waiting.items():
         one = state.slices.get(seller)
         if not open_lines and one is not None and one.available > 0 and not one.condition_met:
-            found.append(After(f"{RELEASE}/{seller}", RELEASE, RELEASE_AFTER))
+            found.append(After(f"{RELEASE}/{seller}", RELEASE, _hours(state.terms.release_hours)))
     is_free = not state.escrow_held and not is_disputed
     if moved and is_free and not any(waiting.values()):
-        found.append(After(f"{COMPLETION}/{moved}", COMPLETION, COMPLETE_AFTER))
+        found.append(
+            After(f"{COMPLETION}/{moved}", COMPLETION, _hours(state.terms.completion_hours))
+        )
     return found
 
 
@@ -144,12 +140,23 @@ def _of_authorisation(state: PaymentState, op: Operation) -> Sequence[Open]:
     return (expiry, Portion(alert, AUTHORISATION_ALERT, op.expires_at, ALERT_PERCENT))
 
 
+def of_payout(state: PayoutState) -> Sequence[Open]:
+    """The next query of a payout that the bank works on, or of which nobody knows."""
+    if state.queries >= len(state.waits):
+        return ()
+    deadline_id = f"{QUERY}/{state.status.value}/{state.doubts}.{state.queries}"
+    return (After(deadline_id, QUERY, state.waits[state.queries]),)
+
+
 def of_fulfilment(state: FulfilmentState) -> Sequence[Open]:
     """Confirmation of the delivery by silence."""
-    wait = CONFIRM_AFTER.get(state.lifecycle)
-    if wait is None or state.confirmed or not state.order_id:
+    hours = {
+        FulfilmentLifecycle.DELIVERED: state.confirm_delivered_hours,
+        FulfilmentLifecycle.SHIPPED: state.confirm_dispatched_hours,
+    }.get(state.lifecycle)
+    if hours is None or state.confirmed or not state.order_id:
         return ()
-    return (After(f"{AUTO_CONFIRM}/{state.lifecycle.value}", AUTO_CONFIRM, wait),)
+    return (After(f"{AUTO_CONFIRM}/{state.lifecycle.value}", AUTO_CONFIRM, _hours(hours)),)
 
 
 _RETURNING: Final = frozenset(
@@ -190,6 +197,7 @@ DEADLINES_OF: Final[Mapping[str, Callable[[Any], Sequence[Open]]]] = MappingProx
         "storedvalue": of_stored_value,
         "dispute": disputes.deadlines_of,
         "seller": sellers.deadlines_of,
+        "payout": of_payout,
     }
 )
 """The open deadlines of a state, by the kind of its stream."""

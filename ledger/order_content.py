@@ -6,9 +6,11 @@ These values stand inside events. Amounts are integers in minor units of the ord
 
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
+from .chargeback_stages import Liability
 from .instants import Instant
 
 
@@ -267,3 +269,39 @@ class Conversion(msgspec.Struct, frozen=True, omit_defaults=True):
     amount: int
     commission: int
     commission_tax: int = 0
+
+
+WAIT_HOURS_MAX: Final = 24 * 366
+"""The longest wait that an order's terms may set: a year."""
+
+
+class OrderTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """
+    What was agreed for an order when it was placed: how long timers wait, who bears what is lost.
+
+    In hours: from the delivery of all of a seller's lines to the release of its slice, from the
+    last movement to the completion, and from the delivery of a consignment, or from its dispatch
+    where no delivery is reported, to its confirmation by silence. ``chargeback_liability`` holds
+    unless a report or a person says otherwise. Sources of the defaults: Upwork's automatic release
+    after 14 days; Directive 2011/83/EU, article 9, of 14 days to withdraw.
+    """
+
+    release_hours: int = 14 * 24
+    completion_hours: int = 14 * 24
+    confirm_delivered_hours: int = 7 * 24
+    confirm_dispatched_hours: int = 30 * 24
+    chargeback_liability: Liability = Liability.SELLER
+
+    @property
+    def waits(self) -> dict[str, int]:
+        """Every wait by its name, in hours."""
+        return {
+            "release_hours": self.release_hours,
+            "completion_hours": self.completion_hours,
+            "confirm_delivered_hours": self.confirm_delivered_hours,
+            "confirm_dispatched_hours": self.confirm_dispatched_hours,
+        }
+
+
+DEFAULT_TERMS: Final = OrderTerms()
+"""Those of an order whose event names none; stored history means them, so they never change."""

@@ -2,7 +2,6 @@
 Events of an order's stream: what was ordered, what was granted back, what its escrow did.
 
 Amounts are positive integers in minor units of the order's currency unless a field says otherwise.
-The two anomaly events at the end belong to every kind of stream.
 """
 
 from datetime import datetime
@@ -13,10 +12,12 @@ import msgspec
 
 from .events import Event, topic
 from .order_content import (
+    DEFAULT_TERMS,
     ChangeAction,
     Commission,
     Conversion,
     OrderLine,
+    OrderTerms,
     ReleasePart,
     ShippingCharge,
     StockReservation,
@@ -169,6 +170,7 @@ class OrderPlaced(Event, frozen=True):
     stock_policy: str = ""
     buyer_cap_check: BuyerCap | None = None
     split_from: str = ""
+    terms: OrderTerms = DEFAULT_TERMS
 
 
 @topic("order.rejected.v1")
@@ -552,42 +554,3 @@ class FundsReturned(Event, frozen=True):
     promo: int = 0
     paid_amount: int = 0
     paid_currency: str = ""
-
-
-@topic("anomaly.raised.v1")
-class AnomalyRaised(Event, frozen=True):
-    """
-    An observation contradicts the state. Belongs in the stream of what it contradicts.
-
-    ``anomaly_id`` is unique within the stream; empty means ``kind`` and ``refs`` identify it.
-    """
-
-    kind: str
-    refs: tuple[str, ...] = ()
-    severity: str = "warning"
-    detail: str = ""
-    anomaly_id: str = ""
-
-    @property
-    def key(self) -> str:
-        """Return what AnomalyResolved must name."""
-        return self.anomaly_id or ":".join((self.kind, *self.refs))
-
-
-@topic("anomaly.resolved.v1")
-class AnomalyResolved(Event, frozen=True):
-    """``anomaly_id`` is the key of the AnomalyRaised."""
-
-    anomaly_id: str
-    by: str
-    resolution: str
-    compensations: tuple[str, ...] = ()
-
-
-def open_anomalies(
-    before: tuple[str, ...], event: AnomalyRaised | AnomalyResolved
-) -> tuple[str, ...]:
-    """Return the keys of the open anomalies after an event; for every kind of state."""
-    if isinstance(event, AnomalyRaised):
-        return before if event.key in before else (*before, event.key)
-    return tuple([key for key in before if key != event.anomaly_id])

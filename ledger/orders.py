@@ -15,12 +15,15 @@ from msgspec.structs import replace
 
 from . import escrow_folds, order_disputes, order_lines, order_refunds
 from . import order_events as e
+from .anomalies import AnomalyRaised, AnomalyResolved, open_anomalies
 from .events import Event
 from .freezes import Freezes
 from .order_chargebacks import ChargebackNoted, NotedChargebacks, noted
 from .order_content import (
+    DEFAULT_TERMS,
     ChangeAction,
     OrderLine,
+    OrderTerms,
     ShippingCharge,
     StockReservation,
     Surcharge,
@@ -111,6 +114,7 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     late_ops: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
     split_from: str = ""
+    terms: OrderTerms = DEFAULT_TERMS
     anomalies: tuple[str, ...] = ()
     disputes: order_disputes.Disputes = {}
 
@@ -263,6 +267,7 @@ def _placed(state: OrderState, event: e.OrderPlaced) -> OrderState:
         late_ops=state.late_ops,
         reservations=state.reservations,
         split_from=event.split_from,
+        terms=event.terms,
         anomalies=state.anomalies,
     )
 
@@ -522,8 +527,8 @@ def _chargeback_noted(state: OrderState, event: ChargebackNoted) -> OrderState:
     return replace(state, chargebacks=noted(state.chargebacks, event))
 
 
-def _anomaly(state: OrderState, event: e.AnomalyRaised | e.AnomalyResolved) -> OrderState:
-    return replace(state, anomalies=e.open_anomalies(state.anomalies, event))
+def _anomaly(state: OrderState, event: AnomalyRaised | AnomalyResolved) -> OrderState:
+    return replace(state, anomalies=open_anomalies(state.anomalies, event))
 
 
 def _without(
@@ -575,7 +580,7 @@ EVOLVE: Final[Mapping[type[Event], Callable[[OrderState, Any], OrderState]]] = {
     **escrow_folds.EVOLVE,
     ChargebackNoted: _chargeback_noted,
     **order_disputes.EVOLVE,
-    e.AnomalyRaised: _anomaly,
-    e.AnomalyResolved: _anomaly,
+    AnomalyRaised: _anomaly,
+    AnomalyResolved: _anomaly,
 }
 """One function per event of the stream: ``EVOLVE[type(event)](state, event)``."""

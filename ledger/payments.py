@@ -10,11 +10,11 @@ from typing import Any, Final
 import msgspec
 
 from . import chargebacks
+from .anomalies import AnomalyRaised, AnomalyResolved, open_anomalies
 from .chargeback_events import OfChargeback
 from .events import Event
 from .limits import AMOUNT_MINOR_MAX
 from .operation_reports import Report
-from .order_events import AnomalyRaised, AnomalyResolved, open_anomalies
 from .payment_events import (
     AuthorisationAdjusted,
     AuthorisationExpired,

@@ -4,6 +4,8 @@ Events of a payout (stream ``payout-{id}``): what was decided, and what the bank
 Amounts are positive integers in minor units of the payout's currency.
 """
 
+from datetime import datetime
+
 import msgspec
 
 from .events import Event, topic
@@ -78,6 +80,18 @@ class PayoutOutcomeUnknown(Event, frozen=True, kw_only=True):
     """Nobody knows whether the bank pays; the money stays in ``liabilities:payouts``."""
 
     cause: str
+
+
+@topic("payout.queried.v1")
+class PayoutQueried(Event, frozen=True, kw_only=True):
+    """
+    The bank was asked what became of it, and said nothing conclusive.
+
+    ``next_at`` None: the schedule is exhausted, a person must find out.
+    """
+
+    result: str
+    next_at: datetime | None = None
 
 
 @topic("payout.paid.v1")

@@ -3,6 +3,7 @@ A payout as folded from its stream: the transition table, and what the bank repo
 """
 
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -10,8 +11,9 @@ import msgspec
 from msgspec.structs import replace
 
 from . import payout_events as e
+from .anomalies import AnomalyRaised, AnomalyResolved, open_anomalies
 from .events import Event
-from .order_events import AnomalyRaised, AnomalyResolved, open_anomalies
+from .payment_operations import JANITOR, OperationStatus
 from .seller_events import PayoutEntry
 
 
@@ -59,6 +61,9 @@ class PayoutState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``amount`` is what it pays, by the bank's report once there is one. ``reports`` maps what the
     bank reported (kind and reference) to the amount it named: what it paid, the fee of a return, 0.
 
+    ``doubts`` counts the times that the bank worked on it or nobody knew, ``queries`` how often
+    the bank was asked about it since the latest of them.
+
     ``sent`` and ``back`` are what left the bank's account and what came back by these reports;
     ``sent_seen`` and ``back_seen`` what of it bank statements have shown, by the lines ``seen_in``.
     """
@@ -77,6 +82,8 @@ class PayoutState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     bank_ref: str = ""
     reason: str = ""
     reports: Mapping[tuple[str, str], int] = {}
+    doubts: int = 0
+    queries: int = 0
     sent: int = 0
     back: int = 0
     sent_seen: int = 0
@@ -87,6 +94,18 @@ class PayoutState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def exists(self) -> bool:
         return self.status is not PayoutStatus.NONE
+
+    @property
+    def waits(self) -> tuple[timedelta, ...]:
+        """How long to wait before each query; none where the bank was not asked or has answered."""
+        if not self.doubts or self.status not in TRANSIT:
+            return ()
+        is_known = self.status is PayoutStatus.IN_TRANSIT
+        return JANITOR[OperationStatus.PENDING if is_known else OperationStatus.UNKNOWN]
+
+    def next_query_at(self, queries: int, since: datetime) -> datetime | None:
+        """Return when to ask next after ``queries`` queries; None: a person must find out."""
+        return since + self.waits[queries] if queries < len(self.waits) else None
 
     def is_only_seen(self, kind: str) -> bool:
         """Tell whether nobody but bank statements reported a kind of thing."""
@@ -122,12 +141,29 @@ def _cancelled(state: PayoutState, event: e.PayoutCancelled) -> PayoutState:
 
 def _pending(state: PayoutState, event: e.PayoutPending) -> PayoutState:
     return replace(
-        state, status=PayoutStatus.IN_TRANSIT, bank_ref=event.bank_ref, reason=event.reason
+        state,
+        status=PayoutStatus.IN_TRANSIT,
+        bank_ref=event.bank_ref,
+        reason=event.reason,
+        doubts=state.doubts + 1,
+        queries=0,
     )
 
 
 def _unknown(state: PayoutState, event: e.PayoutOutcomeUnknown) -> PayoutState:
-    return replace(state, status=PayoutStatus.UNKNOWN, reason=event.cause)
+    # Another cause of the same doubt does not begin the schedule anew.
+    is_new = state.status is not PayoutStatus.UNKNOWN
+    return replace(
+        state,
+        status=PayoutStatus.UNKNOWN,
+        reason=event.cause,
+        doubts=state.doubts + is_new,
+        queries=0 if is_new else state.queries,
+    )
+
+
+def _queried(state: PayoutState, _event: e.PayoutQueried) -> PayoutState:
+    return replace(state, queries=state.queries + 1)
 
 
 def _reported(
@@ -196,6 +232,7 @@ EVOLVE: Final[dict[type[Event], Callable[[Any, Any], PayoutState]]] = {
     e.PayoutCancelled: _cancelled,
     e.PayoutPending: _pending,
     e.PayoutOutcomeUnknown: _unknown,
+    e.PayoutQueried: _queried,
     e.PayoutPaid: _paid,
     e.PayoutFailed: _failed,
     e.PayoutReturned: _returned,

@@ -137,11 +137,27 @@ class PayOutRequest(Request, frozen=True, kw_only=True):
     currency: str
 
 
+class PayOutQuery(Request, frozen=True, kw_only=True):
+    """
+    Ask what became of a payout, by its key or the bank's reference.
+
+    ``amount`` is in minor units of ``currency``.
+    """
+
+    payout_id: str
+    seller: str
+    bank: str
+    amount: int
+    currency: str
+    bank_ref: str = ""
+
+
 class BankAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """
     What the bank says of a payout: succeeded, pending, declined, aborted or unknown.
 
-    ``amount`` None: as requested. ``detail`` is the reason.
+    ``amount`` None: as requested. ``detail`` is the reason. To a query about a payout that the bank
+    never got, and will not make any more, it answers aborted: the money is the seller's again.
     """
 
     outcome: Outcome
@@ -154,6 +170,10 @@ class Bank(Protocol):
     """Who pays sellers. It answers a repeated key as it answered it first."""
 
     def pay_out(self, request: PayOutRequest) -> BankAnswer: ...
+
+    def query(self, request: PayOutQuery) -> BankAnswer:
+        """Say what became of a payout; a query has no effect. Unknown: it cannot be found out."""
+        ...
 
 
 # -- inventory ---------------------------------------------------------------------------------

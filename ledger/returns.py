@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from .anomalies import AnomalyRaised, AnomalyResolved, open_anomalies
 from .events import Event
 from .fulfilment_events import (
     InspectionOutcome,
@@ -27,7 +28,7 @@ from .fulfilment_events import (
     ReturnRejected,
     ReturnRequested,
 )
-from .order_events import AnomalyRaised, AnomalyResolved, MoveKind, open_anomalies
+from .order_events import MoveKind
 
 
 class ReturnLifecycle(StrEnum):

@@ -115,9 +115,14 @@ class RuleBook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """Return the largest claim in a currency, None without a limit."""
         return next((cap.amount for cap in self.caps if cap.currency == currency), None)
 
+    @property
+    def edition(self) -> str:
+        """The book and its version, as the envelope of what it decided has it: ``book/version``."""
+        return f"{self.rule_book_id}/{self.version}"
+
     def reference(self, rule: str) -> str:
         """Return how a deadline or a default refers to a rule: ``book/version:rule``."""
-        return f"{self.rule_book_id}/{self.version}:{rule}"
+        return f"{self.edition}:{rule}"
 
 
 def hash_of(book: RuleBook) -> str:

@@ -15,9 +15,9 @@ import msgspec
 from msgspec.structs import replace
 
 from . import seller_events as e
+from .anomalies import AnomalyRaised, AnomalyResolved, open_anomalies
 from .deadlines import Deadline
 from .events import Event
-from .order_events import AnomalyRaised, AnomalyResolved, open_anomalies
 
 RESERVE_MATURITY: Final = "reserve_maturity"
 

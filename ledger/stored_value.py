@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
+from .anomalies import AnomalyRaised, AnomalyResolved, open_anomalies
 from .events import Event
-from .order_events import AnomalyRaised, AnomalyResolved, open_anomalies
 from .value_events import (
     LotPart,
     ValueExpired,

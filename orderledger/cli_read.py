@@ -74,6 +74,8 @@ def _part_text(part: "PartStatus") -> str:
     told = [f"{part.part}: {part.state}"]
     if part.last_seen_at is not None:
         told.append(f"seen {part.last_seen_at:%Y-%m-%d %H:%M:%S}")
+    if part.last_seen_of and part.is_red:
+        told.append(f"of {part.last_seen_of}")
     if part.lag:
         told.append(f"{part.lag} to do")
     if part.oldest_due_at is not None:

@@ -130,7 +130,7 @@ def _count(store: EventStore, month: Month) -> None:
     position = 0
     while rows := store.read(position, limit=_PAGE):
         topics.update([row.topic for row in rows])
-        found = [row for row in rows if row.topic == "anomaly.raised.v1"]
+        found = [row for row in rows if row.topic == "anomaly.raised.v2"]
         anomalies.update([str(msgspec.json.decode(row.payload)["kind"]) for row in found])
         position += len(rows)
     month.events = position

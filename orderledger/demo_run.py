@@ -190,7 +190,7 @@ def _look(store: EventStore, day: Day) -> None:
             if not _context.decode(row.context).key.startswith(f"demo/{day.seed}/"):
                 continue
             topics[row.topic] += 1
-            if row.topic == "anomaly.raised.v1":
+            if row.topic == "anomaly.raised.v2":
                 anomalies[str(msgspec.json.decode(row.payload)["kind"])] += 1
         position += len(rows)
     day.topics = dict(sorted(topics.items()))

@@ -12,6 +12,7 @@ from itertools import takewhile
 from typing import Final
 
 import msgspec
+from msgspec import structs
 
 from orderledger.commands.deciding import prepare
 from orderledger.commands.handle import Executor
@@ -118,8 +119,8 @@ class Machinery:
         if not is_followed:
             self._models().catch_up(DEADLINES)
         due = takewhile(lambda row: row.due_at <= at, self._models().select(DeadlineRow))
-        has_gateway = self.wiring.ports.payment_gateway is not None
-        return sweep(self.work, due, at, has_gateway=has_gateway)
+        ports = {name for name, one in structs.asdict(self.wiring.ports).items() if one is not None}
+        return sweep(self.work, due, at, ports=ports)
 
     def deadlines(self, stream: str | None = None) -> Iterator[DeadlineRow]:
         """Iterate over the open deadlines, the next to come first, or over those of one stream."""

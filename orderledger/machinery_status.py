@@ -5,10 +5,10 @@ From a handful of small reads: signs of life, depths of the lanes, checkpoints o
 next deadline. Nothing here catches anything up.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import takewhile
+from itertools import count, takewhile
 from types import MappingProxyType
 from typing import Final
 
@@ -29,6 +29,8 @@ from orderledger.projections.read_models import ReadModels
 
 PROJECTIONS: Final = "projections"
 REACTOR: Final = "reactor:"
+WORKER: Final = "worker:"
+"""Before the number of a worker: one process each, until it ends in order or is forgotten."""
 
 
 class State(StrEnum):
@@ -48,10 +50,19 @@ class State(StrEnum):
 
 
 class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
-    """From when on a part is red: without a sign of life, with something due that is not done."""
+    """
+    From when on a part is red: without a sign of life, with something due that is not done.
+
+    A worker that ended without saying so is shown until ``forgotten_after``; by then what it did is
+    another's, or its parts are red.
+    """
 
     silent_after: timedelta = timedelta(minutes=1)
     overdue_after: timedelta = timedelta(minutes=5)
+    forgotten_after: timedelta = timedelta(minutes=15)
+
+
+THRESHOLDS: Final = Thresholds()
 
 
 ADVICE: Final[Mapping[State, str]] = MappingProxyType(
@@ -72,6 +83,7 @@ class PartStatus(msgspec.Struct, frozen=True, kw_only=True):
     """
     How one part of the machinery stands.
 
+    ``last_seen_of`` is the worker that gave its latest sign of life: host, process and an id.
     ``lag`` is how many events or pieces of work it has before it, ``oldest_due_at`` since when the
     oldest of them waits. ``refused`` and ``dead`` count the work of its lane that the domain
     refused, and that failed too often.
@@ -80,6 +92,7 @@ class PartStatus(msgspec.Struct, frozen=True, kw_only=True):
     part: str
     state: State
     last_seen_at: datetime | None = None
+    last_seen_of: str = ""
     lag: int = 0
     oldest_due_at: datetime | None = None
     refused: int = 0
@@ -111,18 +124,45 @@ def parts_of(
     work: WorkStore,
     models: ReadModels,
     clock: Callable[[], datetime],
-    thresholds: Thresholds = Thresholds(),  # noqa: B008  # frozen
+    thresholds: Thresholds = THRESHOLDS,
 ) -> tuple[PartStatus, ...]:
-    """Return how each part stands: read models, reactors, timers, outbox, queue."""
+    """Return how each part stands: workers, read models, reactors, timers, outbox, queue."""
     now = clock()
     try:
         beats = {one.part: one for one in work.heartbeats()}
-        measured = [*_projections(store, models, beats), *_reactors(store, work, beats)]
+        measured = [_Measured(part=name) for name in sorted(_workers(beats, now, thresholds))]
+        measured += [*_projections(store, models, beats), *_reactors(store, work, beats)]
         measured += [_lane(store, work, models, lane, now) for lane in Lane]
     except SchemaMismatch as error:
         # Of an earlier release: the rest of the status is still worth having.
         return (PartStatus(part="machinery", state=State.FAILING, problem=error.message),)
     return tuple([_judged(one, beats.get(one.part), now, thresholds) for one in measured])
+
+
+def _workers(
+    beats: Mapping[str, Heartbeat], now: datetime, thresholds: Thresholds
+) -> Iterator[str]:
+    """Name the workers that are there, or were lately and did not end in order."""
+    for name, beat in beats.items():
+        if name.startswith(WORKER) and not is_free(beat, now, thresholds):
+            yield name
+
+
+def is_free(beat: Heartbeat | None, now: datetime, thresholds: Thresholds = THRESHOLDS) -> bool:
+    """Tell whether a worker's number is nobody's: never given, given back, or forgotten."""
+    return beat is None or not beat.owner or now - beat.seen_at > thresholds.forgotten_after
+
+
+def worker_name(heartbeats: Sequence[Heartbeat], owner: str, name: str, now: datetime) -> str:
+    """
+    Return the name under which a worker gives its signs of life: ``name`` if that is still its own,
+    otherwise the first number that is free. Names are used again, so that there are few.
+    """
+    beats = {one.part: one for one in heartbeats}
+    if name and name in beats and beats[name].owner == owner:
+        return name
+    numbers = (f"{WORKER}{number}" for number in count(1))
+    return next(one for one in numbers if is_free(beats.get(one), now))
 
 
 def _projections(
@@ -225,6 +265,7 @@ def _judged(
         part=one.part,
         state=state,
         last_seen_at=None if beat is None else beat.seen_at,
+        last_seen_of="" if beat is None else beat.owner,
         lag=one.lag,
         oldest_due_at=one.oldest_due_at,
         refused=one.refused,

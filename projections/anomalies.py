@@ -5,7 +5,7 @@ Every contradiction that was recorded, open or resolved. SQL view: ``anomalies``
 from datetime import datetime
 from typing import Final
 
-from orderledger.ledger.order_events import AnomalyRaised, AnomalyResolved
+from orderledger.ledger.anomalies import AnomalyRaised, AnomalyResolved
 
 from .models import ReadModel, Recorded, Rows
 from .tables import TableRow, table
@@ -40,9 +40,9 @@ class Anomalies(ReadModel):
     """The read model ``anomalies``."""
 
     name = "anomalies"
-    version = 1
+    version = 2
     tables = (ANOMALIES,)
-    topics = frozenset({"anomaly.raised.v1", "anomaly.resolved.v1"})
+    topics = frozenset({"anomaly.raised.v2", "anomaly.resolved.v2"})
 
     def project(self, recorded: Recorded, rows: Rows) -> None:
         """Open an anomaly, open it again, or close it."""

@@ -57,14 +57,23 @@ class _Opened(msgspec.Struct, frozen=True, array_like=True):
 
 
 _opened: Final = msgspec.json.Decoder(tuple[_Opened, ...])
-_AREAS: Final = ("order.", "payment.", "fulfilment.", "return.", "value.", "dispute.", "seller.")
+_AREAS: Final = (
+    "order.",
+    "payment.",
+    "fulfilment.",
+    "return.",
+    "value.",
+    "dispute.",
+    "seller.",
+    "payout.",
+)
 
 
 class Deadlines(ReadModel):
     """The read model ``deadlines``."""
 
     name = "deadlines"
-    version = 2
+    version = 3
     tables = (DEADLINES, _OF_STREAM)
     topics = frozenset(topic for topic in folded() if topic.startswith(_AREAS))
     folds = frozenset(DEADLINES_OF)

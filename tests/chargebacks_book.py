@@ -16,11 +16,12 @@ from orderledger.commands.order_commands import (
     ReleaseFunds,
 )
 from orderledger.ledger import accounts
+from orderledger.ledger.anomalies import AnomalyRaised
 from orderledger.ledger.chargeback_events import ChargebackReport
 from orderledger.ledger.chargeback_stages import ChargebackFact, ChargebackStage
 from orderledger.ledger.chargebacks import Chargeback
 from orderledger.ledger.order_content import LineInput, ShippingCharge, Tax, Tip
-from orderledger.ledger.order_events import AnomalyRaised, RefundSource
+from orderledger.ledger.order_events import RefundSource
 from orderledger.ledger.payments import PaymentState
 from tests.decided_book import START
 from tests.order_book import OrderBook, item

@@ -23,6 +23,7 @@ from orderledger.commands.decision import (
 )
 from orderledger.ledger import order_events as orders
 from orderledger.ledger import streams
+from orderledger.ledger.anomalies import AnomalyRaised
 from orderledger.ledger.errors import OrderLedgerError
 from orderledger.ledger.events import Event
 from orderledger.ledger.folds import fold_of
@@ -132,7 +133,7 @@ class Book:
 
     def kinds(self) -> list[str]:
         """The kinds of all anomalies raised, in order."""
-        return [one.kind for _, one, _ in self.events if isinstance(one, orders.AnomalyRaised)]
+        return [one.kind for _, one, _ in self.events if isinstance(one, AnomalyRaised)]
 
     def place(
         self, total: int = 10_000, order_id: str = "o1", currency: str = "EUR", quote_id: str = "q1"

@@ -126,7 +126,20 @@ def test_results_are_kept_by_benchmark(tmp_path: Path, monkeypatch: pytest.Monke
     results.save({"benchmark": "b", "machine": machine, "facts": facts})
     path = results.save({"benchmark": "a", "machine": machine, "facts": facts})
     assert [report["benchmark"] for report in results.load(path).values()] == ["a", "b"]
-    assert results.newest() == path
+
+
+def test_the_newest_report_of_each_benchmark_is_shown(tmp_path: Path) -> None:
+    """Catches a run of one benchmark after which the tables have no other any more."""
+    days: dict[str, dict[str, Any]] = {
+        "2026-01-01-here": {"a@0us": {"n": 1}, "b@0us": {"n": 1}},
+        "2026-01-02-here": {"b@0us": {"n": 2}},
+    }
+    for day, reports in days.items():
+        (tmp_path / f"{day}.json").write_text(json.dumps(reports))
+    assert render_bench.newest(tmp_path) == [
+        {"n": 1, "source": "2026-01-01-here.json"},
+        {"n": 2, "source": "2026-01-02-here.json"},
+    ]
 
 
 def test_tables_are_replaced_between_the_markers() -> None:

@@ -98,7 +98,7 @@ There are two kinds.
   with a `reason`, and nothing happens.
 - **Observations** (`RecordSucceeded`, `ReceiveNotification`) say what happened outside: at the
   provider, at the carrier, in a file. They are never refused for contradicting what is known, but
-  recorded with `anomaly.raised.v1` beside them.
+  recorded with `anomaly.raised.v2` beside them.
 
 Malformed input is `InvalidInput` in both. Guards run in this order: malformed input, existence,
 state, amounts. `orderledger schema export DIRECTORY` writes the JSON Schema of every command and

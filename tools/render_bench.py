@@ -2,8 +2,8 @@
 Write the tables of benchmark results into README.md and docs/benchmarks.md.
 
 ``python -m tools.render_bench`` replaces what stands between ``<!-- bench:start -->`` and
-``<!-- bench:end -->`` with tables made from the newest file in bench/results/; ``--check`` only
-tells whether they are current (status 1 if not).
+``<!-- bench:end -->`` with tables made from bench/results/, of each benchmark its newest report;
+``--check`` only tells whether they are current (status 1 if not).
 """
 
 import json
@@ -23,23 +23,31 @@ Report = dict[str, Any]
 def main() -> None:
     """Render every page that has the markers."""
     is_check = "--check" in sys.argv[1:]
-    newest = max(RESULTS.glob("*.json"), default=None)
-    if newest is None:
+    reports = newest(RESULTS)
+    if not reports:
         raise SystemExit("bench/results/ holds no results; run `make bench`")
-    reports: list[Report] = list(json.loads(newest.read_text()).values())
     stale: list[str] = []
     for name, is_detailed in PAGES:
         page = ROOT / name
         if not page.exists() or START not in page.read_text():
             continue
         before = page.read_text()
-        after = replaced(before, rendered(reports, newest.name, is_detailed=is_detailed))
+        after = replaced(before, rendered(reports, is_detailed=is_detailed))
         if after != before:
             stale.append(name)
             if not is_check:
                 page.write_text(after)
     if is_check and stale:
         raise SystemExit(f"{', '.join(stale)}: run `python -m tools.render_bench`")
+
+
+def newest(directory: Path) -> list[Report]:
+    """Return the newest report of each benchmark, by name, with the file that it is from."""
+    found: dict[str, Report] = {}
+    for path in sorted(directory.glob("*.json")):
+        for name, report in json.loads(path.read_text()).items():
+            found[name] = {**report, "source": path.name}
+    return [found[name] for name in sorted(found)]
 
 
 def replaced(page: str, tables: str) -> str:
@@ -49,12 +57,14 @@ def replaced(page: str, tables: str) -> str:
     return f"{head}{START}\n{tables}\n{END}{tail}"
 
 
-def rendered(reports: list[Report], source: str, *, is_detailed: bool) -> str:
+def rendered(reports: list[Report], *, is_detailed: bool) -> str:
     """Return the tables as Markdown: the ratios, and on the detailed page every arm."""
     parts = [_ratios(reports)]
     if is_detailed:
         parts += [_detail(report) for report in reports]
-    parts.append(_machine(reports[0], source))
+    shown = [report for report in reports if is_detailed or report["comparisons"]]
+    by_source = {report["source"]: report for report in shown}
+    parts += [_machine(report) for _, report in sorted(by_source.items())]
     return "\n\n".join(parts)
 
 
@@ -91,10 +101,11 @@ def _detail(report: Report) -> str:
         for arm in report["arms"]
     ]
     facts = [f"{name}: {value}" for name, value in report["facts"].items()]
+    facts.append(f"from {report['source']}")
     return "\n".join([*lines, "", *[f"- {fact}" for fact in facts]])
 
 
-def _machine(report: Report, source: str) -> str:
+def _machine(report: Report) -> str:
     machine = report["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     return (
@@ -103,7 +114,7 @@ def _machine(report: Report, source: str) -> str:
         f"PostgreSQL {machine['postgres']}, {packages} "
         f"(psycopg's {machine['psycopg_implementation']} implementation); fsync on, "
         f"PostgreSQL's and SQLite's own durability (synchronous_commit on, synchronous FULL). "
-        f"From `bench/results/{source}`, made by `make bench`."
+        f"From `bench/results/{report['source']}`, made by `make bench`."
     )
 
 

@@ -168,6 +168,13 @@ class FakeBank(_Fake):
 
         return self._answered(request, self._answers, do)
 
+    def query(self, request: p.PayOutQuery) -> p.BankAnswer:
+        """Say what became of a payout; aborted if it never arrived."""
+        if self._next() is not None:
+            raise p.NotSent("the fake is out of reach")
+        never = p.BankAnswer(outcome=Outcome.ABORTED, detail="no such payout")
+        return self._answers.get(request.idempotency_key, never)
+
 
 class FakeInventory(_Fake):
     """A stock of units by article; what is not named has no limit."""

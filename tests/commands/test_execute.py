@@ -354,7 +354,7 @@ def test_an_observation_breaks_a_constraint_with_an_anomaly_instead_of_a_refusal
     receipt = executor.execute(Envelope(command=settled, key="s1"))
     assert receipt.streams == {"journal-s1": 2, "account-assets:psp:adyen": 2}
     topics = [row.topic for row in open_store().read(2)]
-    assert topics == ["journal.entry_posted.v1", "anomaly.raised.v1", "account.moved.v1"]
+    assert topics == ["journal.entry_posted.v1", "anomaly.raised.v2", "account.moved.v1"]
     account = executor.state(streams.account("assets:psp:adyen")).state
     assert account.balance("GBP") == -100
 

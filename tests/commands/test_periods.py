@@ -294,7 +294,7 @@ def test_a_movement_of_a_constrained_account_goes_with_its_entry(book: Book) -> 
     assert moved.topic == "account.moved.v1"
     assert (moved.occurred_at, moved.context.reported_at) == (NOVEMBER, october(5))
     events = list(book.read.history("journal-s1"))
-    assert [one.topic for one in events] == ["journal.entry_posted.v1", "anomaly.raised.v1"]
+    assert [one.topic for one in events] == ["journal.entry_posted.v1", "anomaly.raised.v2"]
     sound(book)
 
 

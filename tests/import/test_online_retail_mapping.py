@@ -34,7 +34,7 @@ def _anomalies(book: orderledger.Book) -> Counter[str]:
     return Counter(
         json.loads(event.payload)["kind"]
         for event in events(book)
-        if event.topic == "anomaly.raised.v1"
+        if event.topic == "anomaly.raised.v2"
     )
 
 
@@ -143,7 +143,7 @@ def test_a_cancellation_without_purchase_is_an_anomaly(
     assert summary.cancelled_lines[matching] == 1
     assert summary.credited_minor == 600
     assert balances(book)["expenses:goodwill"] == 600
-    assert _anomalies(book)["unknown_order"] == 1
+    assert _anomalies(book)["UnknownOrder"] == 1
     assert book.payment("C100").credited == 600
 
 
@@ -155,7 +155,7 @@ def test_what_was_returned_too_much_is_an_anomaly(book: orderledger.Book, tmp_pa
     assert summary.cancelled_lines["over_returned"] == 1
     assert book.order("100").granted == 1000
     assert balances(book) == {PSP: -200, "expenses:goodwill": 200}
-    assert _anomalies(book)["unknown_order"] == 1
+    assert _anomalies(book)["UnknownOrder"] == 1
 
 
 def test_an_order_cancelled_whole_leaves_nothing(book: orderledger.Book, tmp_path: Path) -> None:

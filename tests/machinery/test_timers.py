@@ -1,6 +1,7 @@
 """Timers: each deadline fires once, at its own instant, whatever clocks and restarts do."""
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from hypothesis import given, settings
@@ -14,13 +15,12 @@ from orderledger.commands.fulfilment_commands import (
     RecordDelivered,
     RequestReturn,
 )
-from orderledger.commands.order_commands import AddNote, ConfirmOrder
+from orderledger.commands.order_commands import AddNote, ConfirmOrder, ReleaseFunds
 from orderledger.commands.payment_commands import RecordDeclined, RecordUnknown
 from orderledger.commands.period_commands import ClosePeriod
 from orderledger.commands.value_commands import IssueValue
 from orderledger.ledger.fulfilment_events import ReturnLine
-from orderledger.ledger.fulfilments import FulfilmentLifecycle
-from orderledger.ledger.open_deadlines import CONFIRM_AFTER, RELEASE_AFTER
+from orderledger.ledger.order_content import DEFAULT_TERMS, OrderTerms
 from orderledger.ledger.order_events import MovedLine
 from orderledger.ledger.orders import Lifecycle
 from orderledger.ledger.value_events import ValueKind, ValueSource
@@ -164,13 +164,41 @@ def test_delivery_is_confirmed_by_silence_and_the_slice_becomes_releasable() -> 
     clock.move(days=3)
     run(book, AddNote(order_id="o1", note_ref="n", by="me"))
     (confirm, release) = book.machinery.deadlines()
-    assert confirm.due_at == START + CONFIRM_AFTER[FulfilmentLifecycle.DELIVERED]
-    assert release.due_at == START + RELEASE_AFTER, "what else happens does not move it"
+    assert confirm.due_at == START + timedelta(hours=DEFAULT_TERMS.confirm_delivered_hours)
+    waits = timedelta(hours=DEFAULT_TERMS.release_hours)
+    assert release.due_at == START + waits, "what else happens does not move it"
     clock.move(days=11)
     book.sweep()
     assert "DeliveryAutoConfirmed" in events_of(book, "fulfilment-f1")
     assert book.order("o1").slices["s1"].condition_met
     assert rows(book) == []
+
+
+def test_an_order_has_waits_of_its_own() -> None:
+    """Catches a timer that waits by another order's terms, or by those of today's code."""
+    clock = Clock()
+    book = open_book(clock)
+    terms = OrderTerms(
+        release_hours=48,
+        completion_hours=0,
+        confirm_delivered_hours=24,
+        confirm_dispatched_hours=60 * 24,
+    )
+    paid(book, terms=terms)
+    shipped(book)
+    (confirm,) = book.machinery.deadlines()
+    assert confirm.due_at == START + 60 * DAY
+    run(book, RecordDelivered(fulfilment_id="f1", order_id="o1"))
+    (confirm, release) = book.machinery.deadlines()
+    assert (confirm.due_at, release.due_at) == (START + DAY, START + 2 * DAY)
+    clock.move(days=2)
+    book.sweep()
+    assert events_of(book, "fulfilment-f1")[-1] == "DeliveryAutoConfirmed"
+    assert book.order("o1").slices["s1"].condition_met
+    by: dict[str, Any] = {"commission_rate": Decimal(0), "rate_version": "v1"}
+    run(book, ReleaseFunds(order_id="o1", release_id="r1", seller="s1", **by))
+    book.sweep()
+    assert book.order("o1").lifecycle is Lifecycle.COMPLETED
 
 
 def test_a_deadline_that_is_open_again_fires() -> None:
@@ -283,7 +311,7 @@ def test_a_late_delivery_report_starts_at_the_worlds_instant() -> None:
     clock.move(days=5)
     run(book, RecordDelivered(fulfilment_id="f1", order_id="o1", occurred_at=START + DAY))
     confirm = next(book.machinery.deadlines())
-    assert confirm.due_at == START + DAY + CONFIRM_AFTER[FulfilmentLifecycle.DELIVERED]
+    assert confirm.due_at == START + timedelta(days=1, hours=DEFAULT_TERMS.confirm_delivered_hours)
 
 
 def test_rows_are_a_function_of_the_log() -> None:

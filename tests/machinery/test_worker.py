@@ -111,7 +111,6 @@ def test_a_failing_part_is_red_and_recovers_by_itself(monkeypatch: pytest.Monkey
         until(lambda: part(book, "timer").state is State.OK, "green again")
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_ends_is_started_again() -> None:
     """Catches an adapter that ends its thread, and with it the part, for good."""
 

@@ -21,7 +21,7 @@ from tests.projections.books import day_in_memory
 from tests.projections.toy_models import Entries, EntryRow, Totals
 
 FINGERPRINTS = {
-    "anomalies": "0acca184fdde",
+    "anomalies": "0c0e4908ec78",
     "chargebacks": "6f55bd85bac7",
     "customers": "f24611755ef4",
     "indicators": "1a214c1ebf8f",

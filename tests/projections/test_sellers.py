@@ -299,7 +299,7 @@ def test_a_report_that_a_constraint_forbids_is_recorded() -> None:
     state = shop.book.read.seller("s1", "USD")
     assert state.reserved == 0
     (key,) = state.anomalies
-    assert key.startswith("account_constraint_breached")
+    assert key.startswith("AccountConstraintBreached")
     resolve = m.ResolveSellerAnomaly(anomaly_id=key, by="ann", resolution="audited", **USD)
     shop.run(resolve)
     assert shop.book.read.seller("s1", "USD").anomalies == ()

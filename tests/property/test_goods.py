@@ -28,6 +28,7 @@ from orderledger.commands.fulfilment_commands import (
     RequestReturn,
     RequireReturnReview,
 )
+from orderledger.ledger.anomalies import AnomalyRaised
 from orderledger.ledger.errors import InvalidInput, NotFound, Rejected
 from orderledger.ledger.fulfilment_events import (
     DeliveryFailure,
@@ -37,7 +38,7 @@ from orderledger.ledger.fulfilment_events import (
     ReturnLine,
     ReturnResolution,
 )
-from orderledger.ledger.order_events import AnomalyRaised, MovedLine
+from orderledger.ledger.order_events import MovedLine
 from tests.decided_book import DAY, START, DecidedBook, placed_order
 
 WINDOW = START + 30 * DAY

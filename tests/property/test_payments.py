@@ -19,9 +19,9 @@ from orderledger.commands.payment_commands import (
     ResolveOperation,
 )
 from orderledger.ledger import streams
+from orderledger.ledger.anomalies import AnomalyRaised
 from orderledger.ledger.codec import decode_event, encode_event
 from orderledger.ledger.inbox_events import Observation
-from orderledger.ledger.order_events import AnomalyRaised
 from orderledger.ledger.payment_events import Capabilities, CaptureMode
 from orderledger.ledger.payment_operations import OperationKind, Outcome
 from orderledger.ledger.payments import EVOLVE

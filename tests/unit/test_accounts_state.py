@@ -19,9 +19,9 @@ from orderledger.ledger.accounts_state import (
     Constraint,
     check_net_effect,
 )
+from orderledger.ledger.anomalies import AnomalyRaised, AnomalyResolved
 from orderledger.ledger.errors import IntegrityViolation, Rejected
 from orderledger.ledger.journal import Layer, credit, debit, entry
-from orderledger.ledger.order_events import AnomalyRaised, AnomalyResolved
 from tests.decided_book import DecidedBook
 
 WALLET = "liabilities:store_credit:b1"
@@ -183,7 +183,7 @@ def test_a_stream_that_disagrees_with_the_postings(book: DecidedBook) -> None:
 @pytest.mark.parametrize("stream", ["journal-e1", "storedvalue-v1", f"account-{BANK}"])
 def test_an_anomaly_folds_in_every_stream_that_posts(book: DecidedBook, stream: str) -> None:
     """A report that breaches a constraint and whose anomaly its own stream cannot take."""
-    raised = AnomalyRaised(kind="account_constraint_breached", refs=(BANK,))
+    raised = AnomalyRaised(kind="AccountConstraintBreached", refs=(BANK,))
     book.given(stream, raised)
     assert book.states[stream].anomalies == (raised.key,)
     book.given(stream, AnomalyResolved(anomaly_id=raised.key, by="ops", resolution="topped up"))

@@ -9,9 +9,9 @@ from orderledger.commands import decide_bank_subjects
 from orderledger.commands import model as m
 from orderledger.commands.decide_bank_subjects import Arrival, Expected, shows
 from orderledger.commands.decision import Change, Changes, States
+from orderledger.ledger.anomalies import AnomalyRaised
 from orderledger.ledger.bank_statements import StatementState, StatementStatus
 from orderledger.ledger.money import Money
-from orderledger.ledger.order_events import AnomalyRaised
 from orderledger.ledger.recipes_settlement import bank_booked
 from tests.model.shop import anomalies_of
 from tests.settlement_book import BANK, SHA, SettledShop, line

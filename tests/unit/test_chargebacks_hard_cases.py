@@ -20,10 +20,11 @@ from orderledger.commands.payment_commands import (
 )
 from orderledger.commands.value_commands import IssueValue
 from orderledger.ledger import accounts
+from orderledger.ledger.anomalies import AnomalyRaised
 from orderledger.ledger.chargeback_events import ChargebackCreditEvidenceAttached
 from orderledger.ledger.errors import Reason, Rejected
 from orderledger.ledger.order_axes import axes_of
-from orderledger.ledger.order_events import AnomalyRaised, MoveKind, RefundSource
+from orderledger.ledger.order_events import MoveKind, RefundSource
 from orderledger.ledger.payment_operations import OperationKind
 from orderledger.ledger.tenders import tenders_of
 from orderledger.ledger.value_events import ValueKind, ValueSource
@@ -264,8 +265,13 @@ def test_hard_case_11_no_other_means_pay_what_the_bank_has_paid(book: Chargeback
     book.run(opened(9_500))
     others = [by_bank(), by_bank("r2"), in_value(4_000), in_value(1_000, "r3")]
     assert [book.refusal(one) for one in others] == ["chargeback_open"] * 4
+    with pytest.raises(Rejected, match="wait until the bank has decided") as waiting:
+        book.run(by_bank())
+    assert "withdraw" not in waiting.value.message, "what failed cannot be withdrawn"
     book.run(report("lost"))
     assert [book.refusal(one) for one in others] == ["chargeback_open"] * 4
+    with pytest.raises(Rejected, match="the buyer has it from the bank"):
+        book.run(by_bank())
     assert book.balance(accounts.refunds("o1")) == 0
 
 

@@ -7,6 +7,7 @@ import pytest
 from orderledger.commands.chargeback_commands import AcceptChargeback, AssignChargebackLoss
 from orderledger.ledger import accounts
 from orderledger.ledger.chargeback_stages import Liability
+from orderledger.ledger.order_content import OrderTerms
 from orderledger.ledger.payment_events import FxQuote
 from tests.chargebacks_book import PSP, SELLER, TOTAL, ChargebackBook, opened, report
 from tests.order_book import item, platform
@@ -84,6 +85,20 @@ def test_recipe_18_lost_and_the_platform_bears_it(book: ChargebackBook) -> None:
     book.run(report("lost", liability=PLATFORM))
     del before[PSP]
     assert book.posted() == {**before, LOSSES: TOTAL}
+
+
+@pytest.mark.parametrize("said", [None, Liability.SELLER])
+def test_recipe_18_the_platform_bears_it_by_the_orders_terms(said: Liability | None) -> None:
+    """Catches a seller who pays for what the terms of the order put on the platform."""
+    book = ChargebackBook()
+    book.confirmed("a 1 x 100.00", terms=OrderTerms(chargeback_liability=PLATFORM))
+    book.pay("p1", 10_000)
+    book.release("s1")
+    book.run(opened(10_000))
+    assert book.chargeback().liability is PLATFORM
+    book.run(report("lost", liability=said))
+    losses = 0 if said else 10_000
+    assert book.balance(LOSSES) == losses, "a report that says otherwise has the last word"
 
 
 def test_recipe_19_lost_before_the_release(book: ChargebackBook) -> None:

@@ -30,11 +30,12 @@ from orderledger.commands.ruling_commands import (
     Recuse,
     ReferExternally,
 )
+from orderledger.ledger.anomalies import AnomalyRaised
 from orderledger.ledger.dispute_content import AppealOutcome, VoteReveal, seal
 from orderledger.ledger.dispute_parties import Party
 from orderledger.ledger.dispute_stages import Stage
 from orderledger.ledger.order_axes import DisputeStatus, axes_of
-from orderledger.ledger.order_events import AnomalyRaised, RefundSource
+from orderledger.ledger.order_events import RefundSource
 from orderledger.ledger.tenders import tenders_of
 from tests.dispute_book import SALT, DisputeBook, item, rules, ruling, shares
 
@@ -419,9 +420,9 @@ def test_an_award_binds(book: DisputeBook) -> None:
 @pytest.mark.parametrize(
     ("fields", "kind"),
     [
-        ({"case_ref": "c-2"}, "award_of_another_case"),
-        ({"body": "other"}, "award_of_another_case"),
-        ({"allocations": shares(600, 401)}, "award_does_not_add_up"),
+        ({"case_ref": "c-2"}, "AwardOfAnotherCase"),
+        ({"body": "other"}, "AwardOfAnotherCase"),
+        ({"allocations": shares(600, 401)}, "AwardDoesNotAddUp"),
     ],
 )
 def test_an_award_that_contradicts_is_kept(
@@ -438,12 +439,12 @@ def test_an_award_that_contradicts_is_kept(
 def test_an_award_nobody_waits_for(book: DisputeBook) -> None:
     """An award of an unknown or a decided dispute that is refused, or that changes it."""
     book.run(award())
-    assert anomalies(book) == ["award_for_unknown_dispute"]
+    assert anomalies(book) == ["AwardForUnknownDispute"]
     book.ruled()
     book.run(award(award_id="w2"))
-    assert anomalies(book)[-1] == "award_while_ruled"
+    assert anomalies(book)[-1] == "AwardWhileRuled"
     book.run(award(award_id="w2", case_ref="other"))
-    assert anomalies(book)[-1] == "award_reported_otherwise"
+    assert anomalies(book)[-1] == "AwardReportedOtherwise"
     assert book.stage is Stage.RULED
 
 

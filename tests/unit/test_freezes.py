@@ -256,12 +256,12 @@ def test_an_observed_refund_takes_what_is_not_frozen_first(book: OrderBook) -> N
     book.run(frozen(8000))
     book.run(observed_refund(4325, "first"))
     assert book.order().slices["s1"].frozen_total == 8000
-    assert "freeze_short" not in str(book.order().anomalies)
+    assert "FreezeShort" not in str(book.order().anomalies)
     book.run(observed_refund(1000, "second"))
     order = book.order()
     assert (order.slices["s1"].frozen_total, order.slices["s1"].available) == (7000, 7000)
     assert order.freezes["d1", "s1"].shortfall == 1000
-    assert any(key.startswith("freeze_short") for key in order.anomalies)
+    assert any(key.startswith("FreezeShort") for key in order.anomalies)
 
 
 def test_money_that_comes_in_later_is_not_frozen() -> None:

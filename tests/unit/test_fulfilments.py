@@ -16,9 +16,9 @@ from orderledger.commands.fulfilment_commands import (
     RecordDispatched,
     RecordTracking,
 )
+from orderledger.ledger.anomalies import AnomalyRaised
 from orderledger.ledger.fulfilment_events import DeliveryFailure
 from orderledger.ledger.order_events import (
-    AnomalyRaised,
     MovedLine,
     OrderCancellationRequested,
     OrderCancelled,
@@ -182,12 +182,12 @@ def test_delivered_before_hand_over_in_any_order(book: DecidedBook) -> None:
     """Counters that depend on which report came first (hard case 30)."""
     book.run(create())
     book.run(delivered())
-    assert (counters(book), anomalies(book)) == ((2, 2, 2, 0), ["delivered_before_dispatch"])
+    assert (counters(book), anomalies(book)) == ((2, 2, 2, 0), ["DeliveredBeforeDispatch"])
     book.run(dispatched())
     book.run(dispatched())
     book.run(delivered())
     assert (lifecycle(book), counters(book)) == ("delivered", (2, 2, 2, 0))
-    assert anomalies(book) == ["delivered_before_dispatch"]
+    assert anomalies(book) == ["DeliveredBeforeDispatch"]
 
 
 def test_delivered_yet_cancelled(book: DecidedBook) -> None:
@@ -201,7 +201,7 @@ def test_delivered_yet_cancelled(book: DecidedBook) -> None:
     )
     book.run(delivered())
     assert (lifecycle(book), counters(book)) == ("delivered", (2, 2, 2, 0))
-    assert anomalies(book) == ["delivered_yet_cancelled"]
+    assert anomalies(book) == ["DeliveredYetCancelled"]
 
 
 def test_shipped_before_approval() -> None:
@@ -210,14 +210,14 @@ def test_shipped_before_approval() -> None:
     book.given("order-o1", placed_order(a=5)[0])
     book.run(dispatched(lines=TWO))
     assert (lifecycle(book), counters(book)) == ("shipped", (2, 2, 0, 0))
-    assert anomalies(book) == ["dispatched_before_approval"]
+    assert anomalies(book) == ["DispatchedBeforeApproval"]
 
 
 def test_reports_of_what_nobody_knows() -> None:
     """A report lost because its order or fulfilment is not known yet."""
     book = DecidedBook()
     book.run(dispatched())
-    assert set(anomalies(book)) == {"unknown_order", "unknown_fulfilment"}
+    assert set(anomalies(book)) == {"UnknownOrder", "UnknownFulfilment"}
     assert "order-o1" not in book.states
     tracked = RecordTracking(fulfilment_id="f9", order_id="o1", code="in", at=START)
     book.run(tracked)
@@ -229,7 +229,7 @@ def test_a_cancelled_fulfilment_that_left_anyway(book: DecidedBook) -> None:
     book.run(create())
     book.run(CancelFulfilment(fulfilment_id="f1", order_id="o1", reason="stock"))
     book.run(dispatched())
-    assert (counters(book), anomalies(book)) == ((2, 2, 0, 0), ["dispatched_yet_cancelled"])
+    assert (counters(book), anomalies(book)) == ((2, 2, 0, 0), ["DispatchedYetCancelled"])
 
 
 def test_other_units_than_set_aside(book: DecidedBook) -> None:
@@ -237,13 +237,13 @@ def test_other_units_than_set_aside(book: DecidedBook) -> None:
     book.run(create())
     book.run(dispatched(lines=(MovedLine("a", 1), MovedLine("b", 1))))
     assert (counters(book), counters(book, "b")) == ((1, 1, 0, 0), (1, 1, 0, 0))
-    assert anomalies(book) == ["dispatched_other_units"]
+    assert anomalies(book) == ["DispatchedOtherUnits"]
 
 
 def test_more_shipped_than_ordered(book: DecidedBook) -> None:
     """A breach of invariant 11 by a report that raises no anomaly."""
     book.run(dispatched(lines=(MovedLine("a", 6), MovedLine("zz", 1))))
-    assert anomalies(book) == ["shipped_more_than_ordered", "unknown_line"]
+    assert anomalies(book) == ["ShippedMoreThanOrdered", "UnknownLine"]
 
 
 def test_lost_and_refused(book: DecidedBook) -> None:
@@ -255,7 +255,7 @@ def test_lost_and_refused(book: DecidedBook) -> None:
     assert book.run(lost) == ()
     assert (lifecycle(book), counters(book)) == ("failed", (2, 2, 0, 2))
     book.run(delivered())
-    assert (lifecycle(book), anomalies(book)) == ("delivered", ["delivered_yet_lost"])
+    assert (lifecycle(book), anomalies(book)) == ("delivered", ["DeliveredYetLost"])
 
 
 def test_failed_before_dispatch_then_refused(book: DecidedBook) -> None:
@@ -263,7 +263,7 @@ def test_failed_before_dispatch_then_refused(book: DecidedBook) -> None:
     book.run(create())
     for kind in (DeliveryFailure.REFUSED, DeliveryFailure.LOST):
         book.run(RecordDeliveryFailed(fulfilment_id="f1", order_id="o1", kind=kind))
-    assert anomalies(book) == ["failed_before_dispatch", "conflicting_failure"]
+    assert anomalies(book) == ["FailedBeforeDispatch", "ConflictingFailure"]
     assert book.states["fulfilment-f1"].failure == "refused"
 
 
@@ -274,7 +274,7 @@ def test_conflicting_reports_are_both_kept(book: DecidedBook) -> None:
     book.run(dispatched("t2"))
     book.run(delivered())
     book.run(delivered((MovedLine("a", 1),)))
-    assert anomalies(book) == ["conflicting_dispatch", "conflicting_delivery"]
+    assert anomalies(book) == ["ConflictingDispatch", "ConflictingDelivery"]
     assert counters(book) == (2, 2, 2, 0)
     assert book.states["fulfilment-f1"].tracking == "t1"
 
@@ -285,5 +285,5 @@ def test_a_report_for_another_order(book: DecidedBook) -> None:
     book.run(create())
     book.run(dispatch())
     book.run(delivered(order_id="o2"))
-    assert anomalies(book) == ["bound_to_another_order"]
+    assert anomalies(book) == ["BoundToAnotherOrder"]
     assert counters(book) == (2, 2, 2, 0)

@@ -237,7 +237,7 @@ def test_hard_case_30_cancelled_after_shipping_is_refused_but_recorded(book: Ord
     report = RecordOrderCancelled(order_id="o1", reason="unavailable", by="import")
     assert book.did(report) == ["OrderCancelled", "AnomalyRaised"]
     assert book.order().lifecycle is Lifecycle.CANCELLED
-    assert book.order().anomalies == ("cancelled_after_shipping:o1:a",)
+    assert book.order().anomalies == ("CancelledAfterShipping:o1:a",)
     assert book.did(report) == []
 
 

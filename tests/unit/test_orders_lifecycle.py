@@ -33,7 +33,7 @@ from orderledger.commands.order_commands import (
     WithdrawRefund,
 )
 from orderledger.commands.payment_commands import Authorise, Capture, InitiatePayment, Purchase
-from orderledger.ledger.order_content import Discount, StockReservation
+from orderledger.ledger.order_content import Discount, OrderTerms, StockReservation
 from orderledger.ledger.order_events import (
     MovedLine,
     MoveKind,
@@ -252,12 +252,14 @@ def test_completion_needs_every_unit_settled_and_no_open_return(book: OrderBook)
 
 def test_split_moves_units_and_keeps_the_sum(book: OrderBook) -> None:
     """Money made or lost when an order is divided."""
-    book.run(place("a 3 x 10.00", "b 1 x 5.00", discounts=(Discount("d", 100),)))
+    terms = OrderTerms(release_hours=1)
+    book.run(place("a 3 x 10.00", "b 1 x 5.00", discounts=(Discount("d", 100),), terms=terms))
     before = book.order().total
     split = SplitOrder(order_id="o1", new_order_id="o2", lines=(MovedLine("a", 2),))
     assert book.did(split) == ["OrderSplit", "OrderPlaced"]
     assert book.order().total + book.order("o2").total == before
     assert (book.order().version, book.order("o2").split_from) == (2, "o1")
+    assert book.order("o2").terms == terms, "what was agreed goes with the lines"
     assert book.did(split) == []
     other = SplitOrder(order_id="o1", new_order_id="o2", lines=(MovedLine("b", 1),))
     assert book.did(other) == []
@@ -314,10 +316,10 @@ def test_stock_reports_are_recorded_even_when_they_make_no_sense(book: OrderBook
     failed = RecordStockReservationFailed(reservation_id="res3", **given)
     assert book.did(failed) == ["StockReservationFailed"]
     resolve = ResolveOrderAnomaly(
-        order_id="o1", anomaly_id="unknown_line:zz", by="u1", resolution="typo"
+        order_id="o1", anomaly_id="UnknownLine:zz", by="u1", resolution="typo"
     )
     assert book.did(resolve) == ["AnomalyResolved"]
-    assert book.order().anomalies == ("unknown_reservation:res1",)
+    assert book.order().anomalies == ("UnknownReservation:res1",)
 
 
 def test_a_refund_without_a_purchase_is_recorded_with_an_anomaly(book: OrderBook) -> None:

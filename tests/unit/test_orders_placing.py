@@ -21,6 +21,7 @@ from orderledger.ledger import limits
 from orderledger.ledger.order_content import (
     Discount,
     LineInput,
+    OrderTerms,
     ShippingCharge,
     StockReservation,
     Surcharge,
@@ -115,6 +116,8 @@ def test_stock_must_be_reserved_where_the_policy_says_so(book: OrderBook) -> Non
 FLOAT: Any = 0.5
 
 MALFORMED: list[tuple[str, Command, str]] = [
+    ("negative wait", place("a 1 x 1", terms=OrderTerms(release_hours=-1)), "InvalidCommand"),
+    ("wait of years", place("a 1 x 1", terms=OrderTerms(completion_hours=9999)), "InvalidCommand"),
     ("unknown currency", place("a 1 x 1", currency="XXX"), "UnknownCurrency"),
     ("no currency without a draft", place("a 1 x 1", currency=""), "UnknownCurrency"),
     ("quantity zero", place("a 0 x 1"), "InvalidCommand"),

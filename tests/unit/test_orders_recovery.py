@@ -155,7 +155,7 @@ def test_a_grant_in_another_currency_stays_known_when_the_order_is_placed() -> N
     )
     shop.run(early)
     shop.place(item("a", "100"))
-    assert "refund_in_another_currency" in anomalies_of(shop.store)
+    assert "RefundInAnotherCurrency" in anomalies_of(shop.store)
     before = shop.store.head().size
     shop.run(early)
     assert shop.store.head().size == before

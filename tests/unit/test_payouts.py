@@ -15,6 +15,7 @@ from orderledger.commands.order_commands import (
 from orderledger.commands.payment_commands import RecordDeclined
 from orderledger.commands.payout_commands import (
     CancelPayout,
+    QueryPayout,
     RecordPayoutFailed,
     RecordPayoutPaid,
     RecordPayoutPending,
@@ -236,6 +237,24 @@ def test_a_report_on_a_payout_that_nobody_knows() -> None:
         book.run(one)
     assert book.kinds() == ["AnomalyRaised"] * 4
     assert book.postings == []
+
+
+def test_only_what_the_bank_works_on_or_nobody_knows_is_asked_about(book: SellersBook) -> None:
+    """A query of a payout that was never sent, or whose answer is known; a schedule begun anew."""
+    ask = QueryPayout(payout_id="p1", result="no answer")
+    assert book.refusal(ask) == "NotFound"
+    book.schedule("p1", "o1")
+    assert book.refusal(ask) == "wrong_state"
+    book.initiate()
+    assert book.refusal(ask) == "wrong_state", "the request may not be out yet"
+    book.run(report("unknown"))
+    book.run(ask)
+    book.run(RecordPayoutUnknown(payout_id="p1", cause="another timeout"))
+    assert (book.payout().queries, len(book.payout().waits)) == (1, 7), "it is the same doubt"
+    book.run(report("pending"))
+    assert (book.payout().queries, len(book.payout().waits)) == (0, 2)
+    book.run(report("paid"))
+    assert book.refusal(ask) == "wrong_state"
 
 
 def test_an_anomaly_of_a_payout_is_resolved(book: SellersBook) -> None:

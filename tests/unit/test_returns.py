@@ -18,6 +18,7 @@ from orderledger.commands.fulfilment_commands import (
     RequestReturn,
     RequireReturnReview,
 )
+from orderledger.ledger.anomalies import AnomalyRaised
 from orderledger.ledger.fulfilment_events import (
     InspectionOutcome,
     ReceivedLine,
@@ -25,12 +26,7 @@ from orderledger.ledger.fulfilment_events import (
     ReturnLine,
     ReturnResolution,
 )
-from orderledger.ledger.order_events import (
-    AnomalyRaised,
-    MovedLine,
-    RefundGranted,
-    RefundSource,
-)
+from orderledger.ledger.order_events import MovedLine, RefundGranted, RefundSource
 from orderledger.ledger.returns import RECEPTIONS
 from tests.decided_book import DAY, START, DecidedBook, placed_order
 
@@ -249,7 +245,7 @@ def test_goods_that_nobody_announced() -> None:
     book.given("order-o1", *placed_order(a=5))
     book.run(came_back(ok=2))
     assert (lifecycle(book), counters(book)) == ("received", (2, 2, 0))
-    assert anomalies(book) == ["returned_unasked"]
+    assert anomalies(book) == ["ReturnedUnasked"]
     assert book.run(came_back(ok=2)) == ()
 
 
@@ -260,7 +256,7 @@ def test_goods_after_the_end(book: DecidedBook) -> None:
     book.run(ExpireReturn(return_id="r1", order_id="o1", due_at=WINDOW))
     book.run(came_back(ok=2))
     assert (lifecycle(book), counters(book)) == ("expired", (2, 2, 0))
-    assert anomalies(book) == ["received_while_expired"]
+    assert anomalies(book) == ["ReceivedWhileExpired"]
 
 
 def test_more_than_announced_and_counted_anew(book: DecidedBook) -> None:
@@ -270,7 +266,7 @@ def test_more_than_announced_and_counted_anew(book: DecidedBook) -> None:
     book.run(came_back(ok=3))
     book.run(came_back(ok=1))
     assert counters(book) == (3, 3, 0)
-    assert anomalies(book) == ["received_more_than_requested", "conflicting_reception"]
+    assert anomalies(book) == ["ReceivedMoreThanRequested", "ConflictingReception"]
 
 
 def test_reports_about_unknown_things() -> None:
@@ -278,7 +274,7 @@ def test_reports_about_unknown_things() -> None:
     book = DecidedBook()
     book.run(RecordReturnInTransit(return_id="r1", order_id="o1", carrier="dhl"))
     book.run(came_back(ok=1))
-    assert "unknown_order" in anomalies(book)
+    assert "UnknownOrder" in anomalies(book)
     assert "order-o1" not in book.states
 
 

@@ -541,7 +541,7 @@ def test_a_settlement_is_recorded_by_lines_or_by_its_totals() -> None:
     assert shop.refusal(begin) == "already_exists"
     shop.begin(1, "b2")
     shop.run(m.RecordSettlement(entry_id="psp/b2", **totals))  # type: ignore[arg-type]  # test
-    assert anomalies_of(shop.store) == ["conflicting_settlement"]
+    assert anomalies_of(shop.store) == ["ConflictingSettlement"]
     assert shop.posted(PSP, BANK) == (0, 11_938)
 
 
