@@ -15,6 +15,7 @@ from orderledger.ledger.dispute_content import AppealOutcome, VoteReveal, seal
 from orderledger.ledger.disputes import deadlines_of
 from orderledger.ledger.rule_books import ResponseSilence
 from tests.dispute_book import SALT, check_dispute, rules, shares
+from tests.model import marketplace_prices as prices
 from tests.model.marketplace_claims import OVER
 from tests.model.marketplace_machine import MarketplaceBase, numbers
 
@@ -303,7 +304,7 @@ class Contests(MarketplaceBase):
                     for one in self.model.disputes.values()
                     if (one["order"], one["line"]) == (order_id, line_id) and one["is_claiming"]
                 ]
-                assert sum(claimed) <= line["quantity"] * line["price"]
+                assert sum(claimed) <= prices.charged(line)
 
     def chargebacks_agree(self) -> None:
         """Invariant 2, by the set of reports."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
 
 from orderledger.book import Book
 from orderledger.commands import model as m
@@ -18,18 +19,32 @@ from orderledger.commands.decision import Command
 from orderledger.commands.order_commands import AllocationStrategy
 from orderledger.ledger import accounts, streams
 from orderledger.ledger.journal import Layer, decode_entry
+from orderledger.ledger.order_content import Discount, Funder, LineInput, Tax
 from orderledger.ledger.order_events import MovedLine, PaymentPart, RefundSource
 from orderledger.ledger.payment_events import Capabilities, CaptureMode
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.stores.memory import MemoryStore
-from tests.model.marketplace_model import FAILED, IN_FLIGHT, RATE, Legs
+from tests.model import marketplace_prices as prices
+from tests.model.marketplace_model import FAILED, IN_FLIGHT, Legs
+from tests.model.marketplace_prices import RATE
 from tests.model.marketplace_sellers import Marketplace
 from tests.model.shop import NOW, Shop, item
 
-SHAPES: Final = {
-    "one": (item("a", "20.05", quantity=3),),
-    "two": (item("a", "20.05", quantity=3), item("b", "19.97", quantity=2, seller="s2")),
+PLAIN: Final = item("a", "20.05", quantity=3)
+OTHER: Final = item("b", "19.97", quantity=2, seller="s2")
+ON_TOP: Final = (Tax("US-CA", 383), Tax("US-CA-LA", 113))
+INCLUDED: Final = (Tax("DE", 637, included=True),)
+COUPON: Final = Discount("welcome", 601, Funder.PLATFORM)
+REBATE: Final = Discount("spring", 299)
+SHAPES: Final[dict[str, tuple[LineInput, ...]]] = {
+    "one": (PLAIN,),
+    "two": (PLAIN, OTHER),
+    "taxed": (replace(PLAIN, tax=ON_TOP), replace(OTHER, tax=INCLUDED)),
+    "off": (replace(PLAIN, discounts=(COUPON, REBATE)),),
+    "all": (replace(PLAIN, tax=ON_TOP, discounts=(REBATE,)), replace(OTHER, tax=INCLUDED)),
 }
+SHAPE_NAMES: Final = ("one", "one", "two", *SHAPES)
+"""Names to draw from: plain prices are most of them, for there everything is exact."""
 numbers = st.integers(0, 10**6)
 
 
@@ -120,15 +135,15 @@ class MarketplaceBase(RuleBasedStateMachine):
     # -- orders --------------------------------------------------------------------------------
 
     @precondition(lambda self: len(self.model.orders) < 4)
-    @rule(shape=st.sampled_from(("one", "one", "two")))
+    @rule(shape=st.sampled_from(SHAPE_NAMES))
     def place(self, shape: str) -> None:
         self._place(shape)
 
     def _place(self, shape: str) -> str:
         order_id = self.fresh("o")
-        self.give(
-            m.PlaceOrder(order_id=order_id, buyer_ref="b1", currency="USD", lines=SHAPES[shape])
-        )
+        of: dict[str, Any] = {"order_id": order_id, "buyer_ref": "b1", "currency": "USD"}
+        coupons = (COUPON, REBATE) if shape == "all" else ()
+        self.give(m.PlaceOrder(lines=SHAPES[shape], discounts=coupons, **of))
         policy: Any = "on_account"
         self.give(m.ConfirmOrder(order_id=order_id, policy=policy))
         return order_id
@@ -151,7 +166,7 @@ class MarketplaceBase(RuleBasedStateMachine):
 
     def _pay(self, order_id: str, *, split: bool = False, is_told: bool = True) -> None:
         order = self.model.orders[order_id]
-        amount = self.model.total(order) - self.model.redeemed(order_id)
+        amount = prices.grand(order) - self.model.redeemed(order_id)
         payment_id = f"p-{order_id}"
         self.give(
             m.InitiatePayment(

@@ -20,8 +20,9 @@ from orderledger.ledger.rule_books import ResponseSilence
 from orderledger.ledger.seller_events import ReserveTerms
 from orderledger.replay.verify import verify
 from tests.dispute_book import shares
+from tests.model import marketplace_prices as prices
 from tests.model.marketplace_contests import Contests
-from tests.model.marketplace_machine import numbers
+from tests.model.marketplace_machine import SHAPE_NAMES, numbers
 from tests.model.marketplace_model import IN_FLIGHT
 from tests.settlement_book import line
 
@@ -34,7 +35,7 @@ class MarketplaceMachine(Contests):
     """The marketplace as a whole."""
 
     @initialize(
-        shapes=st.lists(st.sampled_from(("one", "two")), min_size=1, max_size=2),
+        shapes=st.lists(st.sampled_from(SHAPE_NAMES), min_size=1, max_size=2),
         stage=st.sampled_from(("placed", "paid", "paid", "released", "refunded", "disputed")),
     )
     def begin(self, shapes: list[str], stage: str) -> None:
@@ -203,7 +204,7 @@ class MarketplaceMachine(Contests):
                 key = (one.order_id, one.release_id)
                 releases = self.model.orders[one.order_id]["parts"][seller]["releases"]
                 gross = next(rel for rel in releases if rel["id"] == one.release_id)
-                net = gross["gross"] - gross["commission"]
+                net = gross["items"] - gross["commission"]
                 assert self.model.claimed_of(seller, key) <= net
         for payout_id, payout in self.model.payouts.items():
             assert self.read.payout(payout_id).status.value == payout["status"]
@@ -219,9 +220,20 @@ class MarketplaceMachine(Contests):
             self.everything_agrees()
             left = {name: minor for name, minor in self.model.sums.items() if _is_due(name)}
             assert not left, left
+            self.everybody_has_theirs()
             assert list(verify(self.store)) == []
         finally:
             self.shop.book.close()
+
+    def everybody_has_theirs(self) -> None:
+        """In the end sellers, tax offices and the platform have what the live goods earn them."""
+        for order in self.model.orders.values():
+            for seller, part in order["parts"].items():
+                if part["is_murky"] or self.model.available(part):
+                    continue
+                assert self.model.left_of(order, seller) == (0, {})
+                kept = part["promo"] - part["promo_back"]
+                assert kept == prices.coupons_due(order, seller)
 
     def close_everything(self) -> None:
         for payment_id, op_id in self.operations(*IN_FLIGHT):

@@ -12,8 +12,10 @@ from orderledger.commands import model as m
 from orderledger.ledger import accounts
 from orderledger.ledger.disputes import DisputeState
 from orderledger.ledger.payouts import PayoutState
+from tests.model import marketplace_prices as prices
 from tests.model.marketplace_claims import Claims
-from tests.model.marketplace_model import BANK, PSP, Dict, Legs
+from tests.model.marketplace_model import BANK, PSP, Legs
+from tests.model.marketplace_prices import Dict
 
 GIVEN_UP: Final = ("failed", "returned", "cancelled")
 
@@ -58,7 +60,7 @@ class Marketplace(Claims):
             return None
         (one,) = [one for one in part["releases"] if one["id"] == release_id]
         back = one["back"] - one["commission_back"]
-        return int(one["gross"] - one["commission"] - back)
+        return int(one["items"] - one["commission"] - back)
 
     # -- payouts -------------------------------------------------------------------------------
 
@@ -246,14 +248,16 @@ class Marketplace(Claims):
         order = self.orders[one.order_id]
         if one.amount > self.value_balance():
             return False
-        return False if one.amount > self.total(order) - self.charged(order) else None
+        return False if one.amount > prices.grand(order) - self.charged(order) else None
 
     def _do_redeem_value(self, one: m.RedeemValue, legs: Legs) -> None:
         self.value["redeemed"] += one.amount
         made = {"order": one.order_id, "amount": one.amount, "restored": 0}
         self.redemptions[one.redemption_id] = made
-        (part,) = self.orders[one.order_id]["parts"].values()
+        order = self.orders[one.order_id]
+        (part,) = order["parts"].values()
         part["held"] += one.amount
+        legs = self.without_coupons(order, legs)
         credit = accounts.store_credit("b1")
         self.book(legs, {credit: one.amount, accounts.escrow(one.order_id): -one.amount})
 
@@ -270,7 +274,7 @@ class Marketplace(Claims):
         amount = one.amount or 0
         self.value["restored"] += amount
         self.redemptions[one.redemption_id]["restored"] += amount
-        op: Dict = {"amount": amount, "takes": [], "escrow": 0}
+        op: Dict = {"amount": amount, "seller": grant["seller"]}
         # A refund goes back to its tender, which may have paid for another release.
         part = order["parts"][grant["seller"]]
         part["is_murky"] = part["is_murky"] or len(part["releases"]) > 1
