@@ -11,6 +11,7 @@ from typing import Any, Final
 from orderledger.commands import model as m
 from orderledger.ledger import accounts
 from orderledger.ledger.disputes import DisputeState
+from orderledger.ledger.rule_books import RuleBook
 from tests.model import marketplace_prices as prices
 from tests.model.marketplace_model import Legs
 from tests.model.marketplace_prices import Dict
@@ -18,7 +19,8 @@ from tests.model.marketplace_refunds import Refunds
 
 FILING, ESCALATION, RESPONSE, NEGOTIATION, APPEAL = 720, 24, 48, 96, 240
 EVIDENCE: Final = {"buyer": 72, "seller": 96}
-BEFORE_RULING: Final = ("filed", "negotiating", "evidence", "arbitration")
+HEARD: Final = ("evidence", "mediation", "arbitration")
+BEFORE_RULING: Final = ("filed", "negotiating", *HEARD, "external")
 OVER: Final = ("closed", "executed")
 STAGES: Final = ("inquiry", "chargeback", "second_chargeback", "pre_arbitration", "arbitration")
 
@@ -94,7 +96,7 @@ class Claims(Refunds):
         elif kind == "negotiation":
             self._escalates(one, due)
         elif kind in EVIDENCE:
-            self._closes(one, kind)
+            self._closes(one, kind, due)
         elif kind == "appeal":
             one["stage"] = "final"
 
@@ -108,11 +110,19 @@ class Claims(Refunds):
         """The claimant has the first window, whoever it is."""
         return "buyer" if party == one["claimant"] else "seller"
 
-    def _closes(self, one: Dict, party: str) -> None:
+    def _closes(self, one: Dict, party: str, at: Any) -> None:
         one["closed"].add(party)
         one["deadlines"].pop(party, None)
-        if len(one["closed"]) == 2:
-            one["stage"] = "arbitration"
+        if len(one["closed"]) == 2 and one["stage"] == "evidence":
+            self.evidence_is_in(one, at)
+
+    def evidence_is_in(self, one: Dict, at: Any) -> None:
+        """Go on to a mediation or a panel; ``Mediation`` knows."""
+        raise NotImplementedError
+
+    def offers(self, one: Dict, book: RuleBook) -> None:
+        """Note what a rule book offers; ``Mediation`` knows."""
+        raise NotImplementedError
 
     def _rules(self, one: Dict, award: dict[str, int], at: Any) -> None:
         one["stage"], one["award"] = "ruled", award
@@ -173,6 +183,7 @@ class Claims(Refunds):
             "has_answered": False,
             "has_escalated": False,
         }
+        self.offers(made, one.rule_book)
         made["silence"] = one.rule_book.response_silence.value
         self.disputes[one.dispute_id] = made
         made["since"] = self.now
@@ -293,12 +304,12 @@ class Claims(Refunds):
         found = self.dispute(one.dispute_id)
         if found["suspended"] or one.party.value in found["closed"]:
             return None
-        return bool(found["stage"] == "evidence")
+        return found["stage"] in HEARD
 
     def _do_close_evidence(self, one: m.CloseEvidence, legs: Legs) -> None:
         found = self.disputes[one.dispute_id]
-        if found["stage"] == "evidence":
-            self._closes(found, one.party.value)
+        if found["stage"] in HEARD and one.party.value not in found["closed"]:
+            self._closes(found, one.party.value, self.now)
         self.book(legs, {})
 
     def _may_assign_panel(self, one: m.AssignPanel) -> bool | None:
@@ -311,6 +322,8 @@ class Claims(Refunds):
         if one.by in ("b1", "s1", "s2"):
             return False
         if found["stage"] != "arbitration" or total != found["claimed"]:
+            return False
+        if len(found["closed"]) < 2 or one.by == found["mediator"]:
             return False
         return None if found["suspended"] else True
 
