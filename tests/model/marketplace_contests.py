@@ -325,7 +325,10 @@ class Contests(MarketplaceBase):
         amount=st.sampled_from((1_000, 3_333, 99_999, 0)),
     )
     def charge_back(self, number: int, case: str, stage: str, fact: str, amount: int) -> None:
-        paid = [one for one in self.orders(paid=True) if self.model.orders[one]["payment"]]
+        orders = {one: self.model.orders[one] for one in self.orders(paid=True)}
+        paid = [
+            key for key, one in orders.items() if one["payment"] and not self.model.is_abroad(one)
+        ]
         if paid:
             order_id = self.pick(number, paid)
             self._charge_back(order_id, f"{case}-{order_id}", (stage, fact), amount)

@@ -27,7 +27,10 @@ IN_FLIGHT: Final = ("requested", "pending", "unknown")
 LIVE: Final = (*IN_FLIGHT, "succeeded")
 FAILED: Final = ("declined", "aborted", "reversed")
 Legs = dict[str, int]
-"""Account, or ``held:`` and the account, to minor units, debit positive."""
+"""
+Account, or ``held:`` and the account, to minor units, debit positive; another currency than the
+orders' stands behind the account (``@EUR``).
+"""
 
 
 class Money:
@@ -67,7 +70,9 @@ class Money:
         self.take(legs)
 
     def take(self, legs: Legs) -> None:
-        assert sum(legs.values()) == 0
+        for currency in {name.partition("@")[2] for name in legs}:
+            mine = [one for name, one in legs.items() if name.partition("@")[2] == currency]
+            assert sum(mine) == 0, legs
         for account, minor in legs.items():
             self.sums[account] = self.sums.get(account, 0) + minor
             if not self.sums[account]:
@@ -246,7 +251,7 @@ class Money:
         return bool(one.amount <= prices.grand(order) - self.redeemed(order["id"]))
 
     def _do_initiate_payment(self, one: m.InitiatePayment, legs: Legs) -> None:
-        made: Dict = {"amount": one.amount, "captured": 0, "ops": {}}
+        made: Dict = {"amount": one.amount, "captured": 0, "ops": {}, "worth": 0}
         self.orders[one.order_id or ""]["payment"] = made
         self.book(legs, {})
 

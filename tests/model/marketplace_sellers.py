@@ -13,14 +13,14 @@ from orderledger.ledger import accounts
 from orderledger.ledger.disputes import DisputeState
 from orderledger.ledger.payouts import PayoutState
 from tests.model import marketplace_prices as prices
-from tests.model.marketplace_mediation import Mediation
+from tests.model.marketplace_abroad import Abroad
 from tests.model.marketplace_model import BANK, PSP, Legs
 from tests.model.marketplace_prices import Dict
 
 GIVEN_UP: Final = ("failed", "returned", "cancelled")
 
 
-class Marketplace(Mediation):
+class Marketplace(Abroad):
     """All of it. ``look`` reads an order, ``dispute`` a dispute, ``payout`` a payout."""
 
     def __init__(
