@@ -21,10 +21,9 @@ from orderledger.ledger.seller_events import ReserveTerms
 from orderledger.replay.verify import verify
 from tests.dispute_book import shares
 from tests.model import marketplace_prices as prices
-from tests.model.marketplace_contests import Contests
 from tests.model.marketplace_machine import SHAPE_NAMES, numbers
 from tests.model.marketplace_model import IN_FLIGHT
-from tests.settlement_book import line
+from tests.model.marketplace_settling import Settling
 
 SELLERS: Final = ("s1", "s2")
 TRIES: Final = 40
@@ -36,7 +35,7 @@ BEGINNINGS: Final = (
 sellers = st.sampled_from(SELLERS)
 
 
-class MarketplaceMachine(Contests):
+class MarketplaceMachine(Settling):
     """The marketplace as a whole."""
 
     @initialize(
@@ -194,34 +193,6 @@ class MarketplaceMachine(Contests):
         elif payout["status"] == "in_transit":
             self.give(m.RecordPayoutUnknown(payout_id=payout_id, cause="timeout"))
 
-    # -- settlement ----------------------------------------------------------------------------
-
-    def settleable(self) -> list[tuple[str, str]]:
-        found = self.operations("succeeded", "unknown")
-        return [key for key in found if not self.model.is_abroad(self.model.order_of(key[0]))]
-
-    @precondition(lambda self: self.settleable())
-    @rule(number=numbers, fee=st.sampled_from((0, 31)), payout=st.sampled_from((0, 0, 1_000)))
-    def settle(self, number: int, fee: int, payout: int) -> None:
-        """Import a batch of one line about an operation, and perhaps one of a payout."""
-        payment_id, op_id = self.pick(number, self.settleable())
-        op = self.model.op_of(payment_id, op_id)
-        if op["kind"] == "authorise":
-            return
-        is_refund = op["kind"] == "refund"
-        batch = self.fresh("batch")
-        gross = -op["amount"] if is_refund else op["amount"]
-        kind, ref = ("refund" if is_refund else "payment"), f"ref-{op_id}"
-        of_payment = {"merchant_ref": payment_id, "modification_ref": ref}
-        lines = [line(1, kind, gross, fee, **of_payment)]
-        if payout:
-            lines.append(line(2, "payout", -payout))
-        of: dict[str, Any] = {"provider": "psp", "batch": batch}
-        terms: dict[str, Any] = {"sha256": f"{self.count:064x}", "format": "generic"}
-        self.give(m.ImportSettlementFile(line_count=len(lines), bank="main", **of, **terms))
-        for one in lines:
-            self.give(m.RecordSettlementLine(line=one, candidates=(payment_id,), **of))
-
     # -- what must hold ------------------------------------------------------------------------
 
     def checks(self) -> list[Callable[[], None]]:
@@ -286,6 +257,7 @@ class MarketplaceMachine(Contests):
         for payout_id, payout in self.model.payouts.items():
             if payout["status"] in ("in_transit", "unknown"):
                 self._move_payout(payout_id, "paid")
+        self.close_batches()
 
     def _end_dispute(self, dispute_id: str) -> None:
         for _ in range(TRIES):
