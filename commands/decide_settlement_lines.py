@@ -13,8 +13,9 @@ from orderledger.ledger.events import Event
 from orderledger.ledger.inbox_events import Observation
 from orderledger.ledger.journal import EMPTY, Entry, merge
 from orderledger.ledger.money import Money
+from orderledger.ledger.operation_reports import standing
 from orderledger.ledger.payment_events import OperationReconciled
-from orderledger.ledger.payment_operations import FAILED, OperationStatus, Outcome
+from orderledger.ledger.payment_operations import FAILED, Operation, OperationStatus, Outcome
 from orderledger.ledger.payments import EVOLVE as PAYMENT_EVOLVE
 from orderledger.ledger.payments import PaymentState
 from orderledger.ledger.settlement_events import (
@@ -36,6 +37,7 @@ from orderledger.ledger.settlements import (
 )
 
 from .decide_observations import observe
+from .decide_observed_events import reports_with
 from .decide_settlement_matches import BY_PARTS, OUTGOING, REVERSALS, Found, Match, amount_of
 from .decision import Change, Changes, States
 
@@ -236,8 +238,8 @@ class Settling:
         """
         Resolve an operation by what the line says of it, unless that is known.
 
-        The provider's settlement is its last word: after a failure that it had reported, the
-        success counts as another attempt.
+        The provider's settlement is its last word: after a failure that it had reported and that
+        would undo it, the success counts as another attempt.
         """
         op, payment = found.op, found.payment
         if found.is_certain or (found.is_reversal and op.status is not OperationStatus.SUCCEEDED):
@@ -250,12 +252,11 @@ class Settling:
             provider_ref=line.modification_ref or line.provider_ref,
             amount=amount_of(line),
             currency=payment.currency,
-            attempt=op.attempt + (op.status in FAILED),
             processed_amount=abs(line.processed) if line.is_converted else 0,
             processed_currency=line.currency if line.is_converted else "",
             detail=f"settlement {self.state.settlement_id}, line {line.line_no}",
         )
-        changes = observe(seen, self.states)
+        changes = observe(_as_last_word(seen, op), self.states)
         self._changes.extend(changes)
         after = _folded(payment, changes)
         return Found(after, after.operations[op.op_id], found.is_reversal)
@@ -313,6 +314,21 @@ def _part(found: Found, amount: int) -> MatchedPart:
 
 def _signed(line: SettlementLine, amount: int) -> int:
     return -amount if line.type in OUTGOING else amount
+
+
+def _as_last_word(seen: Observation, op: Operation) -> Observation:
+    """
+    Return what a settlement says of an operation with the attempt that lets it count.
+
+    That is the attempt of the reports there are, which is not the operation's own: a refund asked
+    for again is the second attempt to pay it, and the first report of it may be undone by a report
+    that names no attempt.
+    """
+    attempt = max([one.attempt for one in op.reports], default=seen.attempt)
+    seen = msgspec.structs.replace(seen, attempt=attempt)
+    if op.status in FAILED and not standing(reports_with(op, seen, seen.amount or 0)):
+        return msgspec.structs.replace(seen, attempt=attempt + 1)
+    return seen
 
 
 def _is_reversal(line: SettlementLine) -> bool:

@@ -113,11 +113,17 @@ def _following(
     recovered = _recovered(order, payment, parts_by_op)
     order = applied(order, recovered)
     events: list[Event] = list(recovered)
-    for refund_id, moved in _steps(before, balance, payment, parts_by_op):
+    steps = _steps(before, balance, payment, parts_by_op)
+    # What refunds stand for keeps what is held apart from what the rest converts to.
+    apart = before.amount - _converted(balance, payment.amount, linked) if is_foreign else 0
+    for number, (refund_id, moved) in enumerate(steps, start=1):
         balance += moved
         of = OfRefund(refund_id, _lost_by_slice(payment, refund_id) or wanted)
         if is_foreign:
-            here = Escrowed(_converted(balance, payment.amount, linked), balance)
+            worth = _converted(balance, payment.amount, linked) + apart
+            if number == len(steps):
+                worth = _worth(payment, parts_by_op, linked)
+            here = Escrowed(worth, balance)
             new = follow(order, payment_id, here, payment.currency, of)
         else:
             new = follow(order, payment_id, Escrowed(balance), "", of)
@@ -221,6 +227,41 @@ def _of_order(part: FundingPart, currency: str, payment: PaymentState) -> Fundin
     if one.currency == currency:
         one = replace(one, amount=0, currency="")
     return FundingPart(part.account, amount, part.slice_id, one)
+
+
+def _worth(payment: PaymentState, parts_by_op: _Borne, linked: int) -> int:
+    """
+    Return what a payment in another currency has in escrow, in the order's currency.
+
+    What was captured at the rate of its quote, less what each refund stands for. Converting what is
+    left instead would leave the rounding of the refunds in escrow, where nobody is entitled to it.
+    """
+    account = escrow(payment.order_id)
+    left = escrow_balance(payment, parts_by_op)
+    rest, stands_for = left, 0
+    for op_id, parts in parts_by_op.items():
+        promised = _promised(payment.operations[op_id], parts, account)
+        if promised:
+            rest += sum([part.amount for part in parts if part.account == account])
+            stands_for += promised
+    if left <= 0:
+        return _converted(left, payment.amount, linked)
+    # A bank that takes part of a payment takes it at the quote, which may round against refunds.
+    return max(0, _converted(rest, payment.amount, linked) - stands_for)
+
+
+def _promised(op: Operation, parts: tuple[FundingPart, ...], account: str) -> int:
+    """
+    Return what escrow's part of a refund stands for in the order's currency.
+
+    0 where the refund does not say it: one that the provider reports, or that is borne in part.
+    """
+    others = [part for part in parts if part.account != account]
+    is_whole = sum([part.amount for part in parts]) == op.amount
+    if not (is_whole and op.order_amount) or len(others) == len(parts):
+        return 0
+    named = [part.recovery.order_amount for part in others if part.recovery is not None]
+    return op.order_amount - sum(named) if len(named) == len(others) else 0
 
 
 def _converted(balance: int, amount: int, linked: int) -> int:

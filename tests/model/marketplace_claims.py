@@ -11,16 +11,21 @@ from typing import Any, Final
 from orderledger.commands import model as m
 from orderledger.ledger import accounts
 from orderledger.ledger.disputes import DisputeState
-from tests.model.marketplace_model import Dict, Legs, Money
+from orderledger.ledger.rule_books import RuleBook
+from tests.model import marketplace_prices as prices
+from tests.model.marketplace_model import Legs
+from tests.model.marketplace_prices import Dict
+from tests.model.marketplace_refunds import Refunds
 
 FILING, ESCALATION, RESPONSE, NEGOTIATION, APPEAL = 720, 24, 48, 96, 240
 EVIDENCE: Final = {"buyer": 72, "seller": 96}
-BEFORE_RULING: Final = ("filed", "negotiating", "evidence", "arbitration")
+HEARD: Final = ("evidence", "mediation", "arbitration")
+BEFORE_RULING: Final = ("filed", "negotiating", *HEARD, "external")
 OVER: Final = ("closed", "executed")
 STAGES: Final = ("inquiry", "chargeback", "second_chargeback", "pre_arbitration", "arbitration")
 
 
-class Claims(Money):
+class Claims(Refunds):
     """The money with what is contested of it."""
 
     # -- freezes -------------------------------------------------------------------------------
@@ -30,12 +35,13 @@ class Claims(Money):
         left = 0
         for one in order["parts"][seller]["releases"]:
             back = one["back"] - one["commission_back"]
-            left += one["gross"] - one["commission"] - back
+            left += one["items"] - one["commission"] - back
         held = [name for name, key in order.get("reserves", {}).items() if key == seller]
         return int(left - sum(self.has(accounts.dispute_reserve(one)) for one in held))
 
     def freeze(self, order: Dict, freeze_id: str, seller: str, terms: tuple[int, Legs]) -> None:
         amount, legs = terms
+        legs = self.without_coupons(order, legs)
         part = order["parts"][seller]
         escrowed = min(amount, self.unfrozen(part))
         if escrowed:
@@ -53,6 +59,7 @@ class Claims(Money):
     def unfreeze(self, order: Dict, freeze_id: str, legs: Legs) -> None:
         seller = order["reserves"][freeze_id]
         order["parts"][seller]["frozen"].pop(freeze_id, None)
+        legs = self.without_coupons(order, legs, is_due=False)
         left = self.has(accounts.dispute_reserve(freeze_id))
         self.book(legs, {accounts.dispute_reserve(freeze_id): left, accounts.seller(seller): -left})
 
@@ -89,7 +96,7 @@ class Claims(Money):
         elif kind == "negotiation":
             self._escalates(one, due)
         elif kind in EVIDENCE:
-            self._closes(one, kind)
+            self._closes(one, kind, due)
         elif kind == "appeal":
             one["stage"] = "final"
 
@@ -103,11 +110,19 @@ class Claims(Money):
         """The claimant has the first window, whoever it is."""
         return "buyer" if party == one["claimant"] else "seller"
 
-    def _closes(self, one: Dict, party: str) -> None:
+    def _closes(self, one: Dict, party: str, at: Any) -> None:
         one["closed"].add(party)
         one["deadlines"].pop(party, None)
-        if len(one["closed"]) == 2:
-            one["stage"] = "arbitration"
+        if len(one["closed"]) == 2 and one["stage"] == "evidence":
+            self.evidence_is_in(one, at)
+
+    def evidence_is_in(self, one: Dict, at: Any) -> None:
+        """Go on to a mediation or a panel; ``Mediation`` knows."""
+        raise NotImplementedError
+
+    def offers(self, one: Dict, book: RuleBook) -> None:
+        """Note what a rule book offers; ``Mediation`` knows."""
+        raise NotImplementedError
 
     def _rules(self, one: Dict, award: dict[str, int], at: Any) -> None:
         one["stage"], one["award"] = "ruled", award
@@ -168,6 +183,7 @@ class Claims(Money):
             "has_answered": False,
             "has_escalated": False,
         }
+        self.offers(made, one.rule_book)
         made["silence"] = one.rule_book.response_silence.value
         self.disputes[one.dispute_id] = made
         made["since"] = self.now
@@ -288,12 +304,12 @@ class Claims(Money):
         found = self.dispute(one.dispute_id)
         if found["suspended"] or one.party.value in found["closed"]:
             return None
-        return bool(found["stage"] == "evidence")
+        return found["stage"] in HEARD
 
     def _do_close_evidence(self, one: m.CloseEvidence, legs: Legs) -> None:
         found = self.disputes[one.dispute_id]
-        if found["stage"] == "evidence":
-            self._closes(found, one.party.value)
+        if found["stage"] in HEARD and one.party.value not in found["closed"]:
+            self._closes(found, one.party.value, self.now)
         self.book(legs, {})
 
     def _may_assign_panel(self, one: m.AssignPanel) -> bool | None:
@@ -306,6 +322,8 @@ class Claims(Money):
         if one.by in ("b1", "s1", "s2"):
             return False
         if found["stage"] != "arbitration" or total != found["claimed"]:
+            return False
+        if len(found["closed"]) < 2 or one.by == found["mediator"]:
             return False
         return None if found["suspended"] else True
 
@@ -359,13 +377,18 @@ class Claims(Money):
             found["award"].get(key, 0) for key in ("buyer", "seller", "platform")
         ]
         is_whole = part["frozen"].get(one.dispute_id, 0) == found["claimed"]
-        if is_whole and not part["is_murky"] and found["stage"] != "executing":
+        is_whole = is_whole and not part["is_murky"] and found["stage"] != "executing"
+        legs = self.without_coupons(order, legs, is_open=True)
+        if is_whole and not prices.has_extras(order):
             given = {escrow: to_seller + fee, seller: -to_seller, accounts.ARBITRATION_FEES: -fee}
             self.book(legs, given)
             found["fee"] = fee
         else:
             reserve = accounts.dispute_reserve(one.dispute_id)
-            self.within(legs, {escrow, seller, reserve, accounts.ARBITRATION_FEES})
+            allowed = {escrow, seller, reserve, accounts.ARBITRATION_FEES}
+            if is_whole:
+                assert legs.get(escrow, 0) == to_seller + fee
+            self.within(legs, allowed | self.taxes_and_coupons(order))
             found["fee"] -= legs.get(accounts.ARBITRATION_FEES, 0)
             assert found["fee"] in (0, fee)
         part["is_murky"] = True
@@ -393,6 +416,8 @@ class Claims(Money):
                 line = order["lines"][found["line"]]
                 line["granted"] += buyer
                 line["ruled"] += buyer
+                line["net_back"] += sum(part.net for part in grant.lines)
+                line["tax_back"] += sum(part.tax for part in grant.lines)
                 made = self.grant(order, refund_id, buyer, found["seller"])
                 made["dispute"] = found["id"]
                 made["allocated"] = dict(grant.allocations)
@@ -464,6 +489,7 @@ class Claims(Money):
         fee, legs = posted
         before = self.flow(case)
         is_plain = self._is_plain(order)
+        legs = self.without_coupons(order, legs, is_open=True)
         case["facts"].add(fact)
         contested, lost = self.flow(case)
         escrow, disputes = accounts.escrow(order["id"]), accounts.disputes(case["id"])
@@ -482,6 +508,7 @@ class Claims(Money):
         allowed |= {accounts.COMMISSION_REFUNDED, accounts.CHARGEBACK_LOSSES}
         allowed |= {accounts.seller(seller) for seller in order["parts"]}
         allowed |= {one for one in legs if one.startswith(accounts.DISPUTE_RESERVE)}
+        allowed |= self.taxes_and_coupons(order)
         self.within(legs, allowed)
         self._paid_by_bank(order, case, legs.get(accounts.refunds(order["id"]), 0))
         for part in order["parts"].values():
@@ -499,9 +526,11 @@ class Claims(Money):
             part = min(change, self.owed_again(grant))
             grant["by_bank"][case["id"]] = grant["by_bank"].get(case["id"], 0) + part
             change -= part
-        for grant in grants if change < 0 else ():
-            part = min(-change, grant["by_bank"].get(case["id"], 0))
-            grant["by_bank"][case["id"]] = grant["by_bank"].get(case["id"], 0) - part
+        # What a failed refund gave back of the buyer's debt is owed again when the debt was none.
+        sources = [(grant, key) for key in (case["id"], "beyond") for grant in grants]
+        for grant, key in sources if change < 0 else ():
+            part = min(-change, grant["by_bank"].get(key, 0))
+            grant["by_bank"][key] = grant["by_bank"].get(key, 0) - part
             change += part
         assert not change
 

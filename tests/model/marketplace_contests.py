@@ -13,8 +13,9 @@ from orderledger.ledger.chargeback_events import ChargebackReport
 from orderledger.ledger.chargeback_stages import ChargebackFact, ChargebackStage, Liability
 from orderledger.ledger.dispute_content import AppealOutcome, VoteReveal, seal
 from orderledger.ledger.disputes import deadlines_of
-from orderledger.ledger.rule_books import ResponseSilence
+from orderledger.ledger.rule_books import ExternalRules, ResponseSilence
 from tests.dispute_book import SALT, check_dispute, rules, shares
+from tests.model import marketplace_prices as prices
 from tests.model.marketplace_claims import OVER
 from tests.model.marketplace_machine import MarketplaceBase, numbers
 
@@ -62,14 +63,26 @@ class Contests(MarketplaceBase):
     def file(self, number: int, amount: int, claimant: Any, silence: Any, is_heard: bool) -> None:
         order_id = self.pick(number, self.orders(paid=True))
         line_id = self.pick(number // 3, self.model.orders[order_id]["lines"])
-        filed = self._file((order_id, line_id), amount, claimant, silence, 1 + number % 900)
+        offers = (1 + number % 900, bool(number // 5 % 2), bool(number // 10 % 2))
+        filed = self._file((order_id, line_id), amount, claimant, silence, offers)
         if filed and is_heard:
             self.give(m.AcceptDispute(dispute_id=filed, by="clerk"))
 
     def _file(
-        self, of: tuple[str, str], amount: int, claimant: Any, silence: Any, hours: int = 1
+        self,
+        of: tuple[str, str],
+        amount: int,
+        claimant: Any,
+        silence: Any,
+        offers: tuple[int, bool, bool] = (1, False, False),
     ) -> str:
-        """File a dispute about a line of an order; return its id, "" if it was refused."""
+        """
+        File a dispute about a line of an order; return its id, "" if it was refused.
+
+        ``offers``: the hours since the order was placed, and whether there are mediation and an
+        outside body.
+        """
+        hours, has_mediation, has_external = offers
         order_id, line_id = of
         dispute_id = self.fresh("d")
         is_filed = self.give(
@@ -83,11 +96,11 @@ class Contests(MarketplaceBase):
                 reason="broken",
                 placed_at=self.now - timedelta(hours=hours),
                 rule_book=rules(
-                    mediation_hours=0,
-                    answer_hours=0,
+                    mediation_hours=120 if has_mediation else 0,
+                    answer_hours=30 if has_mediation else 0,
                     panel_size=1,
                     quorum=1,
-                    external=None,
+                    external=ExternalRules(opt_in_hours=70) if has_external else None,
                     appeal_needs_new_evidence=False,
                     response_silence=silence,
                 ),
@@ -149,7 +162,7 @@ class Contests(MarketplaceBase):
         number=numbers,
         buyer=st.sampled_from((0, 1, 2)),
         fee=st.sampled_from((0, 0, 100)),
-        judge=st.sampled_from(("ann", "ann", "ann", "b1")),
+        judge=st.sampled_from(("ann", "ann", "ann", "b1", "mia")),
         off_by=st.sampled_from((0, 0, 0, 1)),
     )
     def decide(self, number: int, buyer: int, fee: int, judge: str, off_by: int) -> None:
@@ -160,13 +173,11 @@ class Contests(MarketplaceBase):
     def _decide(
         self, dispute_id: str, terms: tuple[int, int], judge: str = "ann", *, is_exact: bool = True
     ) -> bool:
-        claimed = self.model.disputes[dispute_id]["claimed"]
-        fee = min(terms[1], claimed)
-        buyer = (claimed - fee) * terms[0] // 2
-        rest = claimed - fee - buyer + (0 if is_exact else 1)
-        division = shares(buyer, rest, fee)
+        division = self._divided(dispute_id, terms, 0 if is_exact else 1)
         self.model.now = self.now
         is_appeal = self.model.dispute(dispute_id)["stage"] == "appeal"
+        if judge == "mia" and self.model.disputes[dispute_id]["mediator"] != "mia":
+            judge = "ann"
         judge = "dan" if is_appeal else judge
         of: dict[str, Any] = {"dispute_id": dispute_id}
         self.give(m.AssignPanel(arbitrators=(judge,), by="clerk", **of))
@@ -223,6 +234,86 @@ class Contests(MarketplaceBase):
                     )
                 )
 
+    # -- mediation and an outside body ---------------------------------------------------------
+
+    def preferably(self, stage: str) -> list[str]:
+        """Return the disputes in a stage; if there are none, all that go on."""
+        found = [key for key in self.contested() if self.model.disputes[key]["stage"] == stage]
+        return found or self.contested()
+
+    @precondition(lambda self: self.contested())
+    @rule(number=numbers, mediator=st.sampled_from(("mia", "mia", "mia", "s1")))
+    def mediate(self, number: int, mediator: str) -> None:
+        of: dict[str, Any] = {"dispute_id": self.pick(number, self.preferably("evidence"))}
+        self.give(m.StartMediation(mediator=mediator, by="clerk", **of))
+
+    @precondition(lambda self: self.contested())
+    @rule(
+        number=numbers,
+        buyer=st.sampled_from((0, 1, 2)),
+        fee=st.sampled_from((0, 0, 100)),
+        answers=st.sampled_from(((), (True,), (False,), (True, True), (True, True), (True, False))),
+        off_by=st.sampled_from((0, 0, 0, 1)),
+    )
+    def propose(
+        self, number: int, buyer: int, fee: int, answers: tuple[bool, ...], off_by: int
+    ) -> None:
+        """A mediator proposes a division, and the sides answer as far as they do."""
+        dispute_id = self.pick(number, self.preferably("mediation"))
+        self._propose(dispute_id, (buyer, fee), answers, off_by)
+
+    def _propose(
+        self, dispute_id: str, terms: tuple[int, int], answers: tuple[bool, ...], off_by: int = 0
+    ) -> None:
+        found = self.model.disputes[dispute_id]
+        proposal_id = self.fresh("m")
+        division = self._divided(dispute_id, terms, off_by)
+        of: dict[str, Any] = {"dispute_id": dispute_id, "proposal_id": proposal_id}
+        said: dict[str, Any] = {"remedy": m.Remedy.REFUND, "reasons": "halves"}
+        if not self.give(m.ProposeResolution(allocations=division, **said, **of)):
+            return
+        for party, yes in zip((m.Party.SELLER, m.Party.BUYER), answers, strict=False):
+            if found["stage"] == "mediation":
+                self.give(m.AnswerProposal(party=party, accept=yes, **of))
+
+    @precondition(lambda self: self.contested())
+    @rule(number=numbers, parties=st.lists(sides, max_size=3))
+    def refer(self, number: int, parties: list[Any]) -> None:
+        """Hand a dispute to an outside body; these sides pay for it, a repeat changes nothing."""
+        self._refer(self.pick(number, self.preferably("arbitration")), parties)
+
+    def _refer(self, dispute_id: str, parties: list[Any]) -> None:
+        of: dict[str, Any] = {"dispute_id": dispute_id}
+        case: dict[str, Any] = {"body": "court", "case_ref": f"case-{dispute_id}"}
+        self.give(m.ReferExternally(by="clerk", **case, **of))
+        for party in parties:
+            self.give(m.OptInExternally(party=party, payment_ref=f"fee-{party.value}", **of))
+
+    @precondition(lambda self: self.contested())
+    @rule(
+        number=numbers,
+        buyer=st.sampled_from((0, 1, 2)),
+        body=st.sampled_from(("court", "court", "court", "club")),
+        off_by=st.sampled_from((0, 0, 0, 1)),
+    )
+    def award(self, number: int, buyer: int, body: str, off_by: int) -> None:
+        """An outside body awards, perhaps in another case or another sum."""
+        dispute_id = self.pick(number, self.preferably("external"))
+        division = self._divided(dispute_id, (buyer, 0), off_by)
+        self._award(dispute_id, division, body)
+
+    def _award(self, dispute_id: str, division: tuple[Any, ...], body: str = "court") -> None:
+        case = {"body": body, "case_ref": f"case-{dispute_id}"}
+        of: dict[str, Any] = {"dispute_id": dispute_id, "award_id": self.fresh("w"), **case}
+        self.give(m.RecordExternalAward(allocations=division, **of))
+
+    def _divided(self, dispute_id: str, terms: tuple[int, int], off_by: int = 0) -> tuple[Any, ...]:
+        """Divide what is claimed: so many halves to the buyer, after the platform's fee."""
+        claimed = self.model.disputes[dispute_id]["claimed"]
+        fee = min(terms[1], claimed)
+        buyer = (claimed - fee) * terms[0] // 2
+        return shares(buyer, claimed - fee - buyer + off_by, fee)
+
     # -- chargebacks ---------------------------------------------------------------------------
 
     @precondition(lambda self: self.orders(paid=True))
@@ -234,7 +325,10 @@ class Contests(MarketplaceBase):
         amount=st.sampled_from((1_000, 3_333, 99_999, 0)),
     )
     def charge_back(self, number: int, case: str, stage: str, fact: str, amount: int) -> None:
-        paid = [one for one in self.orders(paid=True) if self.model.orders[one]["payment"]]
+        orders = {one: self.model.orders[one] for one in self.orders(paid=True)}
+        paid = [
+            key for key, one in orders.items() if one["payment"] and not self.model.is_abroad(one)
+        ]
         if paid:
             order_id = self.pick(number, paid)
             self._charge_back(order_id, f"{case}-{order_id}", (stage, fact), amount)
@@ -293,9 +387,17 @@ class Contests(MarketplaceBase):
         return [*super().checks(), self.disputes_agree, self.chargebacks_agree]
 
     def disputes_agree(self) -> None:
-        """Invariants 24 to 27 and 30, and the stage wherever a command has settled it."""
+        """Invariants 24 to 27 and 30, and stage and award where no deadline waits for a sweeper."""
+        self.model.now = self.now
         for dispute_id in self.model.disputes:
-            check_dispute(self.read.dispute(dispute_id))
+            theirs = self.read.dispute(dispute_id)
+            check_dispute(theirs)
+            mine = self.model.dispute(dispute_id)
+            if all(due.due_at > self.now for due in deadlines_of(theirs)):
+                assert theirs.stage.value == mine["stage"]
+                if mine["stage"] in ("final", "agreed", "executing", "executed"):
+                    award = {party.value: minor for party, minor in theirs.award.items()}
+                    assert _nonzero(award) == _nonzero(mine["award"])
         for order_id, order in self.model.orders.items():
             for line_id, line in order["lines"].items():
                 claimed = [
@@ -303,7 +405,7 @@ class Contests(MarketplaceBase):
                     for one in self.model.disputes.values()
                     if (one["order"], one["line"]) == (order_id, line_id) and one["is_claiming"]
                 ]
-                assert sum(claimed) <= line["quantity"] * line["price"]
+                assert sum(claimed) <= prices.charged(line)
 
     def chargebacks_agree(self) -> None:
         """Invariant 2, by the set of reports."""
@@ -311,3 +413,7 @@ class Contests(MarketplaceBase):
             order = self.model.orders[order_id]
             theirs = self.shop.payment(f"p-{order_id}").chargebacks[case_id]
             assert (theirs.contested, theirs.lost) == self.model.flow(order["cases"][case_id])
+
+
+def _nonzero(award: dict[str, int]) -> dict[str, int]:
+    return {party: minor for party, minor in award.items() if minor}

@@ -7,10 +7,12 @@ contested is in ``marketplace_contests``, sellers and the end of a run in ``mark
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
 
 from orderledger.book import Book
 from orderledger.commands import model as m
@@ -18,17 +20,32 @@ from orderledger.commands.decision import Command
 from orderledger.commands.order_commands import AllocationStrategy
 from orderledger.ledger import accounts, streams
 from orderledger.ledger.journal import Layer, decode_entry
+from orderledger.ledger.order_content import Discount, Funder, LineInput, Tax
 from orderledger.ledger.order_events import MovedLine, PaymentPart, RefundSource
-from orderledger.ledger.payment_events import Capabilities, CaptureMode
+from orderledger.ledger.payment_events import Capabilities, CaptureMode, FxQuote
 from tests.kept_books import new_store
-from tests.model.marketplace_model import FAILED, IN_FLIGHT, RATE, Legs
+from tests.model import marketplace_prices as prices
+from tests.model.marketplace_abroad import EUROS
+from tests.model.marketplace_model import FAILED, IN_FLIGHT, Legs
+from tests.model.marketplace_prices import RATE
 from tests.model.marketplace_sellers import Marketplace
 from tests.model.shop import NOW, Shop, item
 
-SHAPES: Final = {
-    "one": (item("a", "20.05", quantity=3),),
-    "two": (item("a", "20.05", quantity=3), item("b", "19.97", quantity=2, seller="s2")),
+PLAIN: Final = item("a", "20.05", quantity=3)
+OTHER: Final = item("b", "19.97", quantity=2, seller="s2")
+ON_TOP: Final = (Tax("US-CA", 383), Tax("US-CA-LA", 113))
+INCLUDED: Final = (Tax("DE", 637, included=True),)
+COUPON: Final = Discount("welcome", 601, Funder.PLATFORM)
+REBATE: Final = Discount("spring", 299)
+SHAPES: Final[dict[str, tuple[LineInput, ...]]] = {
+    "one": (PLAIN,),
+    "two": (PLAIN, OTHER),
+    "taxed": (replace(PLAIN, tax=ON_TOP), replace(OTHER, tax=INCLUDED)),
+    "off": (replace(PLAIN, discounts=(COUPON, REBATE)),),
+    "all": (replace(PLAIN, tax=ON_TOP, discounts=(REBATE,)), replace(OTHER, tax=INCLUDED)),
 }
+SHAPE_NAMES: Final = ("one", "one", "two", *SHAPES)
+"""Names to draw from: plain prices are most of them, for there everything is exact."""
 numbers = st.integers(0, 10**6)
 
 
@@ -72,6 +89,7 @@ class MarketplaceBase(RuleBasedStateMachine):
             for row in page:
                 for leg in decode_entry(row.postings).postings:
                     name = leg.account if leg.layer is Layer.POSTED else f"held:{leg.account}"
+                    name += "" if leg.currency == "USD" else f"@{leg.currency}"
                     legs[name] = legs.get(name, 0) + leg.minor
         for account, minor in legs.items():
             self.sums[account] = self.sums.get(account, 0) + minor
@@ -116,15 +134,15 @@ class MarketplaceBase(RuleBasedStateMachine):
     # -- orders --------------------------------------------------------------------------------
 
     @precondition(lambda self: len(self.model.orders) < 4)
-    @rule(shape=st.sampled_from(("one", "one", "two")))
+    @rule(shape=st.sampled_from(SHAPE_NAMES))
     def place(self, shape: str) -> None:
         self._place(shape)
 
     def _place(self, shape: str) -> str:
         order_id = self.fresh("o")
-        self.give(
-            m.PlaceOrder(order_id=order_id, buyer_ref="b1", currency="USD", lines=SHAPES[shape])
-        )
+        of: dict[str, Any] = {"order_id": order_id, "buyer_ref": "b1", "currency": "USD"}
+        coupons = (COUPON, REBATE) if shape == "all" else ()
+        self.give(m.PlaceOrder(lines=SHAPES[shape], discounts=coupons, **of))
         policy: Any = "on_account"
         self.give(m.ConfirmOrder(order_id=order_id, policy=policy))
         return order_id
@@ -140,15 +158,27 @@ class MarketplaceBase(RuleBasedStateMachine):
         return [name for name in self.orders(paid=False) if not self.model.orders[name]["payment"]]
 
     @precondition(lambda self: self.unpaid())
-    @rule(number=numbers, split=st.booleans(), is_told=st.sampled_from((True, True, True, False)))
-    def pay(self, number: int, split: bool, is_told: bool) -> None:
-        """Initiate and purchase what is due, or authorise and capture it."""
-        self._pay(self.pick(number, self.unpaid()), split=split, is_told=is_told)
+    @rule(
+        number=numbers,
+        split=st.booleans(),
+        is_told=st.sampled_from((True, True, True, False)),
+        rate=st.sampled_from((None, None, "0.9217", "1.3")),
+    )
+    def pay(self, number: int, split: bool, is_told: bool, rate: str | None) -> None:
+        """Initiate and purchase what is due, or authorise and capture it; perhaps in euros."""
+        order_id = self.pick(number, self.unpaid())
+        self._pay(order_id, split=split, is_told=is_told, rate=rate)
 
-    def _pay(self, order_id: str, *, split: bool = False, is_told: bool = True) -> None:
+    def _pay(
+        self, order_id: str, *, split: bool = False, is_told: bool = True, rate: str | None = None
+    ) -> None:
         order = self.model.orders[order_id]
-        amount = self.model.total(order) - self.model.redeemed(order_id)
+        amount = prices.grand(order) - self.model.redeemed(order_id)
         payment_id = f"p-{order_id}"
+        fx, currency = None, "USD"
+        if rate is not None:
+            fx = FxQuote(f"q-{order_id}", amount, "USD", Decimal(rate))
+            currency, amount = "EUR", prices.half_even(amount * int(Decimal(rate) * 10**4), 10**4)
         self.give(
             m.InitiatePayment(
                 payment_id=payment_id,
@@ -156,12 +186,13 @@ class MarketplaceBase(RuleBasedStateMachine):
                 provider="psp",
                 method="card",
                 amount=amount,
-                currency="USD",
+                currency=currency,
+                fx=fx,
                 capture_mode=CaptureMode.MULTI,
                 capabilities=Capabilities(multicapture=True, captures_max=50),
             )
         )
-        terms: dict[str, Any] = {"payment_id": payment_id, "amount": amount, "currency": "USD"}
+        terms: dict[str, Any] = {"payment_id": payment_id, "amount": amount, "currency": currency}
         if split:
             self.give(m.Authorise(op_id=f"auth-{order_id}", **terms))
             self.succeed(payment_id, f"auth-{order_id}")
@@ -327,18 +358,28 @@ class MarketplaceBase(RuleBasedStateMachine):
         )
 
     def _request(self, order_id: str, refund_id: str, amount: int) -> bool:
-        grant = self.model.orders[order_id]["grants"][refund_id]
+        order = self.model.orders[order_id]
+        grant = order["grants"][refund_id]
         is_failed = any(op["status"] in FAILED for op in grant["ops"].values())
         kind: Any = m.RetryRefund if is_failed else m.RequestRefund
+        terms: dict[str, Any] = {"amount": amount, "currency": "USD"}
+        if self.model.is_abroad(order):
+            terms = self._in_euros(order, grant, amount)
         return self.give(
             kind(
                 payment_id=f"p-{order_id}",
                 op_id=self.fresh("back"),
-                amount=amount,
-                currency="USD",
                 refund_id=refund_id,
+                **terms,
             )
         )
+
+    def _in_euros(self, order: Any, grant: Any, amount: int) -> dict[str, Any]:
+        """Return the terms of a refund of so many dollars, or of euros that are owed again."""
+        if self.model.owed_again(grant):
+            return {"amount": amount, "currency": "EUR"}
+        euros = max(1, self.model.euros_for(order, amount))
+        return {"amount": euros, "currency": "EUR", "order_amount": amount}
 
     def paid_refunds(self) -> list[tuple[str, str]]:
         found = self.operations("succeeded")
@@ -406,7 +447,21 @@ class MarketplaceBase(RuleBasedStateMachine):
     def accounts_agree(self) -> None:
         """Invariant 17: every balance is the model's, and all of them together are zero."""
         assert {key: minor for key, minor in self.sums.items() if minor} == self.model.sums
-        assert sum(self.sums.values()) == 0
+        for currency in {name.partition("@")[2] for name in self.sums}:
+            mine = [one for name, one in self.sums.items() if name.partition("@")[2] == currency]
+            assert sum(mine) == 0
+        self.position_agrees()
+
+    def position_agrees(self) -> None:
+        """The currency position is what was paid abroad, and what that is worth at its quote."""
+        abroad = self.model.abroad()
+        fx = f"{accounts.FX_POSITION}{EUROS}"
+        assert self.model.has(fx) == sum(self.model.euros_left(one) for one in abroad)
+        dollars = sum(one.get("dollars", 0) for one in abroad)
+        assert self.model.has(accounts.FX_POSITION) == -dollars
+        for one in abroad:
+            if self.model.is_all_back(one):
+                assert one["dollars"] == 0
 
     def orders_agree(self) -> None:
         """Invariants 12, 13, 18, 19, 21 and 28."""

@@ -4,38 +4,33 @@ The money of a marketplace as plain dicts, written from the specification and no
 ``verdict`` says whether a command must be accepted (True), refused (False) or whether the
 specification leaves it open (None). ``effect`` checks the legs that the engine posted and books
 them: where the specification fixes who bears what, exactly; where it does not (several releases, a
-freeze between), within its bounds, and the model takes over what the engine chose. Disputes and
-chargebacks are in ``marketplace_claims``.
+freeze between), within its bounds, and the model takes over what the engine chose. Refunds are in
+``marketplace_refunds``, disputes and chargebacks in ``marketplace_claims``.
 """
 
 import re
 from collections.abc import Callable
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 
 from orderledger.commands import model as m
 from orderledger.commands.decision import Command
 from orderledger.ledger import accounts
+from orderledger.ledger.order_content import Funder
 from orderledger.ledger.orders import OrderState
+from tests.model import marketplace_prices as prices
+from tests.model.marketplace_prices import Dict, commission_on
 
-RATE: Final = Decimal("0.12")
 PSP: Final = accounts.psp("psp")
 BANK: Final = accounts.bank("main")
 IN_FLIGHT: Final = ("requested", "pending", "unknown")
 LIVE: Final = (*IN_FLIGHT, "succeeded")
 FAILED: Final = ("declined", "aborted", "reversed")
-Dict = dict[str, Any]
 Legs = dict[str, int]
-"""Account, or ``held:`` and the account, to minor units, debit positive."""
-
-
-def half_even(numerator: int, denominator: int) -> int:
-    return int((Decimal(numerator) / denominator).quantize(Decimal(1), ROUND_HALF_EVEN))
-
-
-def commission_on(amount: int) -> int:
-    return int((amount * RATE).quantize(Decimal(1), ROUND_HALF_EVEN))
+"""
+Account, or ``held:`` and the account, to minor units, debit positive; another currency than the
+orders' stands behind the account (``@EUR``).
+"""
 
 
 class Money:
@@ -75,7 +70,9 @@ class Money:
         self.take(legs)
 
     def take(self, legs: Legs) -> None:
-        assert sum(legs.values()) == 0
+        for currency in {name.partition("@")[2] for name in legs}:
+            mine = [one for name, one in legs.items() if name.partition("@")[2] == currency]
+            assert sum(mine) == 0, legs
         for account, minor in legs.items():
             self.sums[account] = self.sums.get(account, 0) + minor
             if not self.sums[account]:
@@ -88,8 +85,8 @@ class Money:
     # -- what an order has ---------------------------------------------------------------------
 
     def available(self, part: Dict) -> int:
-        gone = sum(one["gross"] for one in part["releases"]) + part["returned"] + part["fees"]
-        return int(part["held"] - gone)
+        gone = sum(one["gross"] for one in part["releases"]) + part["returned"]
+        return int(part["held"] + part["promo"] - gone)
 
     def unfrozen(self, part: Dict) -> int:
         return int(max(0, self.available(part) - sum(part["frozen"].values())))
@@ -100,7 +97,7 @@ class Money:
     def due_of(self, order: Dict, seller: str) -> int:
         """Return what the seller's goods cost that were not granted back."""
         lines = [line for line in order["lines"].values() if line["seller"] == seller]
-        total = sum(line["quantity"] * line["price"] for line in lines)
+        total = sum(prices.charged(line) for line in lines)
         back = [one["total"] for one in self.live_grants(order) if one["seller"] == seller]
         return int(max(0, total - sum(back)))
 
@@ -110,9 +107,6 @@ class Money:
             one["seller"] == seller and self.claimed(one) < one["total"]
             for one in self.live_grants(order)
         )
-
-    def total(self, order: Dict) -> int:
-        return sum(line["quantity"] * line["price"] for line in order["lines"].values())
 
     def redeemed(self, order_id: str) -> int:
         of = [one for one in self.redemptions.values() if one["order"] == order_id]
@@ -125,7 +119,7 @@ class Money:
         return self.captured(order) + self.redeemed(order["id"])
 
     def is_paid(self, order: Dict) -> bool:
-        return self.charged(order) == self.total(order)
+        return self.charged(order) == prices.grand(order)
 
     def refunds(self, order: Dict, *statuses: str) -> int:
         ops = [op for grant in order["grants"].values() for op in grant["ops"].values()]
@@ -153,8 +147,65 @@ class Money:
         for seller, part in order["parts"].items():
             one = state.slices.get(seller)
             if one is not None:
+                assert one.coupon_money == part["promo"]
                 part["returned"] += self.available(part) - one.available
                 part["frozen"] = dict(one.frozen)
+
+    # -- what the platform pays ----------------------------------------------------------------
+
+    def left_of(self, order: Dict, seller: str) -> tuple[int, dict[str, int]]:
+        """Return what of a seller's items and taxes was not released, or was and came back."""
+        items, taxes = prices.dues(order, seller)
+        for one in order["parts"][seller]["releases"]:
+            items -= one["items"] - one["back"]
+            for name, minor in one["taxes"].items():
+                back = one["tax_back"].get(name, 0)
+                taxes[name] = taxes.get(name, 0) - minor + back
+        left = {name: minor for name, minor in taxes.items() if minor > 0}
+        return max(0, items), left
+
+    def brought(self, part: Dict) -> int:
+        """Return what the buyer paid of a seller's goods and did not get back."""
+        return int(part["held"] - part["returned"] - part["given"])
+
+    def _coupons_wanted(self, order: Dict, seller: str) -> int:
+        """Return what the platform has to pay, as the buyer's money is there."""
+        coupons, due = prices.coupons_due(order, seller), self.due_of(order, seller)
+        if not coupons or not due:
+            return coupons
+        reached = max(0, min(self.brought(order["parts"][seller]), due))
+        return prices.half_even(coupons * reached, due)
+
+    def without_coupons(
+        self, order: Dict, legs: Legs, *, is_open: bool = False, is_due: bool = True
+    ) -> Legs:
+        """
+        Book what an order's coupons moved between the platform and escrow; return the other legs.
+
+        A coupon comes in as the buyer's money does and goes back as that goes, but for what is
+        frozen. It need not move at once where it is not due.
+        """
+        if not prices.has_coupons(order) or (not is_due and accounts.PROMO not in legs):
+            return legs
+        parts = order["parts"].values()
+        before = sum(part["promo"] for part in parts)
+        if is_open or any(part["is_murky"] for part in parts):
+            state = self.look(order["id"])
+            for seller, part in order["parts"].items():
+                part["promo"] = state.slice_of(seller).coupon_money
+        else:
+            for seller, part in order["parts"].items():
+                kept = part["promo"] - part["promo_back"]
+                moved = self._coupons_wanted(order, seller) - kept
+                part["promo"] += max(moved, -self.unfrozen(part))
+        whole = sum(prices.platforms(line) for line in order["lines"].values())
+        assert 0 <= sum(part["promo"] - part["promo_back"] for part in parts) <= whole
+        paid = sum(part["promo"] for part in parts) - before
+        moved_legs = {accounts.PROMO: paid, accounts.escrow(order["id"]): -paid}
+        self.take(moved_legs)
+        rest = {name: minor - moved_legs.get(name, 0) for name, minor in legs.items()}
+        rest |= {name: -minor for name, minor in moved_legs.items() if name not in legs}
+        return {name: minor for name, minor in rest.items() if minor}
 
     # -- orders and payments -------------------------------------------------------------------
 
@@ -165,11 +216,12 @@ class Money:
         lines: dict[str, Dict] = {}
         parts: dict[str, Dict] = {}
         for line in one.lines:
-            price = int(line.unit_price * 100)
-            made = {"seller": line.seller, "quantity": line.quantity, "price": price}
-            lines[line.line_id] = made | {"granted": 0, "units": 0, "ruled": 0}
-            part: Dict = {"held": 0, "returned": 0, "fees": 0, "releases": [], "frozen": {}}
-            parts[line.seller] = part | {"is_met": False, "is_murky": False}
+            lines[line.line_id] = prices.priced(line)
+            part: Dict = {"held": 0, "returned": 0, "given": 0, "promo": 0, "promo_back": 0}
+            part |= {"releases": [], "frozen": {}, "is_met": False, "is_murky": False}
+            parts[line.seller] = part
+        coupons = [(of.funded_by is Funder.PLATFORM, of.amount) for of in one.discounts]
+        prices.discounted(lines, coupons)
         self.orders[one.order_id] = {
             "id": one.order_id,
             "lines": lines,
@@ -196,10 +248,10 @@ class Money:
         order = self.orders[one.order_id or ""]
         if order["payment"]:
             return None
-        return bool(one.amount <= self.total(order) - self.redeemed(order["id"]))
+        return bool(one.amount <= prices.grand(order) - self.redeemed(order["id"]))
 
     def _do_initiate_payment(self, one: m.InitiatePayment, legs: Legs) -> None:
-        made: Dict = {"amount": one.amount, "captured": 0, "ops": {}}
+        made: Dict = {"amount": one.amount, "captured": 0, "ops": {}, "worth": 0}
         self.orders[one.order_id or ""]["payment"] = made
         self.book(legs, {})
 
@@ -247,6 +299,7 @@ class Money:
         escrow, owed = accounts.escrow(order["id"]), accounts.refunds(order["id"])
         minor = op["amount"]
         if op["kind"] == "refund":
+            legs = self.without_coupons(order, legs, is_due=False)
             self.book(legs, {owed: minor, PSP: -minor, **self._not_needed(op, legs)})
             if op["dispute"]:
                 self.resync(order)
@@ -256,10 +309,11 @@ class Money:
             self.book(legs, hold)
             return
         consumed = {name: -held for name, held in hold.items()} if op["kind"] == "capture" else {}
-        self.book(legs, {PSP: minor, escrow: -minor, **consumed})
         order["payment"]["captured"] += minor
         for seller, part in order["parts"].items():
             part["held"] += minor if len(order["parts"]) == 1 else self.due_of(order, seller)
+        legs = self.without_coupons(order, legs)
+        self.book(legs, {PSP: minor, escrow: -minor, **consumed})
 
     def _not_needed(self, op: Dict, legs: Legs) -> Legs:
         """Once a ruling's refund has reached the buyer, the rest of its reserve is the seller's."""
@@ -287,20 +341,57 @@ class Money:
         if not _flies(op):
             self.book(legs, {})
             return
+        order = self.order_of(one.payment_id)
+        debt = self.beyond(order)
         op["status"] = status
-        self.book(legs, {account: -minor for account, minor in op.get("legs", {}).items()})
-        if op["kind"] == "refund":
-            self._give_back(self.order_of(one.payment_id), op)
+        if op["kind"] != "refund":
+            self.book(legs, {})
+            return
+        self._give_back(order, op)
+        legs = self.without_coupons(order, legs)
+        if self.taken_back(order) and not op["is_reissue"]:
+            self._fails_late(order, op, legs, debt)
+        else:
+            self.book(legs, {account: -minor for account, minor in op["legs"].items()})
+        self._take_over(order, op)
+
+    def beyond(self, order: Dict) -> int:
+        """Return what refunds and chargebacks have of a payment beyond what was captured."""
+        gone = self.refunds(order, *LIVE) + self.taken_back(order)
+        return max(0, gone - self.captured(order))
+
+    def _fails_late(self, order: Dict, op: Dict, legs: Legs, debt: int) -> None:
+        """A refund fails while a bank has money of the payment: first the buyer owes less."""
+        owes, owed = accounts.receivable(order["id"]), accounts.refunds(order["id"])
+        less = debt - self.beyond(order)
+        assert legs[owed] == op["amount"]
+        assert legs.get(owes, 0) == -less, (legs, less)
+        self.within(legs, {owes, *op["legs"]})
 
     def _give_back(self, order: Dict, op: Dict) -> None:
         """A refund that failed is where it came from: escrow, and those it was released to."""
         part = order["parts"][op["seller"]]
         part["returned"] -= op["escrow"]
-        for release, gross, commission in op["takes"]:
-            release["back"] -= gross
-            release["commission_back"] -= commission
+        self.gives(part, op, -1)
+
+    def _take_over(self, order: Dict, op: Dict) -> None:
+        part = order["parts"][op["seller"]]
         if part["is_murky"] or part["frozen"]:
             self.resync(order)
+
+    def gives(self, part: Dict, op: Dict, sign: int) -> None:
+        """A refund takes back of releases what it names, or (sign −1) it does not after all."""
+        for release, items, commission in op["takes"]:
+            release["back"] += sign * items
+            release["commission_back"] += sign * commission
+            part["given"] += sign * items
+            assert 0 <= release["commission_back"] <= release["commission"]
+        for release, name, tax in op["taxes"]:
+            release["tax_back"][name] = release["tax_back"].get(name, 0) + sign * tax
+            part["given"] += sign * tax
+            assert 0 <= release["tax_back"][name] <= release["taxes"][name]
+        part["promo_back"] += sign * op["promo"]
+        part["given"] -= sign * op["promo"]
 
     def _do_record_reversed(self, one: m.RecordReversed, legs: Legs) -> None:
         op = self.op_of(one.payment_id, one.op_id)
@@ -311,6 +402,7 @@ class Money:
         owes = accounts.receivable(order["id"])
         back = -legs.get(owes, 0)
         assert 0 <= back <= min(op["amount"], -self.has(owes))
+        legs = self.without_coupons(order, legs, is_due=False)
         owed = {owes: -back, accounts.refunds(order["id"]): back - op["amount"]}
         self.book(legs, {PSP: op["amount"], **owed})
         by_bank = order["grants"][op["refund"]]["by_bank"]
@@ -333,215 +425,27 @@ class Money:
         return True if one.amount is not None or not part["frozen"] else None
 
     def _do_release_funds(self, one: m.ReleaseFunds, legs: Legs) -> None:
-        part = self.orders[one.order_id]["parts"][one.seller]
-        escrow = accounts.escrow(one.order_id)
-        amount = self.unfrozen(part) if one.amount is None else one.amount
-        if one.amount is None and self.waiting(self.orders[one.order_id], one.seller):
-            amount = legs[escrow]
-        assert 0 < amount <= self.unfrozen(part)
-        commission = commission_on(amount)
-        seller = accounts.seller(one.seller)
-        net = amount - commission
-        self.book(legs, {escrow: amount, seller: -net, accounts.COMMISSION: -commission})
-        self.released(part, one.release_id, amount, commission)
-
-    def released(self, part: Dict, release_id: str, gross: int, commission: int) -> None:
-        made = {"id": release_id, "gross": gross, "commission": commission}
-        part["releases"].append(made | {"back": 0, "commission_back": 0})
-
-    # -- refunds -------------------------------------------------------------------------------
-
-    def line_left(self, order: Dict, line_id: str, without: str = "") -> int:
-        """Return what a line still charges that no grant and no open dispute has."""
-        line = order["lines"][line_id]
-        disputed = sum(
-            one["claimed"]
-            for name, one in self.disputes.items()
-            if (one["order"], one["line"]) == (order["id"], line_id)
-            and one["is_claiming"]
-            and name != without
-        )
-        return int(line["quantity"] * line["price"] - line["granted"] - disputed)
-
-    def is_disputed(self, order: Dict, line_id: str) -> bool:
-        """Tell whether a dispute about a line is open; whether it waits is the host's policy."""
-        of_line = [one for one in self.disputes.values() if one["line"] == line_id]
-        return any(one["order"] == order["id"] and one["is_claiming"] for one in of_line)
-
-    def _may_grant_refund(self, one: m.GrantRefund) -> bool | None:
         order = self.orders[one.order_id]
-        (moved,) = one.lines
-        line = order["lines"][moved.line_id]
-        if moved.quantity > line["quantity"] - line["units"]:
-            return False
-        if line["ruled"] or order["state"] != "confirmed" or self.taken_back(order):
-            return None
-        total = moved.quantity * line["price"]
-        if total > self.line_left(order, moved.line_id):
-            return False
-        if self.is_disputed(order, moved.line_id):
-            return None
-        granted = sum(grant["total"] for grant in self.live_grants(order))
-        return bool(total <= self.charged(order) - granted)
-
-    def _do_grant_refund(self, one: m.GrantRefund, legs: Legs) -> None:
-        order = self.orders[one.order_id]
-        (moved,) = one.lines
-        line = order["lines"][moved.line_id]
-        total = self.look(one.order_id).grants[one.refund_id].total
-        if not line["ruled"]:
-            assert total == moved.quantity * line["price"]
-        assert 0 < total <= self.line_left(order, moved.line_id)
-        line["units"] += moved.quantity
-        line["granted"] += total
-        made = self.grant(order, one.refund_id, total, line["seller"])
-        made |= {"line": moved.line_id, "units": moved.quantity}
-        self.book(legs, {})
-
-    def grant(self, order: Dict, refund_id: str, total: int, seller: str) -> Dict:
-        made: Dict = {"id": refund_id, "total": total, "seller": seller, "allocated": {}}
-        made |= {"withdrawn": False, "restored": 0, "ops": {}, "dispute": "", "by_bank": {}}
-        order["grants"][refund_id] = made
-        return made
-
-    def _may_allocate_refund(self, one: m.AllocateRefund) -> bool | None:
-        order = self.orders[one.order_id]
-        grant = order["grants"][one.refund_id]
-        if grant["withdrawn"] or sum(part.amount for part in one.parts) != grant["total"]:
-            return False
-        if grant["allocated"]:
-            return None
-        for part in one.parts:
-            if part.payment_id.startswith("p-") and part.amount > self.refundable(order):
-                return False
-        return None if self.redeemed(order["id"]) or len(order["grants"]) > 1 else True
-
-    def _do_allocate_refund(self, one: m.AllocateRefund, legs: Legs) -> None:
-        grant = self.orders[one.order_id]["grants"][one.refund_id]
-        grant["allocated"] = {part.payment_id: part.amount for part in one.parts}
-        self.book(legs, {})
-
-    def _may_withdraw_refund(self, one: m.WithdrawRefund) -> bool | None:
-        grant = self.orders[one.order_id]["grants"][one.refund_id]
-        if grant["withdrawn"] or grant["dispute"]:
-            return None
-        return False if grant["ops"] or grant["restored"] else None
-
-    def _do_withdraw_refund(self, one: m.WithdrawRefund, legs: Legs) -> None:
-        order = self.orders[one.order_id]
-        grant = order["grants"][one.refund_id]
-        if not grant["withdrawn"]:
-            grant["withdrawn"] = True
-            line = order["lines"][grant["line"]]
-            line["units"] -= grant["units"]
-            line["granted"] -= grant["total"]
-        self.book(legs, {})
-
-    def _may_request_refund(self, one: m.RequestRefund, *, is_retry: bool = False) -> bool | None:
-        order = self.order_of(one.payment_id)
-        grant = order["grants"][one.refund_id]
-        left = grant["allocated"].get(one.payment_id, 0) - self.claimed(grant) + grant["restored"]
-        if grant["withdrawn"] or one.amount > min(left, self.refundable(order)):
-            return False
-        is_failed = any(op["status"] in FAILED for op in grant["ops"].values())
-        if is_retry and not is_failed:
-            return False
-        if grant["dispute"] or self.taken_back(order) or order["state"] != "confirmed":
-            return None
-        part = order["parts"][grant["seller"]]
-        owed = self.owed_again(grant)
-        if owed:
-            return bool(is_retry and one.amount <= owed)
-        return None if part["is_murky"] or part["frozen"] else True
-
-    def _may_retry_refund(self, one: m.RetryRefund) -> bool | None:
-        return self._may_request_refund(one, is_retry=True)
-
-    def owed_again(self, grant: Dict) -> int:
-        """Return what failed after success and was not paid again."""
-        owed = 0
-        for op in grant["ops"].values():
-            if op["is_reissue"]:
-                owed -= op["amount"] if op["status"] in LIVE else 0
-            elif op["status"] == "reversed":
-                owed += op["amount"]
-        return max(0, owed - self.paid_by_bank(grant))
-
-    def _do_request_refund(self, one: m.RequestRefund, legs: Legs) -> None:
-        order = self.order_of(one.payment_id)
-        grant = order["grants"][one.refund_id]
-        op: Dict = {"kind": "refund", "amount": one.amount, "status": "requested", "takes": []}
-        op |= {"seller": grant["seller"], "is_reissue": self.owed_again(grant) > 0, "legs": {}}
-        op |= {"escrow": 0, "dispute": grant["dispute"], "refund": grant["id"]}
-        grant["ops"][one.op_id] = op
-        if op["is_reissue"]:
-            self.book(legs, {})
-            return
-        self.bear(order, grant, op, (legs, accounts.refunds(order["id"])))
-
-    def _do_retry_refund(self, one: m.RetryRefund, legs: Legs) -> None:
-        self._do_request_refund(one, legs)
-
-    def bear(self, order: Dict, grant: Dict, op: Dict, posted: tuple[Legs, str]) -> None:
-        """Book who bears a refund: escrow beyond the live order, then its releases."""
-        legs, owed = posted
-        seller = grant["seller"]
-        part = order["parts"][seller]
-        escrow, of_seller = accounts.escrow(order["id"]), accounts.seller(seller)
-        is_open = part["is_murky"] or part["frozen"] or grant["dispute"]
-        shares = None if is_open else self.shares(order, seller, op["amount"])
-        op["legs"] = dict(legs)
-        if shares is not None:
-            op["escrow"], op["takes"] = shares
-            back = sum(gross for _, gross, _ in op["takes"])
-            commission = sum(kept for _, _, kept in op["takes"])
-            expected = {escrow: op["escrow"], of_seller: back - commission, owed: -op["amount"]}
-            self.book(legs, {**expected, accounts.COMMISSION_REFUNDED: commission})
-        else:
-            allowed = {escrow, of_seller, accounts.COMMISSION_REFUNDED, owed}
-            if grant["dispute"]:
-                allowed.add(accounts.dispute_reserve(grant["dispute"]))
-            assert legs[owed] == -op["amount"]
-            assert all(minor > 0 for account, minor in legs.items() if account != owed), legs
-            if not grant["dispute"]:
-                assert legs.get(escrow, 0) <= self._may_pay(order, part), (legs, part)
-            self.within(legs, allowed)
-            op["escrow"] = legs.get(escrow, 0)
-            part["is_murky"] = True
-        part["returned"] += op["escrow"]
-        for release, gross, commission in op["takes"]:
-            release["back"] += gross
-            release["commission_back"] += commission
-            assert release["commission_back"] <= release["commission"]
+        part = order["parts"][one.seller]
+        escrow, seller = accounts.escrow(one.order_id), accounts.seller(one.seller)
+        legs = self.without_coupons(order, legs)
         if part["is_murky"]:
-            self.resync(order)
-
-    def _may_pay(self, order: Dict, part: Dict) -> int:
-        """
-        Return what of escrow a seller's refund can have at most.
-
-        Another seller's money pays while the order is not paid in full: a bank took some of it.
-        """
-        if not self.taken_back(order):
-            return self.unfrozen(part)
-        for one in order["parts"].values():
-            one["is_murky"] = True
-        return sum(self.unfrozen(one) for one in order["parts"].values())
-
-    def shares(self, order: Dict, seller: str, amount: int) -> tuple[int, list[Any]] | None:
-        """Return what escrow and each release bear of a refund; None where that is open."""
-        part = order["parts"][seller]
-        out = sum(one["gross"] - one["back"] for one in part["releases"])
-        beyond = self.available(part) - max(0, self.due_of(order, seller) - out)
-        escrow = min(amount, max(0, beyond))
-        left, takes = amount - escrow, []
-        for one in part["releases"]:
-            gross = min(left, one["gross"] - one["back"])
-            if gross:
-                back = half_even(one["commission"] * (one["back"] + gross), one["gross"])
-                takes.append((one, gross, back - one["commission_back"]))
-                left -= gross
-        return None if left else (escrow, takes)
+            said = self.look(one.order_id).releases[one.release_id]
+            items, taxes = said.items, {of.target: of.amount for of in said.parts}
+        else:
+            items, taxes = self.left_of(order, one.seller)
+            left = min(self.unfrozen(part), items + sum(taxes.values()))
+            wanted = left if one.amount is None else one.amount
+            items, *of_taxes = prices.divide(wanted, [items, *taxes.values()])
+            taxes = dict(zip(taxes, of_taxes, strict=True))
+        amount = items + sum(taxes.values())
+        assert 0 < amount <= self.unfrozen(part)
+        commission = commission_on(items)
+        expected = {escrow: amount, seller: commission - items, accounts.COMMISSION: -commission}
+        self.book(legs, expected | {accounts.tax(name): -tax for name, tax in taxes.items()})
+        made: Dict = {"id": one.release_id, "gross": amount, "items": items, "taxes": taxes}
+        made |= {"commission": commission, "back": 0, "commission_back": 0, "tax_back": {}}
+        part["releases"].append(made)
 
 
 def _open(_: Command) -> None:

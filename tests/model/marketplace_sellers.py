@@ -1,6 +1,5 @@
 """
-The rest of the plain marketplace: payouts, the rolling reserve, penalties, debts, stored value and
-settlement.
+The rest of the plain marketplace: payouts, the rolling reserve, penalties, debts and stored value.
 """
 
 from collections.abc import Callable
@@ -12,13 +11,15 @@ from orderledger.commands import model as m
 from orderledger.ledger import accounts
 from orderledger.ledger.disputes import DisputeState
 from orderledger.ledger.payouts import PayoutState
-from tests.model.marketplace_claims import Claims
-from tests.model.marketplace_model import BANK, PSP, Dict, Legs
+from tests.model import marketplace_prices as prices
+from tests.model.marketplace_batches import Batches
+from tests.model.marketplace_model import BANK, Legs
+from tests.model.marketplace_prices import Dict
 
 GIVEN_UP: Final = ("failed", "returned", "cancelled")
 
 
-class Marketplace(Claims):
+class Marketplace(Batches):
     """All of it. ``look`` reads an order, ``dispute`` a dispute, ``payout`` a payout."""
 
     def __init__(
@@ -35,7 +36,6 @@ class Marketplace(Claims):
         self.terms: dict[str, Any] = {}
         self.suspended: set[str] = set()
         self.penalties: dict[str, Dict] = {}
-        self.lines: set[tuple[str, int]] = set()
 
     def read_dispute(self, dispute_id: str) -> DisputeState:
         return self._dispute(dispute_id)
@@ -58,7 +58,7 @@ class Marketplace(Claims):
             return None
         (one,) = [one for one in part["releases"] if one["id"] == release_id]
         back = one["back"] - one["commission_back"]
-        return int(one["gross"] - one["commission"] - back)
+        return int(one["items"] - one["commission"] - back)
 
     # -- payouts -------------------------------------------------------------------------------
 
@@ -78,6 +78,8 @@ class Marketplace(Claims):
 
     def _do_schedule_payout(self, one: m.SchedulePayout, legs: Legs) -> None:
         state = self._payout(one.payout_id)
+        for order_id in dict.fromkeys(entry.order_id for entry in one.entries):
+            legs = self.without_coupons(self.orders[order_id], legs)
         keys = {(entry.order_id, entry.release_id): entry.amount for entry in state.entries}
         for entry in state.entries:
             worth = self.worth(entry.order_id, one.seller, entry.release_id)
@@ -246,14 +248,16 @@ class Marketplace(Claims):
         order = self.orders[one.order_id]
         if one.amount > self.value_balance():
             return False
-        return False if one.amount > self.total(order) - self.charged(order) else None
+        return False if one.amount > prices.grand(order) - self.charged(order) else None
 
     def _do_redeem_value(self, one: m.RedeemValue, legs: Legs) -> None:
         self.value["redeemed"] += one.amount
         made = {"order": one.order_id, "amount": one.amount, "restored": 0}
         self.redemptions[one.redemption_id] = made
-        (part,) = self.orders[one.order_id]["parts"].values()
+        order = self.orders[one.order_id]
+        (part,) = order["parts"].values()
         part["held"] += one.amount
+        legs = self.without_coupons(order, legs)
         credit = accounts.store_credit("b1")
         self.book(legs, {credit: one.amount, accounts.escrow(one.order_id): -one.amount})
 
@@ -270,7 +274,7 @@ class Marketplace(Claims):
         amount = one.amount or 0
         self.value["restored"] += amount
         self.redemptions[one.redemption_id]["restored"] += amount
-        op: Dict = {"amount": amount, "takes": [], "escrow": 0}
+        op: Dict = {"amount": amount, "seller": grant["seller"]}
         # A refund goes back to its tender, which may have paid for another release.
         part = order["parts"][grant["seller"]]
         part["is_murky"] = part["is_murky"] or len(part["releases"]) > 1
@@ -287,32 +291,3 @@ class Marketplace(Claims):
         assert gone >= 0
         assert self.value_balance() >= 0
         self.book(legs, {accounts.store_credit("b1"): gone, accounts.BREAKAGE: -gone})
-
-    # -- settlement ----------------------------------------------------------------------------
-
-    def _do_record_settlement_line(self, one: m.RecordSettlementLine, legs: Legs) -> None:
-        if (one.batch, one.line.line_no) in self.lines:
-            self.book(legs, {})
-            return
-        self.lines.add((one.batch, one.line.line_no))
-        net = one.line.net
-        if one.line.type is m.LineType.PAYOUT:
-            self.book(legs, {BANK: -net, PSP: net})
-            return
-        fee = one.line.fee
-        self._settles(one, legs, {accounts.GATEWAY_FEES: fee, PSP: -fee})
-
-    def _settles(self, one: m.RecordSettlementLine, legs: Legs, fee: Legs) -> None:
-        """A line resolves an operation whose outcome nobody knew, and costs its fee."""
-        self.take(fee)
-        rest = dict(legs)
-        for account, minor in fee.items():
-            rest[account] = rest.get(account, 0) - minor
-        rest = {account: minor for account, minor in rest.items() if minor}
-        payment_id = one.candidates[0]
-        op_id = one.line.modification_ref.removeprefix("ref-")
-        if self.op_of(payment_id, op_id)["status"] == "unknown":
-            succeeded = m.RecordSucceeded(payment_id=payment_id, op_id=op_id)
-            self._do_record_succeeded(succeeded, rest)
-        else:
-            self.book(rest, {})

@@ -3,17 +3,20 @@ What the model of the whole marketplace found, shrunk: each test is a run that o
 """
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from orderledger.book import Book
 from orderledger.commands import model as m
 from orderledger.ledger import accounts
 from orderledger.ledger.dispute_content import AppealOutcome, VoteReveal, seal
+from orderledger.ledger.payment_events import FxQuote
 from orderledger.ledger.rule_books import ResponseSilence
 from tests.chargebacks_book import opened, report
 from tests.dispute_book import SALT, rules, shares
 from tests.model.found import paid
-from tests.model.shop import NOW, Shop
+from tests.model.shop import NOW, Shop, item
+from tests.settlement_book import line
 
 
 def failed_after_success(*, charged_back: int) -> Shop:
@@ -52,6 +55,96 @@ def test_what_a_lost_chargeback_left_unpaid_is_refunded() -> None:
     assert shop.refusal(retry(600)) == ""
     shop.succeed("again")
     assert shop.balance(accounts.refunds("o1")) == 0
+
+
+def lost_while_in_flight() -> Shop:
+    """Return a shop whose refund r1 of 20.05 was under way when the bank took all of 60.15."""
+    shop = paid(total="60.15", amount=6_015, released=True)
+    shop.grant("r1", 2_005)
+    shop.allocate("r1")
+    shop.request("r1", 2_005)
+    shop.run(opened(6_015))
+    shop.run(report("lost"))
+    assert shop.balance(accounts.receivable("o1")) == 2_005
+    return shop
+
+
+def test_a_refund_that_is_declined_leaves_no_debt_of_the_buyer() -> None:
+    """A buyer who owes what never reached them, as a bank took all and the refund failed."""
+    shop = lost_while_in_flight()
+    shop.run(m.RecordDeclined(payment_id="p1", op_id="r1-p1", provider_ref="no"))
+    assert shop.balance(accounts.receivable("o1")) == 0
+    assert shop.balance(accounts.refunds("o1")) == 0
+    assert shop.balance(accounts.seller("s1")) == 0
+
+
+def test_a_refund_that_failed_is_owed_again_once_the_chargeback_is_won() -> None:
+    """A buyer who gets neither: the refund came back, and then the chargeback did."""
+    shop = lost_while_in_flight()
+    shop.succeed("r1-p1")
+    shop.run(m.RecordReversed(payment_id="p1", op_id="r1-p1", provider_ref="undone"))
+    assert shop.balance(accounts.refunds("o1")) == 0
+    shop.run(report("won", stage="second_chargeback"))
+    assert shop.balance(accounts.refunds("o1")) == -2_005
+    assert shop.refusal(retry(2_005)) == ""
+    shop.succeed("again")
+    assert shop.balance(accounts.refunds("o1")) == 0
+    assert shop.balance(accounts.receivable("o1")) == 0
+    assert shop.balance(accounts.seller("s1")) == -3_529
+
+
+def test_a_settled_refund_that_was_retried_can_still_fail() -> None:
+    """A failure after success that is passed over, so the buyer never gets the refund."""
+    shop = paid(total="60.15", amount=6_015, released=True)
+    shop.grant("r1", 2_005)
+    shop.allocate("r1")
+    shop.request("r1", 2_005)
+    shop.run(m.RecordDeclined(payment_id="p1", op_id="r1-p1", provider_ref="no"))
+    shop.run(retry(2_005))
+    batch: dict[str, Any] = {"provider": "psp", "batch": "b1"}
+    file: dict[str, Any] = {"sha256": "0" * 64, "format": "generic", "bank": "main"}
+    shop.run(m.ImportSettlementFile(line_count=1, **batch, **file))
+    refund = line(1, "refund", -2_005, merchant_ref="p1", modification_ref="ref-again")
+    shop.run(m.RecordSettlementLine(line=refund, candidates=("p1",), **batch))
+    assert shop.balance("assets:psp:psp") == 4_010
+    shop.run(m.RecordReversed(payment_id="p1", op_id="again", provider_ref="undone"))
+    assert shop.balance("assets:psp:psp") == 6_015
+    assert shop.balance(accounts.refunds("o1")) == -2_005
+
+
+def paid_in_euros() -> Shop:
+    """Return a shop with o1 of s1 and s2 over 100.09 USD, paid with 92.25 EUR."""
+    shop = Shop()
+    shop.place(item("a", "20.05", quantity=3), item("b", "19.97", quantity=2, seller="s2"))
+    quote = FxQuote("q1", 10_009, "USD", Decimal("0.9217"))
+    shop.pay(9_225, currency="EUR", fx=quote)
+    for refund_id, line_id in (("r1", "a"), ("r2", "a"), ("r3", "b")):
+        shop.grant(refund_id, 0, (line_id, 1))
+        shop.allocate(refund_id)
+    for refund_id, euros, dollars in (("r1", 1_848, 2_005), ("r2", 1_848, 2_005)):
+        shop.succeed(shop.request(refund_id, euros, order_amount=dollars))
+    shop.succeed(shop.request("r3", 1_840, order_amount=1_997))
+    return shop
+
+
+def test_refunds_in_another_currency_leave_sellers_what_is_due_to_them() -> None:
+    """A cent of rounding in escrow that no release pays and no refund takes (invariant 19)."""
+    shop = paid_in_euros()
+    assert shop.escrow() == 4_002
+    for seller in ("s1", "s2"):
+        shop.release(seller)
+    assert shop.escrow() == 0
+    assert shop.balance(accounts.FX_POSITION) == 4_002
+    assert shop.balance(accounts.FX_POSITION, "EUR") == -3_689
+
+
+def test_a_bank_that_takes_the_rest_of_another_currency_leaves_no_debt_in_escrow() -> None:
+    """A slice below zero, as the loss and the refunds before it round apart (invariant 18)."""
+    shop = paid_in_euros()
+    shop.run(opened(3_689, currency="EUR"))
+    shop.run(report("lost"))
+    assert shop.escrow() == 0
+    assert all(one.available == 0 for one in shop.order().slices.values())
 
 
 def filed(shop: Shop, amount: int, silence: ResponseSilence = ResponseSilence.WAIT) -> None:
