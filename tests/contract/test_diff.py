@@ -100,6 +100,30 @@ def test_every_engine_tells_what_differs(store: EventStore) -> None:
     _check(store, "orders", 1)
 
 
+def test_every_event_that_changed_a_field_is_a_cause(in_memory: EventStore) -> None:
+    """Catches a cause that is left out because another one came later, or one too many."""
+    model = next(one for one in SHIPPED if one.name == "payments")
+    first, last = 40, 75
+    steps = [_rows(in_memory, model.name, position) for position in range(first, last + 1)]
+    found = Reading(in_memory).diff(model.name, AsOf(position=first), AsOf(position=last))
+    columns = {table.name: [one.name for one in table.columns] for table in model.tables}
+    counts = set()
+    for row in found.rows:
+        for field in row.fields:
+            number = columns[row.table].index(field.name)
+            values = [None if one is None else (one[number],) for one in _of(steps, row)]
+            expected = [
+                first + step for step in range(1, len(values)) if values[step] != values[step - 1]
+            ]
+            assert list(field.causes) == expected, (row.key, field)
+            counts.add(len(expected))
+    assert max(counts) > 1, "no field changed twice: choose another window"
+
+
+def _of(steps: list[dict[tuple[str, Any], Any]], row: Any) -> list[Any]:
+    return [rows.get((row.table, row.key)) for rows in steps]
+
+
 def _check(store: EventStore, name: str, count: int) -> None:
     head, reading = store.head().size, Reading(store)
     chosen = random.Random(name)
