@@ -32,6 +32,7 @@ from orderledger import (
     cli_risk,
     cli_sellers,
     cli_settlement,
+    cli_snapshots,
 )
 from orderledger.cli_output import say
 
@@ -151,6 +152,7 @@ _GROUPS: Final[Mapping[str, click.Command]] = {
     "period": cli_periods.period,
     "verify": cli_admin.verify,
     "checkpoint": cli_checkpoints.checkpoint,
+    "snapshot": cli_snapshots.snapshot,
     "settlement": cli_settlement.settlement,
     "bank": cli_bank.bank,
     "projection": cli_models.projection,
