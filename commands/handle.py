@@ -9,7 +9,7 @@ was read but not written is a check of the append, so that concurrent commands h
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import datetime
@@ -31,6 +31,7 @@ from orderledger.ledger.ports import (
     EventStore,
     LockTimeout,
 )
+from orderledger.ledger.snapshot_ports import StateSnapshots
 from orderledger.ledger.streams import PERIODS
 
 from .attempt import Attempt, Surroundings
@@ -64,7 +65,8 @@ class Executor:
     Executes commands against one book. Share it between threads; make one per process and book.
 
     ``clock`` gives the time that deciders see as now (timezone-aware UTC). ``cache_streams`` bounds
-    the folded streams kept in memory; a long order takes up to a megabyte.
+    the folded streams kept in memory; a long order takes up to a megabyte. ``snapshots`` spare
+    folding long streams from their beginning.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Executor:
         clock: Callable[[], datetime] = ids.utc_now,
         new_id: ids.IdSource = ids.new_id,
         cache_streams: int = CACHE_STREAMS,
+        snapshots: StateSnapshots | None = None,
     ) -> None:
         self.risk: RiskHook | None = None
         """What guarded commands must keep to besides their own rules; may be replaced any time."""
@@ -81,7 +84,8 @@ class Executor:
         self._clock: Final = clock
         self._new_id: Final = new_id
         self._receipts: Final = Receipts(store)
-        self._cache: Final = StateCache(store, new_id.observe, cache_streams)
+        self._snapshots: Final = snapshots
+        self._cache: Final = StateCache(store, new_id.observe, cache_streams, snapshots=snapshots)
         self._group: Final = GroupCommit(self._process, MAX_BATCH)
         self._constraints: ConstraintSet | None = None
         self._exclusive: Final = ExclusiveCommands(
@@ -405,6 +409,7 @@ class Executor:
             offset += len(one.append.events)
         if offset and appended.first_position is None:
             self._sequence_soon()
+        self._note(attempt.changed)
         self._unarchived += len(decided)
         if self._unarchived >= ARCHIVE_EVERY:
             self._unarchived = 0
@@ -462,6 +467,14 @@ class Executor:
                     request.resolve(otherwise)
             except OrderLedgerError as error:
                 request.resolve(error)
+
+    def _note(self, changed: Mapping[str, Versioned]) -> None:
+        """Have the snapshots taken that became due, by a thread that no caller waits for."""
+        if self._snapshots is None:
+            return
+        states = [(stream, one.version, one.state) for stream, one in changed.items()]
+        if self._snapshots.committed(states):
+            self._group.background(self._snapshots.take_due)
 
     # -- shared state ------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from orderledger.ledger.codec import decode_event
 from orderledger.ledger.errors import CorruptEvent, UnknownTopic
 from orderledger.ledger.folds import fold_of
 from orderledger.ledger.ports import EventStore, StoredEvent
+from orderledger.ledger.snapshot_ports import StateSnapshots
 
 from .deciding import Versioned
 
@@ -25,6 +26,8 @@ class StateCache:
     version check of the append, which is why a decision on it is never final before the append
     succeeded. Values are immutable and each operation is one dict operation, so threads may share
     it.
+
+    A stream is folded from its last snapshot on, where ``snapshots`` has one.
     """
 
     def __init__(
@@ -32,8 +35,11 @@ class StateCache:
         store: EventStore,
         observe_id: Callable[[UUID], None],
         limit: int = CACHE_STREAMS,
+        *,
+        snapshots: StateSnapshots | None = None,
     ) -> None:
         self._store: Final = store
+        self._snapshots: Final = snapshots
         self._limit: Final = limit
         self._observe_id: Final = observe_id
         self._folded: Final[dict[str, Versioned]] = {}
@@ -66,8 +72,9 @@ class StateCache:
         self, streams: Iterable[str], *, connection: object | None = None
     ) -> dict[str, Versioned]:
         """Read and fold whole streams; what a host's transaction sees is not cached."""
-        states = {stream: Versioned(0, fold_of(stream).initial) for stream in streams}
-        rows = self._store.load(dict.fromkeys(states, 0), connection=connection)
+        states = self._begun(streams)
+        versions = {stream: state.version for stream, state in states.items()}
+        rows = self._store.load(versions, connection=connection)
         self._fold(states, rows)
         if connection is None:
             self.remember({name: state for name, state in states.items() if state.version})
@@ -75,11 +82,22 @@ class StateCache:
 
     def fresh(self, stream: str) -> Versioned:
         """Return the committed state of a stream, reading only what came after the cached one."""
-        states = {stream: self._folded.get(stream) or Versioned(0, fold_of(stream).initial)}
+        cached = self._folded.get(stream)
+        states = {stream: cached} if cached else self._begun((stream,))
         self._fold(states, self._store.load({stream: states[stream].version}))
         if states[stream].version:
             self.remember(states)
         return states[stream]
+
+    def _begun(self, streams: Iterable[str]) -> dict[str, Versioned]:
+        """Return the states from which streams are folded on: those of snapshots, or initial."""
+        states = {stream: Versioned(0, fold_of(stream).initial) for stream in streams}
+        if self._snapshots is not None:
+            for stream, found in self._snapshots.nearest(states).items():
+                states[stream] = Versioned(found.version, found.state)
+                # As if the events had been read: ids of a stream grow with its versions.
+                self._observe_id(found.event_id)
+        return states
 
     def remember(self, states: Mapping[str, Versioned]) -> None:
         """Keep states that were committed."""

@@ -98,6 +98,11 @@ def upcast(name: str, raw: Raw) -> tuple[str, Raw]:
     return name, raw
 
 
+def upcasts() -> Mapping[str, str]:
+    """Return every old topic with the one that its upcaster lifts it to, sorted."""
+    return {old: new for old, (new, _) in sorted(_upcasters.items())}
+
+
 def current(name: str) -> str:
     """Return the topic to which a stored one is lifted; one that nobody registered as it is."""
     while name in _upcasters:

@@ -38,11 +38,19 @@ class Fold(msgspec.Struct, frozen=True):
     """
     How a kind of stream is folded: ``evolve[type(event)](state, event)``, from ``initial``.
 
-    Evolve functions are total over every event ever stored and never raise.
+    Evolve functions are total over every event ever stored and never raise. ``version`` is raised
+    whenever stored events would fold to another state than before: snapshots of it are void then.
     """
 
     initial: Any
     evolve: Mapping[type[Event], Evolve]
+    version: int = 1
+
+    @property
+    def state_type(self) -> type[Any]:
+        """The struct of the states."""
+        found: type[Any] = self.initial.__class__
+        return found
 
     def apply(self, state: Any, event: Event) -> Any:
         """Return the state after an event; raises IntegrityViolation for a foreign event."""

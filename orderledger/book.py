@@ -35,6 +35,8 @@ from orderledger.projections.base import read_gapless
 from orderledger.projections.models import ReadModel
 from orderledger.proving import Proving
 from orderledger.reading import Reading
+from orderledger.snapshots.policy import POLICIES, Policy
+from orderledger.snapshotting import Snapshots
 from orderledger.velocity import VelocityRows
 from orderledger.worker import BookWorker, Pace
 
@@ -53,12 +55,17 @@ class Book:
         clock: Callable[[], datetime] = ids.utc_now,
         cache_streams: int = CACHE_STREAMS,
         models: Sequence[ReadModel] = (),
+        snapshot_policies: Mapping[str, Policy] = POLICIES,
     ) -> None:
         assert _deciders.__all__, "importing them has registered the deciders"
         self.store: Final = store
-        self._executor: Final = Executor(store, clock=clock, cache_streams=cache_streams)
+        self.snapshots: Final = Snapshots(store, clock=clock, policies=snapshot_policies)
+        """Saved states, which spare folding long streams from their beginning."""
+        self._executor: Final = Executor(
+            store, clock=clock, cache_streams=cache_streams, snapshots=self.snapshots
+        )
         self._clock: Final = clock
-        self.read: Final = Reading(store, models=models, clock=clock)
+        self.read: Final = Reading(store, models=models, clock=clock, snapshots=self.snapshots)
         """Balances, journal, accounts, histories and verification of this book."""
         self.proving: Final = Proving(store)
         """Checkpoints: what this book can prove of itself."""
@@ -358,6 +365,7 @@ class Book:
         """Finish what is queued and release the database."""
         self._executor.close()
         self.read.close()
+        self.snapshots.close()
         self.store.close()
 
     def __enter__(self) -> "Book":

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from orderledger.ledger.ports import EventStore
     from orderledger.proving import Proving
     from orderledger.reading import Reading
+    from orderledger.snapshotting import Snapshots
 
     _InstantBase = click.ParamType[datetime]
 else:
@@ -53,6 +54,7 @@ class Session:
         self.is_quiet: Final = is_quiet
         self._store: EventStore | None = None
         self._reading: Reading | None = None
+        self._snapshots: Snapshots | None = None
         self._written: Book | None = None
 
     @property
@@ -77,8 +79,17 @@ class Session:
         if self._reading is None:
             from orderledger.reading import Reading
 
-            self._reading = Reading(self._opened())
+            self._reading = Reading(self._opened(), snapshots=self.snapshots)
         return self._reading
+
+    @property
+    def snapshots(self) -> "Snapshots":
+        """The snapshots of the book; a missing file is NotFound."""
+        from orderledger.snapshotting import Snapshots
+
+        if self._snapshots is None:
+            self._snapshots = Snapshots(self._opened())
+        return self._snapshots
 
     @property
     def proving(self) -> "Proving":
@@ -107,6 +118,8 @@ class Session:
         """Close what was opened."""
         if self._reading is not None:
             self._reading.close()
+        if self._snapshots is not None:
+            self._snapshots.close()
         if self._written is not None:
             self._written.close()
         elif self._store is not None:

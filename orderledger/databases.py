@@ -15,6 +15,7 @@ from orderledger.ledger.migrate import Migration
 from orderledger.ledger.model_ports import ModelStore
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.read_ports import Journal
+from orderledger.ledger.snapshot_ports import SnapshotStore
 from orderledger.ledger.work_ports import WorkStore
 
 
@@ -69,6 +70,13 @@ def open_work(store: EventStore) -> WorkStore:
     from orderledger.ledger.stores.works import work_of
 
     return work_of(store)
+
+
+def open_snapshots(store: EventStore) -> SnapshotStore:
+    """Open the snapshots beside a store's events; close them before the store."""
+    from orderledger.ledger.stores.snapshots import snapshots_of
+
+    return snapshots_of(store)
 
 
 def prepare(location: Location) -> Sequence[Migration]:

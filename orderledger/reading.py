@@ -26,6 +26,7 @@ from orderledger.ledger.payouts import PayoutState
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.read_ports import AccountTotal
 from orderledger.ledger.sellers import SellerState
+from orderledger.ledger.snapshot_ports import StateSnapshots
 from orderledger.ledger.work_ports import WorkStore
 from orderledger.machinery_status import PartStatus, parts_of
 from orderledger.projections.balances import NAME as BALANCES
@@ -89,7 +90,8 @@ class Reading:
 
     Balances, journals and statements take ``effective_to`` (what had happened by then)
     and ``recorded_to`` (what was known by then), both inclusive. ``models`` are read models of the
-    host's own, beside the shipped ones.
+    host's own, beside the shipped ones. ``snapshots`` spare folding long streams from their
+    beginning, and change no answer.
     """
 
     def __init__(
@@ -98,9 +100,11 @@ class Reading:
         *,
         models: Sequence[ReadModel] = (),
         clock: Callable[[], datetime] = utc_now,
+        snapshots: StateSnapshots | None = None,
     ) -> None:
         self._store: Final = store
         self._clock: Final = clock
+        self._snapshots: Final = snapshots
         self._work: WorkStore | None = None
         self._own_models: Final = tuple(models)
         self._balances: Balances | None = None
@@ -125,7 +129,13 @@ class Reading:
         """
         wanted = AsOf(position=position, recorded_to=recorded_to, effective_to=effective_to)
         then = LogAsOf(self._store, locate(self._store, wanted))
-        return Reading(then, models=self._own_models, clock=self._clock)
+        return Reading(
+            then,
+            models=self._own_models,
+            clock=self._clock,
+            # They hold whatever had been recorded, also what had not happened.
+            snapshots=None if then.has_gaps else self._snapshots,
+        )
 
     def state_as_of(self, stream: str, as_of: AsOf = NOW) -> StateAsOf:
         """
@@ -215,7 +225,12 @@ class Reading:
     def _folded(self, stream: str, kind: str, entity_id: str) -> Any:
         fold = fold_of(stream)
         state, version = fold.initial, 0
-        for row in self._store.stream(stream):
+        if self._snapshots is not None:
+            store = self._store
+            until = store.point.position if isinstance(store, LogAsOf) else None
+            for found in self._snapshots.nearest((stream,), until=until).values():
+                state, version = found.state, found.version
+        for row in self._store.stream(stream, after=version):
             state, version = fold.apply(state, decode_event(row.topic, row.payload)), row.version
         if not version:
             raise NotFound(

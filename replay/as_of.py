@@ -11,6 +11,7 @@ from orderledger.ledger.codec import decode_event
 from orderledger.ledger.errors import NotFound
 from orderledger.ledger.folds import fold_of
 from orderledger.ledger.ports import EventStore
+from orderledger.ledger.snapshot_ports import StateSnapshots
 
 
 class StateAsOf(msgspec.Struct, frozen=True):
@@ -29,15 +30,21 @@ class StateAsOf(msgspec.Struct, frozen=True):
     state: Any
 
 
-def state_as_of(store: EventStore, stream: str, point: Point) -> StateAsOf:
+def state_as_of(
+    store: EventStore, stream: str, point: Point, snapshots: StateSnapshots | None = None
+) -> StateAsOf:
     """
     Fold a stream up to an instant; raises NotFound where it had no events by then.
 
-    Without ``effective_to`` it is what a command would have seen then.
+    Without ``effective_to`` it is what a command would have seen then, folded from the last of the
+    ``snapshots`` before it.
     """
     fold = fold_of(stream)
     state, version, position, omitted = fold.initial, 0, 0, 0
-    for row in store.stream(stream):
+    if snapshots is not None and point.effective_to is None:
+        for found in snapshots.nearest((stream,), until=point.position).values():
+            state, version, position = found.state, found.version, found.position
+    for row in store.stream(stream, after=version):
         if row.position is None or row.position > point.position:
             break
         if not point.has(row):

@@ -154,6 +154,7 @@ ELSEWHERE = {
     *(("settlement", verb) for verb in ("breaks", "close", "import", "list", "match")),
     *(("settlement", verb) for verb in ("missing", "resolve", "show")),
     *(("checkpoint", verb) for verb in ("cosign", "key", "publish", "show")),
+    *(("snapshot", verb) for verb in ("list", "take", "verify")),
     ("approval", "show"),
     ("chargeback", "list"),
     ("chargeback", "show"),

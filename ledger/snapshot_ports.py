@@ -1,0 +1,137 @@
+"""
+The port between snapshots and their tables, and the one between snapshots and who folds streams.
+
+A snapshot is derived and never needed: whoever reads one gets what folding all events would give,
+sooner. Its header is read before its body, and tells whether it is still worth reading.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+
+
+class SnapshotKind(StrEnum):
+    """What a snapshot is of: the state of a stream, or the rows of a read model."""
+
+    STREAM = "stream"
+    MODEL = "model"
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What a snapshot is of, and what it depends on.
+
+    ``subject`` is the stream or the read model. ``version`` is the stream's, or the number under
+    which the model's author declared it; ``position`` is that of the last event in it, where the
+    log had ``leaf_hash``. ``fingerprint`` identifies the code that folded, ``codec`` how the body
+    is written, ``erasure_epoch`` which erasures it has seen (0: none). ``body_hash`` is SHA-256
+    over all of this and the body, ``size`` the bytes of the body with the parts that it names.
+    """
+
+    kind: SnapshotKind
+    subject: str
+    version: int
+    position: int
+    leaf_hash: bytes
+    fingerprint: bytes
+    codec: str
+    erasure_epoch: int
+    body_hash: bytes
+    size: int
+    taken_at: datetime
+
+
+class SnapshotStore(Protocol):
+    """
+    The snapshots of one book in one database. Every method may be called from any thread.
+
+    Raises Unavailable (and its kinds), StorageError or SchemaMismatch where the database fails.
+    """
+
+    def put(self, header: Header, body: bytes, parts: Mapping[bytes, bytes]) -> None:
+        """
+        Write a snapshot in one transaction; one of the same subject and position is replaced.
+
+        ``parts`` are kept beside it by their SHA-256, once per subject: snapshots of one read model
+        share what did not change between them.
+        """
+        ...
+
+    def newest(
+        self, kind: SnapshotKind, subjects: Sequence[str], *, until: int | None = None
+    ) -> Mapping[str, Header]:
+        """Return the header of each subject's last snapshot at or before a position, if any."""
+        ...
+
+    def headers(self, kind: SnapshotKind, subject: str) -> Sequence[Header]:
+        """Return the headers of one subject by position."""
+        ...
+
+    def page(
+        self, kind: SnapshotKind, *, after: tuple[str, int] = ("", 0), limit: int = 1000
+    ) -> Sequence[Header]:
+        """Return headers by subject and position, after one of these."""
+        ...
+
+    def body(self, header: Header) -> bytes | None:
+        """Return the body that belongs to a header; None where it is there no more."""
+        ...
+
+    def part(self, subject: str, part_hash: bytes) -> bytes | None:
+        """Return a part of a read model's snapshots by its hash; None where it is not there."""
+        ...
+
+    def drop(self, headers: Sequence[Header]) -> None:
+        """Delete snapshots; their parts stay until ``sweep``."""
+        ...
+
+    def sweep(self, subject: str, used: Iterable[bytes]) -> int:
+        """Delete the parts of a read model's snapshots that are not among these; return how many.
+
+        A snapshot that loses a part by this is damaged, which its reader sees.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release connections. Later calls raise Unavailable."""
+        ...
+
+
+class FoldedStream(msgspec.Struct, frozen=True):
+    """The state of a stream after ``version`` events, the last of them ``event_id``."""
+
+    version: int
+    position: int
+    event_id: UUID
+    state: Any
+
+
+class StateSnapshots(Protocol):
+    """
+    What whoever folds streams asks before it begins, and tells after it wrote.
+
+    Neither raises: without a snapshot one folds from the beginning.
+    """
+
+    def nearest(
+        self, streams: Iterable[str], *, until: int | None = None
+    ) -> Mapping[str, FoldedStream]:
+        """Return, for streams that have one, the last valid snapshot at or before a position."""
+        ...
+
+    def committed(self, states: Iterable[tuple[str, int, Any]]) -> bool:
+        """
+        Note streams that were written, each with its version and state; tell if some are due.
+
+        Called at every commit: it does no I/O. Where it tells so, ``take_due`` is called later,
+        in a thread that nobody waits for.
+        """
+        ...
+
+    def take_due(self) -> None:
+        """Take the snapshots that have become due; what fails is logged, and taken later."""
+        ...
