@@ -33,6 +33,7 @@ from orderledger import (
     cli_risk,
     cli_sellers,
     cli_settlement,
+    cli_what_if,
 )
 from orderledger.cli_output import say
 
@@ -155,6 +156,7 @@ _GROUPS: Final[Mapping[str, click.Command]] = {
     "replay": cli_replay.replay,
     "diff": cli_replay.diff,
     "explain": cli_replay.explain,
+    "what-if": cli_what_if.what_if,
     "settlement": cli_settlement.settlement,
     "bank": cli_bank.bank,
     "projection": cli_models.projection,

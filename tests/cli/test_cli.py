@@ -159,6 +159,8 @@ ELSEWHERE = {
     ("chargeback", "show"),
     ("demo",),
     ("replay", "dispute"),
+    ("what-if",),
+    ("dispute", "simulate"),
     ("dispute", "list"),
     ("dispute", "show"),
     ("import", "online-retail"),
