@@ -27,7 +27,7 @@ from .ports import (
 )
 
 HIDDEN: Final = "hidden"
-"""Topic of what stands in a log as it was for an event that had not happened; never stored."""
+"""Topic of what stands in a log as it was for an event that is left out; never stored."""
 
 
 class AsOf(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +136,11 @@ class LogAsOf:
         return self._store.book
 
     @property
+    def source(self) -> EventStore:
+        """The store that this one looks at."""
+        return self._store
+
+    @property
     def has_gaps(self) -> bool:
         """Tell whether events may be left out of streams."""
         return self.point.effective_to is not None
@@ -162,7 +167,7 @@ class LogAsOf:
         if after >= last:
             return ()
         rows = self._store.read(after, until=last, limit=limit)
-        return [row if self.point.has(row) else _hidden(row) for row in rows]
+        return [row if self.point.has(row) else hidden(row) for row in rows]
 
     def streams(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[str]:
         found: list[str] = []
@@ -227,8 +232,8 @@ class LogAsOf:
         """Release nothing: the store belongs to its owner."""
 
 
-def _hidden(row: StoredEvent) -> StoredEvent:
-    """Return what stands for an event that had not happened: its place, and nothing of it."""
+def hidden(row: StoredEvent) -> StoredEvent:
+    """Return what stands for an event that is left out: its place, and nothing of it."""
     return msgspec.structs.replace(row, stream=HIDDEN, topic=HIDDEN, postings="", payload="{}")
 
 

@@ -16,6 +16,8 @@ from orderledger.commands.projection_commands import SkipProjectedEvent
 from orderledger.commands.queueing import Ticket
 from orderledger.commands.requests import SYSTEM, Actor, Envelope, Receipt
 from orderledger.commands.risk_hook import Asking, RiskHook, approval_request
+from orderledger.commands.ruling_commands import IssueRuling
+from orderledger.commands.ruling_execution import NO_TERMS, ExecutionTerms
 from orderledger.commands.states import CACHE_STREAMS
 from orderledger.commands.work_commands import DiscardWork
 from orderledger.config import locate
@@ -35,6 +37,7 @@ from orderledger.projections.base import read_gapless
 from orderledger.projections.models import ReadModel
 from orderledger.proving import Proving
 from orderledger.reading import Reading
+from orderledger.replay.ruling_simulation import Circumstances, Simulation
 from orderledger.snapshots.policy import POLICIES, Policy
 from orderledger.snapshotting import Snapshots
 from orderledger.velocity import VelocityRows
@@ -252,6 +255,20 @@ class Book:
         """
         hook = None if policy is None else RiskHook(policy, VelocityRows(self.read.models))
         self._executor.risk = hook
+
+    def simulate_ruling(
+        self, ruling: IssueRuling, *, terms: ExecutionTerms = NO_TERMS, actor: Actor = SYSTEM
+    ) -> Simulation:
+        """
+        Return what a ruling would do, before it is issued; nothing of it is written.
+
+        It is issued now, becomes final when its appeal window is over, and is executed then on
+        ``terms``, each on a fork of the book by the command that would do it, under the same risk
+        policy. What refuses it is in the answer. Raises NotFound for a dispute that was not filed,
+        InvalidInput for a malformed command.
+        """
+        around = Circumstances(at=self._clock(), actor=actor, terms=terms, risk=self._executor.risk)
+        return self.read.simulate_ruling(ruling, around)
 
     def request_approval(
         self,

@@ -34,6 +34,7 @@ from orderledger import (
     cli_sellers,
     cli_settlement,
     cli_snapshots,
+    cli_what_if,
 )
 from orderledger.cli_output import say
 
@@ -157,6 +158,7 @@ _GROUPS: Final[Mapping[str, click.Command]] = {
     "diff": cli_replay.diff,
     "explain": cli_replay.explain,
     "snapshot": cli_snapshots.snapshot,
+    "what-if": cli_what_if.what_if,
     "settlement": cli_settlement.settlement,
     "bank": cli_bank.bank,
     "projection": cli_models.projection,

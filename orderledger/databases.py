@@ -9,7 +9,9 @@ from datetime import datetime
 from pathlib import Path
 
 from orderledger.config import Location
+from orderledger.ledger.as_of import LogAsOf
 from orderledger.ledger.errors import InvalidInput, NotFound
+from orderledger.ledger.hypothetical import Fork
 from orderledger.ledger.ids import utc_now
 from orderledger.ledger.migrate import Migration
 from orderledger.ledger.model_ports import ModelStore
@@ -49,6 +51,17 @@ def open_store(
     except ModuleNotFoundError as error:
         raise _without_driver() from error
     return PostgresStore(location.url, location.book, clock=clock)
+
+
+def open_fork(log: LogAsOf, clock: Callable[[], datetime]) -> Fork:
+    """
+    Open a fork of a book: commands may continue the log in memory, and nothing is written to it.
+
+    ``clock`` gives recorded_at.
+    """
+    from orderledger.ledger.stores.fork import ForkStore
+
+    return ForkStore(log, clock=clock)
 
 
 def journal_of(models: ModelStore) -> Journal:

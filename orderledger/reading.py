@@ -7,11 +7,11 @@ The balances' own rows are the exception: reading balances catches them up with 
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from orderledger.databases import journal_of, open_models, open_work
+from orderledger.databases import journal_of, open_fork, open_models, open_work
 from orderledger.ledger import streams
 from orderledger.ledger.as_of import NOW, AsOf, LogAsOf, locate
 from orderledger.ledger.codec import decode_event
@@ -55,6 +55,13 @@ from orderledger.replay.plain_text import Dialect, Export, Selection
 from orderledger.replay.verify import Progress, silent, verify
 from orderledger.replay.verify_journal import verify_journal
 from orderledger.replay.verify_periods import verify_periods
+
+if TYPE_CHECKING:
+    # Both bring the deciders, which reading needs nowhere else.
+    from orderledger.commands.ruling_commands import IssueRuling
+    from orderledger.replay.ruling_simulation import Circumstances, Simulation
+    from orderledger.replay.scenarios import Scenario
+    from orderledger.replay.what_if import WhatIf
 
 
 class BookStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,6 +179,47 @@ class Reading:
         """Return a balance as of an instant, and every entry that it sums; see ``Explanation``."""
         point = locate(self._store, as_of)
         return Explanation(self.balances, account, currency, layer, point)
+
+    def what_if(self, scenario: "Scenario") -> "WhatIf":
+        """
+        Return what would be different if a scenario were so: edits, and commands given on them.
+
+        In memory; nothing of it is written. It is marked as hypothetical, and is no proof of
+        anything. Cost: the streams that it touches, and the log once more for each read model that
+        it compares. Raises InvalidInput, naming the field, for a scenario that does not fit the
+        book.
+        """
+        from orderledger.replay.what_if import Around, what_if
+
+        log = self._log_at(scenario.at)
+        around = Around(
+            open_fork=open_fork,
+            open_models=open_models,
+            model=self.models.model,
+            balance_at=self._balance_at(log),
+        )
+        return what_if(log, scenario, around)
+
+    def simulate_ruling(self, ruling: "IssueRuling", around: "Circumstances") -> "Simulation":
+        """
+        Return what a ruling would do if it were issued, final and executed; see ``Simulation``.
+
+        In memory; nothing of it is written. Raises NotFound for a dispute that was not filed.
+        """
+        from orderledger.replay.ruling_simulation import simulate_ruling
+
+        log = self._log_at(None)
+        return simulate_ruling(log, ruling, around, open_fork, self._balance_at(log))
+
+    def _log_at(self, position: int | None) -> LogAsOf:
+        while self._store.sequence():
+            pass
+        return LogAsOf(self._store, locate(self._store, AsOf(position=position)))
+
+    def _balance_at(self, log: LogAsOf) -> Callable[[str, str, Layer], int]:
+        return lambda account, currency, layer: self.balances.balance_at(
+            account, currency, layer, log.point
+        )
 
     # -- entities ------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from orderledger.ledger.checkpoints import (
     parse_checkpoint,
 )
 from orderledger.ledger.errors import InvalidInput, LogForked, NotFound
+from orderledger.ledger.hypothetical import require_real
 from orderledger.ledger.merkle_proofs import LogTree, is_consistent
 from orderledger.ledger.ports import EventStore
 
@@ -86,7 +87,12 @@ class SignerMemory:
 
 
 def tree_of(store: EventStore) -> LogTree:
-    """Return the tree over a book's log, read as it is asked for."""
+    """
+    Return the tree over a book's log, read as it is asked for.
+
+    Raises InvalidInput for a hypothetical book, which nothing is proved of.
+    """
+    require_real(store, "a proof")
     tiles: dict[int, Sequence[bytes]] = {}
 
     def nodes(level: int, start: int, count: int) -> Sequence[bytes]:
@@ -110,7 +116,12 @@ def tree_of(store: EventStore) -> LogTree:
 
 
 def origin(store: EventStore) -> str:
-    """Return the name of a book's log; raises NotFound where it has no events yet."""
+    """
+    Return the name of a book's log.
+
+    Raises NotFound where it has no events yet, InvalidInput for a hypothetical book.
+    """
+    require_real(store, "a checkpoint")
     first = store.leaf_hashes(0, 1)
     if not first:
         raise NotFound(f"book {store.book} has no events, and so no checkpoint", book=store.book)

@@ -36,7 +36,8 @@ class FieldChange(msgspec.Struct, frozen=True, kw_only=True):
     """
     A field before and after; None where the row was absent, or the field empty.
 
-    ``causes`` are the positions at which it changed in between, ascending.
+    ``causes`` are the positions at which it changed in between, ascending; empty where the two are
+    not of one log.
     """
 
     name: str
@@ -170,7 +171,19 @@ def _sortable(value: Value) -> tuple[str, Value]:
 def _change(
     table: Table, key: Key, before: Row | None, steps: Sequence[tuple[int, Row | None]]
 ) -> RowChange | None:
-    after = steps[-1][1]
+    found = row_change(table, key, before, steps[-1][1])
+    if found is None:
+        return None
+    numbers = {column.name: number for number, column in enumerate(table.columns)}
+    fields = [
+        msgspec.structs.replace(one, causes=_causes(numbers[one.name], before, steps))
+        for one in found.fields
+    ]
+    return msgspec.structs.replace(found, fields=tuple(fields))
+
+
+def row_change(table: Table, key: Key, before: Row | None, after: Row | None) -> RowChange | None:
+    """Return how a row differs from another of its key, without causes; None if it does not."""
     if before == after:
         return None
     kind = ChangeKind.CHANGED
@@ -182,15 +195,8 @@ def _change(
     for number, column in enumerate(table.columns):
         old = None if before is None else before[number]
         new = None if after is None else after[number]
-        if old == new and kind is ChangeKind.CHANGED:
-            continue
-        if number < table.key_count:
-            continue
-        fields.append(
-            FieldChange(
-                name=column.name, before=old, after=new, causes=_causes(number, before, steps)
-            )
-        )
+        if number >= table.key_count and (old != new or kind is not ChangeKind.CHANGED):
+            fields.append(FieldChange(name=column.name, before=old, after=new, causes=()))
     return RowChange(table=table.name, key=key, kind=kind, fields=tuple(fields))
 
 

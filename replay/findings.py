@@ -43,6 +43,8 @@ class Check(StrEnum):
     CHECKPOINT_FOREIGN = "checkpoint_foreign"
     LOG_CUT_OFF = "log_cut_off"
     LOG_REWRITTEN = "log_rewritten"
+    ESCROW_DISAGREES = "escrow_disagrees"
+    EVENT_NOT_PROJECTED = "event_not_projected"
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

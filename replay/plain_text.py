@@ -22,6 +22,7 @@ from orderledger.ledger import streams
 from orderledger.ledger.account_events import JournalEntryPosted, JournalEntryReversed
 from orderledger.ledger.codec import decode_event
 from orderledger.ledger.errors import CorruptEvent, InvalidInput
+from orderledger.ledger.hypothetical import require_real
 from orderledger.ledger.instants import EARLIEST, in_utc
 from orderledger.ledger.journal import Layer, Posting, decode_entry
 from orderledger.ledger.ports import EventStore, StoredEvent
@@ -100,7 +101,7 @@ class Export:
     """
     One run over a book. ``chunks`` is the text; the figures are known when it has been taken.
 
-    Raises InvalidInput for a selection that ends before it starts.
+    Raises InvalidInput for a selection that ends before it starts, and for a hypothetical book.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Export:
         selection: Selection,
         progress: Progress = silent,
     ) -> None:
+        require_real(events, "an export")
         self._events: Final = events
         self._balances: Final = balances
         self._dialect: Final = dialect

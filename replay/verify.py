@@ -11,7 +11,7 @@ Not covered without a checkpoint kept outside the database: a log whose tail was
 tiles agree with what is left, or a log that was rewritten whole.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -376,6 +376,14 @@ class _Folding:
                 "which an application of its own wrote into a stream of this library",
                 row,
             )
+
+
+def fold_findings(stream: str, rows: Iterable[StoredEvent]) -> Iterator[Finding]:
+    """Fold a stream's events and yield those that its fold does not accept."""
+    folding = _Folding(stream)
+    for row in rows:
+        yield from folding.add(row)
+    yield from folding.finish()
 
 
 def is_of_an_application(row: StoredEvent) -> bool:

@@ -2,7 +2,7 @@
 
 import bisect
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -37,9 +37,17 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 class MemoryStore:
     """One book in memory; see ``EventStore`` for the contract. It cannot join a transaction."""
 
-    def __init__(self, book: str = "main", *, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        book: str = "main",
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        continues: Head = Head(0, None),  # noqa: B008  # frozen
+    ) -> None:
         self._book: Final = book
         self._clock: Final = clock
+        self._before: Final = continues
+        """The end of a log that this one continues, for a kind of store that has one."""
         self._lock: Final = threading.RLock()
         self._log: Final[list[StoredEvent]] = []
         self._leaves: Final[list[bytes]] = []
@@ -58,7 +66,7 @@ class MemoryStore:
 
     def append(self, batch: Batch, *, connection: object | None = None) -> Appended:
         """Write a batch or nothing of it; see ``EventStore.append``."""
-        _refuse_joining(connection)
+        refuse_joining(connection)
         with self._lock:
             self._check_open()
             self._check_fits(batch)
@@ -92,10 +100,9 @@ class MemoryStore:
 
     def _write(self, batch: Batch) -> Appended:
         now = self._clock().astimezone(UTC)
-        size = len(self._log)
-        if self._log:
-            last = self._log[-1].recorded_at
-            now = max(now, last + _MICROSECOND) if last is not None else now
+        before = self.head()
+        if before.recorded_at is not None:
+            now = max(now, before.recorded_at + _MICROSECOND)
         recorded_at = now
         for append in batch.appends:
             self._commands[append.key_hash] = StoredCommand(
@@ -109,16 +116,20 @@ class MemoryStore:
             for event in append.events:
                 self._write_event(append, event, batch.appended_at, recorded_at)
                 recorded_at += _MICROSECOND
-        if len(self._log) == size:
+        if self.head() == before:
             return Appended(None, None)
+        self._grow(before.size)
+        return Appended(before.size + 1, now)
+
+    def _grow(self, size: int) -> None:
+        """Add the tiles that were completed since the log had a size."""
         for level, _, root in complete_tiles(size, len(self._log), self._nodes):
             self._tiles.setdefault(level, []).append(root)
-        return Appended(size + 1, now)
 
     def _write_event(
         self, append: NewAppend, event: NewEvent, appended_at: datetime, recorded_at: datetime
     ) -> None:
-        position = len(self._log) + 1
+        position = self.head().size + 1
         context = event.context or append.context
         stored = StoredEvent(
             position,
@@ -134,28 +145,32 @@ class MemoryStore:
             event.postings,
             event.payload,
         )
-        content = content_hash(
-            self._book,
-            HashedColumns(
-                event.event_id,
-                event.stream,
-                event.version,
-                event.topic,
-                event.occurred_at,
-                appended_at,
-                append.command_id,
-                context,
-                event.postings,
-                event.payload,
-            ),
-        )
-        self._leaves.append(leaf_hash(position, recorded_at, content))
+        self._leaves.append(self._leaf(stored, position, recorded_at))
         self._log.append(stored)
         self._by_id[event.event_id] = stored
         if event.stream not in self._streams:
             self._streams[event.stream] = []
             bisect.insort(self._names, event.stream)
         self._streams[event.stream].append(stored)
+
+    def _leaf(self, row: StoredEvent, position: int, recorded_at: datetime) -> bytes:
+        columns = HashedColumns(
+            row.event_id,
+            row.stream,
+            row.version,
+            row.topic,
+            row.occurred_at,
+            row.appended_at,
+            row.command_id,
+            row.context,
+            row.postings,
+            row.payload,
+        )
+        return leaf_hash(position, recorded_at, content_hash(self._book, columns))
+
+    def _events(self) -> Iterable[StoredEvent]:
+        """Return every event, in log order."""
+        return self._log
 
     def _nodes(self, level: int, start: int, count: int) -> Sequence[bytes]:
         nodes = self._leaves if level == 0 else self._tiles.get(level, [])
@@ -168,7 +183,7 @@ class MemoryStore:
         with self._lock:
             self._check_open()
             balance: dict[tuple[str, str], int] = {}
-            for event in self._log:
+            for event in self._events():
                 for leg in decode_entry(event.postings).postings:
                     if leg.account == account:
                         key = (leg.layer.value, leg.currency)
@@ -193,7 +208,7 @@ class MemoryStore:
             self._check_open()
             sums: dict[AccountKey, int] = {}
             early: EarlyEntry | None = None
-            for event in self._log:
+            for event in self._events():
                 if not event.postings:
                     continue
                 at = event.occurred_at
@@ -202,7 +217,7 @@ class MemoryStore:
                 if request.none_before is not None and at < request.none_before:
                     early = early or EarlyEntry(event.position or 0, event.stream, at)
             before = self._constraints
-            batch, closed_until = build(LedgerCut(len(self._log), sums, early))
+            batch, closed_until = build(LedgerCut(self.head().size, sums, early))
             appended = self.append(batch)
             if batch.has_events:
                 self._constraints = msgspec.structs.replace(
@@ -219,7 +234,7 @@ class MemoryStore:
         self, key_hashes: Sequence[bytes], *, connection: object | None = None
     ) -> Mapping[bytes, StoredCommand]:
         """Return the records of the commands with these keys; absent ones are left out."""
-        _refuse_joining(connection)
+        refuse_joining(connection)
         with self._lock:
             self._check_open()
             return {key: self._commands[key] for key in key_hashes if key in self._commands}
@@ -228,7 +243,7 @@ class MemoryStore:
         self, streams: Mapping[str, int], *, connection: object | None = None
     ) -> Sequence[StoredEvent]:
         """Return the events of the streams after the given versions, without positions."""
-        _refuse_joining(connection)
+        refuse_joining(connection)
         with self._lock:
             self._check_open()
             return [
@@ -283,7 +298,9 @@ class MemoryStore:
         """Return the end of the log."""
         with self._lock:
             self._check_open()
-            return Head(len(self._log), self._log[-1].recorded_at if self._log else None)
+            if not self._log:
+                return self._before
+            return Head(self._before.size + len(self._log), self._log[-1].recorded_at)
 
     def sequence(self) -> int:
         """Return 0: events get their position as they are written."""
@@ -317,6 +334,7 @@ class MemoryStore:
         self._is_closed = True
 
 
-def _refuse_joining(connection: object | None) -> None:
+def refuse_joining(connection: object | None) -> None:
+    """Raise InvalidInput for a host's connection: there is no transaction to join."""
     if connection is not None:
         raise InvalidInput("a book in memory has no transaction to join")

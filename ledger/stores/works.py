@@ -4,6 +4,7 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from orderledger.ledger.errors import InvalidInput
+from orderledger.ledger.hypothetical import is_hypothetical
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.work_ports import WorkStore
 
@@ -20,6 +21,10 @@ def work_of(store: EventStore) -> WorkStore:
     For a store in memory every call gives the same. Raises InvalidInput for a store that is none
     of ours. Drivers are imported only for the engine at hand.
     """
+    if is_hypothetical(store):
+        raise InvalidInput(
+            f"{store.book} is hypothetical: it acts on nothing and has no work", book=store.book
+        )
     if isinstance(store, MemoryStore):
         return _in_memory.setdefault(store, MemoryWork())
     from .sqlite import SqliteStore

@@ -160,6 +160,8 @@ ELSEWHERE = {
     ("chargeback", "show"),
     ("demo",),
     ("replay", "dispute"),
+    ("what-if",),
+    ("dispute", "simulate"),
     ("dispute", "list"),
     ("dispute", "show"),
     ("import", "online-retail"),
