@@ -20,6 +20,9 @@ from .account_commands import (
     ReverseEntry,
     WriteOffDebt,
 )
+from .attestation_commands import (
+    AttestStreams,
+)
 from .bank_commands import (
     ImportBankStatement,
     MatchBankLine,
@@ -246,6 +249,7 @@ __all__ = [
     "ApproveReturn",
     "AssignChargebackLoss",
     "AssignPanel",
+    "AttestStreams",
     "Authorise",
     "AutoConfirmDelivery",
     "CancelFulfilment",
