@@ -4,6 +4,7 @@ Every decider, registered by importing this module; whoever executes commands im
 
 from . import (
     decide_accounts,
+    decide_attestation,
     decide_authorisations,
     decide_bank_payouts,
     decide_bank_statements,
@@ -46,6 +47,7 @@ from . import (
 
 __all__ = [
     "decide_accounts",
+    "decide_attestation",
     "decide_authorisations",
     "decide_bank_payouts",
     "decide_bank_statements",

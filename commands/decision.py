@@ -131,6 +131,10 @@ class States:
         if missing:
             raise MissingState(*missing)
 
+    def any_kind(self, stream: str) -> Any:
+        """Return the state of a stream by its name, of whatever kind it is."""
+        return self._get(stream)
+
     def order(self, order_id: str) -> OrderState:
         state: OrderState = self._get(streams.order(order_id))
         return state

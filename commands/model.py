@@ -20,6 +20,9 @@ from .account_commands import (
     ReverseEntry,
     WriteOffDebt,
 )
+from .attestation_commands import (
+    AttestStreams,
+)
 from .bank_commands import (
     ImportBankStatement,
     MatchBankLine,
@@ -247,6 +250,7 @@ __all__ = [
     "ApproveReturn",
     "AssignChargebackLoss",
     "AssignPanel",
+    "AttestStreams",
     "Authorise",
     "AutoConfirmDelivery",
     "CancelFulfilment",

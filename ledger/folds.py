@@ -27,6 +27,7 @@ from . import (
     stored_value,
     work_discards,
 )
+from .attestation_events import StreamAttested
 from .errors import IntegrityViolation
 from .events import Event, topic_of
 from .streams import kind_of
@@ -65,7 +66,7 @@ class Fold(msgspec.Struct, frozen=True):
             ) from None
 
 
-FOLDS: Final[Mapping[str, Fold]] = {
+_OWN: Final[Mapping[str, Fold]] = {
     "order": Fold(orders.INITIAL, orders.EVOLVE),
     "payment": Fold(payments.INITIAL, payments.EVOLVE),
     "fulfilment": Fold(fulfilments.INITIAL, fulfilments.EVOLVE),
@@ -86,6 +87,17 @@ FOLDS: Final[Mapping[str, Fold]] = {
     "projection": Fold(projection_skips.INITIAL, projection_skips.EVOLVE),
     "work": Fold(work_discards.INITIAL, work_discards.EVOLVE),
 }
+
+
+def _attested(state: Any, _event: StreamAttested) -> Any:
+    return state
+
+
+FOLDS: Final[Mapping[str, Fold]] = {
+    kind: Fold(fold.initial, {**fold.evolve, StreamAttested: _attested})
+    for kind, fold in _OWN.items()
+}
+"""The fold of each kind of stream: its own events, and the one that any stream may have."""
 
 
 def folded() -> Mapping[str, type[Event]]:

@@ -41,6 +41,9 @@ PAYOUT_ENTRIES_MAX: Final = 1_000
 PROJECTION_SKIPS_MAX: Final = 1_000
 """Events that one read model leaves out by acknowledgement. Each is a decision of a person."""
 
+ATTESTED_STREAMS_MAX: Final = 1_000
+"""Streams that one dossier closes: an order with its payments, parcels, returns and disputes."""
+
 SETTLEMENT_LINES_MAX: Final = 1_000_000
 """Lines of one settlement batch or bank statement. PayPal ends a report at 1,000,000 records."""
 SETTLEMENT_CURRENCIES_MAX: Final = 200

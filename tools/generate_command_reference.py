@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from orderledger.commands.account_commands import OfAccount, OfJournal
+from orderledger.commands.attestation_commands import AttestStreams
 from orderledger.commands.bank_commands import OfStatement
 from orderledger.commands.decision import Command
 from orderledger.commands.dispute_commands import OfDispute
@@ -81,6 +82,7 @@ AREAS: Final[tuple[tuple[str, str, tuple[type[Command], ...]], ...]] = (
     ("Alerts", "`alert-{alert_id}`", (OfAlert,)),
     ("Read models", "`projection-{model}`", (OfProjection,)),
     ("Work", "`work-{lane}`", (DiscardWork,)),
+    ("Dossiers", "each of the streams that it names", (AttestStreams,)),
 )
 HEAD: Final = """\
 # Commands

@@ -101,7 +101,8 @@ _POOLS: Final[dict[str, tuple[str, ...]]] = {
     "granted_by": ("bob", "ann"),
     "denied_by": ("bob", "ann"),
     "alert_id": ("a1", "a2"),
-    "subject": ("b1", "s1"),
+    "subject": ("b1", "s1", "order-o1"),
+    "of": ("order-o1", "payment-p1", "dispute-d1", "s1"),
     "command": ("Capture",),
     "account": (
         accounts.escrow("o1"),
