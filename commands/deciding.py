@@ -229,8 +229,11 @@ class Deciding:
         return tuple(extended)
 
     def _refused(self, prepared: Prepared, states: States, refusal: OrderLedgerError) -> Decided:
+        seen = {stream: self._known(stream).version for stream in sorted(states.read)}
+        context = _context_of(prepared.envelope, prepared.key)
+        reply = encode_refusal(refusal, seen, context)
         return Decided(
-            append=self._append(prepared, (), encode_refusal(refusal), refused=True),
+            append=self._append(prepared, (), reply, refused=True),
             written={},
             read=frozenset(states.read),
             has_postings=False,

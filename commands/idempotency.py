@@ -2,9 +2,10 @@
 Idempotency records: what identifies a command, and how its result or refusal is stored.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from struct import Struct
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 from zlib import crc32
@@ -25,7 +26,7 @@ from orderledger.ledger.errors import (
 from orderledger.ledger.ports import StoredCommand
 
 from .decision import Command
-from .requests import Receipt
+from .requests import Context, Receipt
 
 _DIGEST: Final = 32
 _CHECKSUM: Final = 4
@@ -35,7 +36,13 @@ _shapes: Final[dict[type[Command], tuple[bytes, Callable[..., bytes]]]] = {}
 
 
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """The stored outcome of a command: where it wrote, or why it was refused."""
+    """
+    The stored outcome of a command: where it wrote, or why it was refused.
+
+    A refusal has in ``streams`` the versions that it was decided on (0: no such stream), and in
+    ``context`` who gave the command: nothing else is stored of it. Records of older releases lack
+    both.
+    """
 
     streams: dict[str, int] = {}
     event_ids: tuple[UUID, ...] = ()
@@ -43,9 +50,20 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     reason: str = ""
     message: str = ""
     facts: dict[str, object] = {}
+    context: Context | None = None
 
 
 _reply_decoder: Final = msgspec.json.Decoder(Reply)
+
+
+def reply_of(stored: StoredCommand) -> Reply:
+    """Decode the outcome in the record of a command; raises CorruptEvent."""
+    try:
+        return _reply_decoder.decode(stored.reply)
+    except msgspec.DecodeError as error:
+        raise CorruptEvent(
+            f"the stored reply of key {stored.key!r} cannot be decoded", key=stored.key
+        ) from error
 
 
 def fingerprint(command: Command) -> bytes:
@@ -82,10 +100,16 @@ def differing_fields(command: Command, mine: bytes, stored: StoredCommand) -> tu
     return differing or ("command",)
 
 
-def encode_refusal(error: OrderLedgerError) -> str:
-    """Return the JSON under which a refusal is stored."""
+def encode_refusal(
+    error: OrderLedgerError,
+    streams: Mapping[str, int] = MappingProxyType({}),
+    context: Context | None = None,
+) -> str:
+    """Return the JSON under which a refusal is stored; see ``Reply``."""
     return encode_json(
         Reply(
+            streams=dict(streams),
+            context=context,
             error=type(error).__name__,
             reason=error.reason.value if isinstance(error, Rejected) else "",
             message=error.message,
@@ -123,12 +147,7 @@ def replay(book: str, command: Command, mine: bytes, stored: StoredCommand) -> R
     """
     if stored.command != type(command).__name__ or stored.fingerprint != mine:
         raise IdempotencyConflict(stored.key, differing_fields(command, mine, stored))
-    try:
-        reply = _reply_decoder.decode(stored.reply)
-    except msgspec.DecodeError as error:
-        raise CorruptEvent(
-            f"the stored reply of key {stored.key!r} cannot be decoded", key=stored.key
-        ) from error
+    reply = reply_of(stored)
     if stored.refused:
         raise _refusal(reply)
     return Receipt(

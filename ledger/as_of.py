@@ -23,6 +23,7 @@ from .ports import (
     EventStore,
     Head,
     LedgerCut,
+    StoredCommand,
     StoredEvent,
 )
 
@@ -209,8 +210,23 @@ class LogAsOf:
 
     def commands(
         self, key_hashes: Sequence[bytes], *, connection: object | None = None
-    ) -> NoReturn:
-        raise _past(self)
+    ) -> Mapping[bytes, StoredCommand]:
+        """
+        Return the records of commands.
+
+        A record is final and has no position: those of later commands are told too. Who must not
+        see them looks at their instants, and at the positions of their events.
+        """
+        del connection
+        return self._store.commands(key_hashes)
+
+    def command(self, command_id: UUID) -> StoredCommand | None:
+        """Return the record of a command by its id; see ``commands``."""
+        return self._store.command(command_id)
+
+    def refusals(self) -> Iterator[StoredCommand]:
+        """Iterate over the records of refused commands; see ``commands``."""
+        return self._store.refusals()
 
     def append(self, batch: Batch, *, connection: object | None = None) -> NoReturn:
         raise _past(self)

@@ -126,7 +126,7 @@ class StoredEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class StoredCommand(msgspec.Struct, frozen=True):
-    """The record of a command that ran or was refused."""
+    """The record of a command that ran or was refused; ``appended_at`` is that of its batch."""
 
     key: str
     command_id: UUID
@@ -134,6 +134,7 @@ class StoredCommand(msgspec.Struct, frozen=True):
     command: str
     refused: bool
     reply: str
+    appended_at: datetime
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -250,6 +251,22 @@ class EventStore(Protocol):
         Return the records of the commands with these keys; absent ones are left out.
 
         With ``connection`` the read runs in the host's open transaction and sees what it wrote.
+        """
+        ...
+
+    def command(self, command_id: UUID) -> StoredCommand | None:
+        """
+        Return the record of a command by its id, or None.
+
+        Records are found by their keys: without one, this goes through all of them.
+        """
+        ...
+
+    def refusals(self) -> Iterator[StoredCommand]:
+        """
+        Iterate over the records of refused commands, in no order of time, in constant memory.
+
+        Goes through all records. One that is written meanwhile may be told or not.
         """
         ...
 

@@ -112,6 +112,7 @@ class MemoryStore:
                 append.command,
                 append.refused,
                 append.reply,
+                batch.appended_at,
             )
             for event in append.events:
                 self._write_event(append, event, batch.appended_at, recorded_at)
@@ -238,6 +239,20 @@ class MemoryStore:
         with self._lock:
             self._check_open()
             return {key: self._commands[key] for key in key_hashes if key in self._commands}
+
+    def command(self, command_id: UUID) -> StoredCommand | None:
+        """Return the record of a command by its id, or None."""
+        with self._lock:
+            self._check_open()
+            records = self._commands.values()
+            return next((one for one in records if one.command_id == command_id), None)
+
+    def refusals(self) -> Iterator[StoredCommand]:
+        """Iterate over the records of refused commands."""
+        with self._lock:
+            self._check_open()
+            found = [one for one in self._commands.values() if one.refused]
+        yield from found
 
     def load(
         self, streams: Mapping[str, int], *, connection: object | None = None

@@ -78,7 +78,7 @@ _BIGINT_MAX: Final = 2**63 - 1
 _EventRow = tuple[
     int | None, datetime | None, UUID, str, int, str, datetime, datetime, UUID, str, str, str
 ]
-_CommandRow = tuple[UUID, str, UUID, bytes, str, bool, str]
+_CommandRow = tuple[UUID, str, UUID, bytes, str, bool, str, datetime]
 
 
 class PostgresStore:
@@ -382,7 +382,23 @@ class PostgresStore:
     ) -> Mapping[bytes, StoredCommand]:
         parameters = (uuid_array_of_bytes(key_hashes), self._book_id, self._book_id)
         rows = cast("list[_CommandRow]", self._query("commands", parameters, connection))
-        return {row[0].bytes: StoredCommand(*row[1:]) for row in rows}
+        return {row[0].bytes: _stored_command(row) for row in rows}
+
+    def command(self, command_id: UUID) -> StoredCommand | None:
+        parameters = {"book": self._book_id, "id": command_id}
+        rows = cast("list[_CommandRow]", self._query("command_by_id", parameters))
+        return _stored_command(rows[0]) if rows else None
+
+    def refusals(self) -> Iterator[StoredCommand]:
+        after = UUID(int=0)
+        while True:
+            parameters = {"book": self._book_id, "after": after, "limit": _STREAM_BATCH}
+            rows = cast("list[_CommandRow]", self._query("refusals", parameters))
+            for row in rows:
+                yield _stored_command(row)
+            if len(rows) < _STREAM_BATCH:
+                return
+            after = rows[-1][0]
 
     def load(
         self, streams: Mapping[str, int], *, connection: object | None = None
@@ -566,6 +582,11 @@ def _joined(connection: object) -> Generator[psycopg.Cursor[Row]]:
         cursor.format = Format.BINARY
         register(cursor.adapters)
         yield cursor
+
+
+def _stored_command(row: _CommandRow) -> StoredCommand:
+    # The host's session may show time in another zone.
+    return StoredCommand(*row[1:7], appended_at=row[7].astimezone(UTC))
 
 
 def _in_utc(event: StoredEvent) -> StoredEvent:

@@ -235,11 +235,24 @@ class SqliteStore:
             for key_hash in key_hashes:
                 row = cursor.execute(_SQL["find_command"], (self._book_id, key_hash)).fetchone()
                 if row is not None:
-                    key, command_id, fingerprint, command, refused, reply = row
-                    found[key_hash] = StoredCommand(
-                        key, UUID(bytes=command_id), fingerprint, command, bool(refused), reply
-                    )
+                    found[key_hash] = _stored_command(row)
         return found
+
+    def command(self, command_id: UUID) -> StoredCommand | None:
+        """Return the record of a command by its id, or None; see ``EventStore.command``."""
+        rows = self._rows("command_by_id", (self._book_id, command_id.bytes))
+        return _stored_command(rows[0]) if rows else None
+
+    def refusals(self) -> Iterator[StoredCommand]:
+        """Iterate over the records of refused commands, a page at a time."""
+        after = b""
+        while True:
+            rows = self._rows("refusals", (self._book_id, after, _PAGE))
+            for row in rows:
+                yield _stored_command(row)
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1][-1]
 
     def load(
         self, streams: Mapping[str, int], *, connection: object | None = None
@@ -356,6 +369,14 @@ def _uuid(value: bytes) -> UUID:
     object.__setattr__(found, "int", int.from_bytes(value, "big"))
     object.__setattr__(found, "is_safe", SafeUUID.unknown)
     return found
+
+
+def _stored_command(row: tuple[Any, ...]) -> StoredCommand:
+    key, command_id, fingerprint, command, refused, reply, appended_at = row[:7]
+    at = datetime.fromisoformat(appended_at)
+    return StoredCommand(
+        key, UUID(bytes=command_id), fingerprint, command, bool(refused), reply, at
+    )
 
 
 def _stored(row: tuple[Any, ...]) -> StoredEvent:

@@ -7,7 +7,8 @@ import pytest
 
 from orderledger.commands.account_commands import ConstrainAccount, RecordSettlement
 from orderledger.commands.handle import Executor
-from orderledger.commands.requests import Actor, Envelope, Receipt, Source
+from orderledger.commands.idempotency import reply_of
+from orderledger.commands.requests import SYSTEM, Actor, Envelope, Receipt, Source
 from orderledger.ledger import streams
 from orderledger.ledger.account_events import ConstraintKind
 from orderledger.ledger.codec import key_hash
@@ -86,6 +87,10 @@ def test_a_refusal_is_recorded_and_replayed_even_when_it_would_now_succeed(
     )
     record = open_store().commands([key_hash("main", "k")])[key_hash("main", "k")]
     assert record.refused
+    reply = reply_of(record)
+    assert reply.streams == {"journal-e1": 1}, "the version that it was decided on"
+    assert reply.context is not None
+    assert (reply.context.actor, reply.context.key) == (SYSTEM, "k"), "who was refused"
     assert open_store().head().size == 1
 
 

@@ -1,5 +1,8 @@
 """Appending: what is written is what was given, or nothing is."""
 
+from datetime import timedelta
+from uuid import UUID
+
 import pytest
 
 from orderledger.ledger.codec import key_hash
@@ -153,7 +156,29 @@ def test_records_the_command(store: EventStore) -> None:
         assert (record.key, record.command_id) == (append.key, append.command_id)
         assert (record.fingerprint, record.command) == (append.fingerprint, "Note")
         assert (record.refused, record.reply) == (append.refused, append.reply)
+        assert record.appended_at == START
+        assert record.appended_at.utcoffset() == timedelta(0)
+        assert store.command(append.command_id) == record
+    assert store.command(UUID(int=7)) is None
     assert len(everything(store)) == 1
+
+
+def test_tells_every_refusal_once(engine: Engine) -> None:
+    """An audit that leaves out a refusal behind the first page, or one that was archived."""
+    store = engine.open()
+    engine.open("other").append(batch(command("elsewhere", book="other", refused=True)))
+    assert list(store.refusals()) == []
+    made = [command(f"k{number}", refused=number % 2 == 0) for number in range(2_402)]
+    store.append(batch(*made[:900]))
+    store.archive_commands(START + timedelta(days=1), limit=600)
+    store.append(batch(*made[900:]))
+    wanted = {append.key for append in made if append.refused}
+    found = list(store.refusals())
+    assert len(found) == len(wanted) == 1_201
+    assert {one.key for one in found} == wanted
+    assert all(one.refused for one in found)
+    archived = store.commands([made[0].key_hash])[made[0].key_hash]
+    assert store.command(made[0].command_id) == archived
 
 
 def test_a_refusal_alone_writes_no_event(store: EventStore) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from orderledger import Book
 from orderledger.ledger.as_of import HIDDEN, AsOf, LogAsOf, Point, locate
-from orderledger.ledger.codec import decode_event
+from orderledger.ledger.codec import decode_event, key_hash
 from orderledger.ledger.errors import InvalidInput, NotFound
 from orderledger.ledger.folds import fold_of
 from orderledger.ledger.ports import Batch, CutRequest, EventStore
@@ -20,6 +20,7 @@ from orderledger.reading import Reading
 from orderledger.replay.as_of import state_as_of
 from orderledger.replay.checkpoints import tree_of
 from orderledger.replay.verify import verify
+from tests.contract.batches import batch, command, event
 from tests.contract.engines import Engine
 from tests.projections.books import day
 from tests.projections.market_book import MarketBook
@@ -198,7 +199,6 @@ def test_the_past_cannot_be_written(book: EventStore) -> None:
     assert (then.sequence(), then.pending()) == (0, 0)
     for name, arguments in (
         ("append", (Batch((), START),)),
-        ("commands", ([],)),
         ("constraints", ()),
         ("constrain", ("assets:bank:main", None)),
         ("change_periods", (CutRequest(), None)),
@@ -206,6 +206,18 @@ def test_the_past_cannot_be_written(book: EventStore) -> None:
     ):
         with pytest.raises(InvalidInput, match="as of position 5 can only be read"):
             getattr(then, name)(*arguments)
+
+
+def test_records_of_commands_are_final(engine: Engine) -> None:
+    """Catches a book as it was that cannot tell which command made an event of it."""
+    store = engine.open()
+    store.append(batch(command("done", event("s/1", 1)), command("refused", refused=True)))
+    then = LogAsOf(store, Point(0))
+    (refused,) = then.refusals()
+    assert refused.key == "refused"
+    assert then.command(refused.command_id) == refused
+    hashes = [key_hash("main", key) for key in ("done", "refused", "none")]
+    assert then.commands(hashes) == store.commands(hashes)
 
 
 def test_what_has_no_reading_is_told(book: EventStore) -> None:

@@ -18,6 +18,7 @@ READS: dict[str, dict[str, str] | tuple[int | str | bytes, ...]] = {
     "leaf_hashes": (1, 0, 10),
     "tile_roots": (1, 1, 0, 10),
     "find_command": (1, b"0" * 16),
+    "refusals": (1, b"", 10),
     "generation": (1,),
     "constraints": (1,),
     "entries_before": (1, 0, 10, "2026"),
@@ -29,7 +30,7 @@ READS: dict[str, dict[str, str] | tuple[int | str | bytes, ...]] = {
     "streams": (1, "s/", "", 10),
     "position_of": (b"0" * 16, 1),
 }
-SCANS_ALLOWED = {"postings_of_account"}
+SCANS_ALLOWED = {"command_by_id", "postings_of_account"}
 WRITES = {"create_book", "insert_command", "insert_event", "insert_log", "insert_tile"} | {
     "raise_generation",
     "insert_constrained",

@@ -80,7 +80,8 @@ SELECT b.constraint_generation, b.closed_until, ARRAY(
 FROM orderledger.books b WHERE b.book_id = %s
 
 -- name: commands
-SELECT c.key_hash, c.key, c.command_id, c.fingerprint, c.command, c.refused, c.reply
+SELECT c.key_hash, c.key, c.command_id, c.fingerprint, c.command, c.refused, c.reply,
+    c.appended_at
 FROM unnest(%s::uuid[]) AS k (key_hash)
 CROSS JOIN LATERAL (
     SELECT * FROM orderledger.commands m
@@ -90,6 +91,28 @@ CROSS JOIN LATERAL (
     WHERE m.book_id = %s AND m.key_hash = k.key_hash
     OFFSET 0
 ) c
+
+-- name: command_by_id
+-- A scan: whoever has a command's id and not its key asks seldom.
+SELECT key_hash, key, command_id, fingerprint, command, refused, reply, appended_at
+FROM orderledger.commands WHERE book_id = %(book)s AND command_id = %(id)s
+UNION ALL
+SELECT key_hash, key, command_id, fingerprint, command, refused, reply, appended_at
+FROM orderledger.commands_archive WHERE book_id = %(book)s AND command_id = %(id)s
+
+-- name: refusals
+-- All records in the order of the index, after a key hash; a record is in one table or the other.
+SELECT key_hash, key, command_id, fingerprint, command, refused, reply, appended_at
+FROM (
+    (SELECT * FROM orderledger.commands
+     WHERE book_id = %(book)s AND refused AND key_hash > %(after)s
+     ORDER BY key_hash LIMIT %(limit)s)
+    UNION ALL
+    (SELECT * FROM orderledger.commands_archive
+     WHERE book_id = %(book)s AND refused AND key_hash > %(after)s
+     ORDER BY key_hash LIMIT %(limit)s)
+) c
+ORDER BY key_hash LIMIT %(limit)s
 
 -- name: versions
 -- The last version per stream; streams that do not exist are left out.

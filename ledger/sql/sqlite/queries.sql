@@ -59,9 +59,23 @@ ORDER BY tile_index
 LIMIT ?;
 
 -- name: find_command
-SELECT key, command_id, fingerprint, command, refused, reply
+SELECT key, command_id, fingerprint, command, refused, reply, appended_at
 FROM orderledger_commands
 WHERE book_id = ? AND key_hash = ?;
+
+-- name: command_by_id
+-- A scan: whoever has a command's id and not its key asks seldom.
+SELECT key, command_id, fingerprint, command, refused, reply, appended_at
+FROM orderledger_commands
+WHERE book_id = ? AND command_id = ?;
+
+-- name: refusals
+-- All records in the order of the index; ?2 is the last key hash of the page before.
+SELECT key, command_id, fingerprint, command, refused, reply, appended_at, key_hash
+FROM orderledger_commands
+WHERE book_id = ? AND key_hash > ? AND refused = 1
+ORDER BY key_hash
+LIMIT ?;
 
 -- name: generation
 SELECT constraint_generation FROM orderledger_books WHERE book_id = ?;
