@@ -23,8 +23,11 @@ from orderledger.machinery import Machinery
 from orderledger.machinery_status import PROJECTIONS, REACTOR
 from orderledger.projections.read_models import ReadModels
 from orderledger.projections.worker import Worker as Follower
+from orderledger.snapshotting import Snapshots
 
 _logger: Final = logging.getLogger("orderledger")
+
+SNAPSHOTS: Final = "snapshots"
 
 Round = Callable[[], bool]
 """One look of a part: does what there is to do, and tells whether there was something."""
@@ -60,7 +63,8 @@ class BookWorker:
     Runs every part of a book's machinery, until ``stop`` is called from another thread.
 
     Without reactors and ports (``Book.wire``) it follows the read models, executes what is queued
-    and fires the deadlines that need no port.
+    and fires the deadlines that need no port. With ``snapshots`` it also saves the rows of the read
+    models as the log grows.
     """
 
     def __init__(
@@ -70,7 +74,10 @@ class BookWorker:
         *,
         clock: Callable[[], datetime],
         pace: Pace = Pace(),  # noqa: B008  # frozen
+        snapshots: Snapshots | None = None,
     ) -> None:
+        self._snapshots: Final = snapshots
+        self._passed_over: Final[dict[str, int]] = {}
         self._machinery: Final = machinery
         self._models: Final = models
         self._clock: Final = clock
@@ -111,6 +118,8 @@ class BookWorker:
         parts += [
             _Part(f"{REACTOR}{name}", self._reacting(name)) for name in self._machinery.reactors
         ]
+        if self._snapshots is not None:
+            parts.append(_Part(SNAPSHOTS, lambda: self._save))
         for lane, count in THREADS.items():
             parts += [_Part(lane.value, self._working(lane))] * count
         return parts
@@ -169,6 +178,20 @@ class BookWorker:
         for name, problem in self._follower.problems.items():
             raise OrderLedgerError(f"read model {name}: {problem.error.message}")
         return is_moved
+
+    def _save(self) -> bool:
+        """Take the snapshots of the first read model that is due for some."""
+        assert self._snapshots is not None, "the part runs only with snapshots"
+        models, head = self._snapshots.models, self._machinery.head()
+        for name in models.names:
+            # A model that leaves something out has none taken: it is looked at again later.
+            again_at = self._passed_over.get(name, 0) + models.policy.every
+            if not models.is_due(name) or (name in self._passed_over and head < again_at):
+                continue
+            if not list(self._snapshots.take_model(name, only_if_due=True)):
+                self._passed_over[name] = head
+            return True
+        return False
 
     def _reacting(self, name: str) -> Callable[[], Round]:
         def make() -> Round:
