@@ -5,13 +5,15 @@ A snapshot is derived and never needed: whoever reads one gets what folding all 
 sooner. Its header is read before its body, and tells whether it is still worth reading.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
+
+from .model_ports import Generation, Key, ModelStore, Row, Table
 
 
 class SnapshotKind(StrEnum):
@@ -29,7 +31,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     which the model's author declared it; ``position`` is that of the last event in it, where the
     log had ``leaf_hash``. ``fingerprint`` identifies the code that folded, ``codec`` how the body
     is written, ``erasure_epoch`` which erasures it has seen (0: none). ``body_hash`` is SHA-256
-    over all of this and the body, ``size`` the bytes of the body with the parts that it names.
+    over all of this and the body, ``size`` the bytes that it added: the body, and the parts that no
+    snapshot before it had.
     """
 
     kind: SnapshotKind
@@ -134,4 +137,53 @@ class StateSnapshots(Protocol):
 
     def take_due(self) -> None:
         """Take the snapshots that have become due; what fails is logged, and taken later."""
+        ...
+
+
+class SavedRows(Protocol):
+    """
+    The rows of a read model as they were at a position, read as they are asked for.
+
+    ``digest`` is that of a generation there. Not to be shared between threads.
+    """
+
+    @property
+    def position(self) -> int: ...
+
+    @property
+    def leaf_hash(self) -> bytes: ...
+
+    @property
+    def digest(self) -> bytes: ...
+
+    def fetch(self, table: Table, keys: Sequence[Key]) -> Mapping[Key, Row]:
+        """Return the rows with these keys; absent ones are left out."""
+        ...
+
+    def rows(self, table: Table, after: Key | None) -> Iterator[Row]:
+        """Iterate over the rows of a table in key order, after a key."""
+        ...
+
+
+class RowSnapshots(Protocol):
+    """What read models of a book as it was ask before they are made anew."""
+
+    def nearest_rows(
+        self, model: str, fingerprint: str, skipped: Sequence[int], until: int
+    ) -> SavedRows | None:
+        """
+        Return the rows of the last valid snapshot of a model at or before a position, if any.
+
+        ``fingerprint`` and ``skipped`` are those of the generation that goes on from there.
+        """
+        ...
+
+
+class ResumedModels(ModelStore, Protocol):
+    """Read models in memory that begin where a snapshot ends."""
+
+    def changes(
+        self, generation: Generation
+    ) -> tuple[SavedRows | None, Mapping[str, tuple[Mapping[Key, Row], Set[Key]]]]:
+        """Return the snapshot that a generation began at, and by table its rows and keys since."""
         ...

@@ -62,7 +62,9 @@ class Book:
     ) -> None:
         assert _deciders.__all__, "importing them has registered the deciders"
         self.store: Final = store
-        self.snapshots: Final = Snapshots(store, clock=clock, policies=snapshot_policies)
+        self.snapshots: Final = Snapshots(
+            store, clock=clock, policies=snapshot_policies, models=models
+        )
         """Saved states, which spare folding long streams from their beginning."""
         self._executor: Final = Executor(
             store, clock=clock, cache_streams=cache_streams, snapshots=self.snapshots
@@ -210,9 +212,25 @@ class Book:
         """
         return self.machinery.sweep(now)
 
-    def worker(self, *, pace: Pace = Pace()) -> BookWorker:  # noqa: B008  # frozen
-        """Return what does all the work of the book, to be run in a thread of its own."""
-        return BookWorker(self.machinery, self.read.models, clock=self._clock, pace=pace)
+    def worker(
+        self,
+        *,
+        pace: Pace = Pace(),  # noqa: B008  # frozen
+        takes_snapshots: bool = False,
+    ) -> BookWorker:
+        """
+        Return what does all the work of the book, to be run in a thread of its own.
+
+        With ``takes_snapshots`` it saves the rows of the read models as the log grows, so that
+        they are soon there as of any instant.
+        """
+        return BookWorker(
+            self.machinery,
+            self.read.models,
+            clock=self._clock,
+            pace=pace,
+            snapshots=self.snapshots if takes_snapshots else None,
+        )
 
     def work(self) -> None:
         """

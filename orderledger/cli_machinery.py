@@ -241,8 +241,14 @@ def reactor_list(session: Session) -> None:
     metavar="MODULE:NAME",
     help="The Wiring of your ports and reactors, or a function that returns it.",
 )
+@click.option(
+    "--snapshots",
+    "takes_snapshots",
+    is_flag=True,
+    help="Save the rows of the read models as the log grows, for the book as it was.",
+)
 @common
-def work(session: Session, wiring: str | None) -> None:
+def work(session: Session, wiring: str | None, takes_snapshots: bool) -> None:
     """
     Do all the work of a book until interrupted.
 
@@ -256,7 +262,7 @@ def work(session: Session, wiring: str | None) -> None:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     if wiring is not None:
         session.book.wire(_wiring(wiring))
-    worker = session.book.worker()
+    worker = session.book.worker(takes_snapshots=takes_snapshots)
 
     def end(number: int, frame: object) -> None:
         worker.stop()

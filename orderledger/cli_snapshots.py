@@ -37,7 +37,7 @@ def snapshot() -> None:
 @common
 def list_(session: Session, subject: str | None) -> None:
     """
-    Print the snapshots, or those of one SUBJECT: a stream such as order-o1.
+    Print the snapshots, or those of one SUBJECT: a stream such as order-o1, or a read model.
 
     `code` begins the fingerprint of the code that folded it.
     """
@@ -46,15 +46,30 @@ def list_(session: Session, subject: str | None) -> None:
 
 @snapshot.command("take")
 @click.argument("stream", required=False)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME",
+    help="The rows of this read model instead; may be repeated, `all` is every one.",
+)
 @common
-def take(session: Session, stream: str | None) -> None:
+def take(session: Session, stream: str | None, models: tuple[str, ...]) -> None:
     """
     Take a snapshot of one STREAM, or of all that are due.
 
     Without STREAM every stream is looked at, and its snapshots that are not valid any more are
-    replaced: run it after an upgrade. Prints the snapshots that were taken; of one STREAM its last
-    one, though nothing came since.
+    replaced: run it after an upgrade. With --model the rows of a read model are saved at every
+    position that its policy names, and at the head. Prints the snapshots that were taken; of one
+    STREAM its last one, though nothing came since.
     """
+    if models:
+        if stream is not None:
+            raise click.UsageError("give a STREAM or --model, not both")
+        names = session.snapshots.models.names if "all" in models else models
+        taken_of = (session.snapshots.take_model(name) for name in names)
+        session.rows((_row(header) for headers in taken_of for header in headers), _HEADERS)
+        return
     if stream is not None:
         taken = session.snapshots.take(stream)
         session.record({**_row(taken.header), "is_new": taken.is_new})

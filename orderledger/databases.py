@@ -17,7 +17,7 @@ from orderledger.ledger.migrate import Migration
 from orderledger.ledger.model_ports import ModelStore
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.read_ports import Journal
-from orderledger.ledger.snapshot_ports import SnapshotStore
+from orderledger.ledger.snapshot_ports import ResumedModels, RowSnapshots, SnapshotStore
 from orderledger.ledger.work_ports import WorkStore
 
 
@@ -71,11 +71,26 @@ def journal_of(models: ModelStore) -> Journal:
     return journals.journal_of(models)
 
 
-def open_models(store: EventStore) -> ModelStore:
-    """Open the rows of the read models beside a store's events; close them before the store."""
+def open_models(store: EventStore, saved: RowSnapshots | None = None) -> ModelStore:
+    """
+    Open the rows of the read models beside a store's events; close them before the store.
+
+    Those of a book as it was begin at what is ``saved``, where they may.
+    """
     from orderledger.ledger.stores.models import models_of
 
-    return models_of(store)
+    return models_of(store, saved)
+
+
+def open_resumed(store: LogAsOf, saved: RowSnapshots, skipped: Sequence[int]) -> ResumedModels:
+    """
+    Open the rows of the read models of a book as it was, which begin at what is saved.
+
+    They leave out the positions ``skipped``, whatever had been acknowledged by then.
+    """
+    from orderledger.ledger.stores.models_saved import SavedModels
+
+    return SavedModels(saved, store.point.position, skipped)
 
 
 def open_work(store: EventStore) -> WorkStore:

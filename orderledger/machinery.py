@@ -87,6 +87,10 @@ class Machinery:
         """The work of the book, opened at first use."""
         return self._work()
 
+    def head(self) -> int:
+        """Return the position of the last event in the log."""
+        return self._store.head().size
+
     # -- queue -----------------------------------------------------------------------------------
 
     def enqueue(self, envelope: Envelope) -> Ticket:

@@ -26,7 +26,6 @@ from orderledger.ledger.payouts import PayoutState
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.read_ports import AccountTotal
 from orderledger.ledger.sellers import SellerState
-from orderledger.ledger.snapshot_ports import StateSnapshots
 from orderledger.ledger.work_ports import WorkStore
 from orderledger.machinery_status import PartStatus, parts_of
 from orderledger.projections.balances import NAME as BALANCES
@@ -55,6 +54,7 @@ from orderledger.replay.plain_text import Dialect, Export, Selection
 from orderledger.replay.verify import Progress, silent, verify
 from orderledger.replay.verify_journal import verify_journal
 from orderledger.replay.verify_periods import verify_periods
+from orderledger.snapshotting import Snapshots
 
 if TYPE_CHECKING:
     # Both bring the deciders, which reading needs nowhere else.
@@ -107,7 +107,7 @@ class Reading:
         *,
         models: Sequence[ReadModel] = (),
         clock: Callable[[], datetime] = utc_now,
-        snapshots: StateSnapshots | None = None,
+        snapshots: Snapshots | None = None,
     ) -> None:
         self._store: Final = store
         self._clock: Final = clock
@@ -130,9 +130,9 @@ class Reading:
 
         At a ``position`` of the log or at a time by which things were recorded, inclusive, by
         default now; ``effective_to`` leaves out what happened later. Read models are made anew in
-        memory when they are first asked for; balances of one account are quicker by
-        ``recorded_to`` of the present book. Close it when done. Raises InvalidInput for a position
-        that the log does not have and for a time before the book.
+        memory when they are first asked for, from their last snapshot before it on; balances of one
+        account are quicker by ``recorded_to`` of the present book. Close it when done. Raises
+        InvalidInput for a position that the log does not have and for a time before the book.
         """
         wanted = AsOf(position=position, recorded_to=recorded_to, effective_to=effective_to)
         then = LogAsOf(self._store, locate(self._store, wanted))
@@ -378,7 +378,9 @@ class Reading:
         with self._lock:
             if self._models is None:
                 self._models = ReadModels(
-                    self._store, open_models(self._store), (*SHIPPED, *self._own_models)
+                    self._store,
+                    open_models(self._store, self._snapshots),
+                    (*SHIPPED, *self._own_models),
                 )
             return self._models
 

@@ -3,7 +3,7 @@ The snapshots of a book: what spares folding long streams and long logs from the
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,10 +15,20 @@ from orderledger.ledger.folds import FOLDS
 from orderledger.ledger.forks import in_child
 from orderledger.ledger.ids import utc_now
 from orderledger.ledger.ports import EventStore
-from orderledger.ledger.snapshot_ports import FoldedStream, Header, SnapshotKind, SnapshotStore
+from orderledger.ledger.snapshot_ports import (
+    FoldedStream,
+    Header,
+    SavedRows,
+    SnapshotKind,
+    SnapshotStore,
+)
 from orderledger.ledger.streams import kind_of
+from orderledger.model_snapshots import ModelSnapshots
+from orderledger.projections.models import ReadModel
+from orderledger.projections.shipped import SHIPPED
 from orderledger.snapshots.policy import POLICIES, Policy
-from orderledger.snapshots.streams import Rejected, Rejection, StreamSnapshots, Taken
+from orderledger.snapshots.rejections import Rejected, Rejection, Rejections
+from orderledger.snapshots.streams import StreamSnapshots, Taken
 
 PAGE: Final = 1_000
 
@@ -40,7 +50,8 @@ class Snapshots:
     """
     The snapshots of one book, opened at first use. Safe to share between threads.
 
-    Deleting all of them changes no answer. ``policies`` say when streams are given one, by kind.
+    Deleting all of them changes no answer. ``policies`` say when streams are given one, by kind;
+    ``models`` are read models of the host's own, beside the shipped ones.
     """
 
     def __init__(
@@ -49,15 +60,19 @@ class Snapshots:
         *,
         clock: Callable[[], datetime] = utc_now,
         policies: Mapping[str, Policy] = POLICIES,
+        models: Sequence[ReadModel] = (),
     ) -> None:
         self._events: Final = events
         self._clock: Final = clock
         self._policies: Final = policies
+        self._own_models: Final = tuple(models)
         self._renew_lock()
         in_child(self._renew_lock)
         self._opened: SnapshotStore | None = None
         self._streams: StreamSnapshots | None = None
+        self._models: ModelSnapshots | None = None
         self._is_without = False
+        self._rejections: Final = Rejections()
 
     def _renew_lock(self) -> None:
         self._lock = threading.Lock()
@@ -77,14 +92,33 @@ class Snapshots:
         with self._lock:
             if self._streams is None:
                 self._streams = StreamSnapshots(
-                    self._events, store, clock=self._clock, policies=self._policies
+                    self._events,
+                    store,
+                    clock=self._clock,
+                    policies=self._policies,
+                    rejections=self._rejections,
                 )
             return self._streams
 
     @property
+    def models(self) -> ModelSnapshots:
+        """Those of the read models."""
+        store = self.store
+        with self._lock:
+            if self._models is None:
+                self._models = ModelSnapshots(
+                    self._events,
+                    store,
+                    (*SHIPPED, *self._own_models),
+                    clock=self._clock,
+                    rejections=self._rejections,
+                )
+            return self._models
+
+    @property
     def rejected(self) -> Mapping[Rejection, int]:
         """How often this process passed over a snapshot, by reason."""
-        return dict(self.streams.rejected)
+        return self._rejections.counts
 
     # -- for whoever folds -----------------------------------------------------------------------
 
@@ -94,6 +128,14 @@ class Snapshots:
         """Return the last valid snapshots of streams; see ``StateSnapshots``."""
         found = self._found()
         return {} if found is None else found.nearest(streams, until=until)
+
+    def nearest_rows(
+        self, model: str, fingerprint: str, skipped: Sequence[int], until: int
+    ) -> SavedRows | None:
+        """Return the rows of a model's last valid snapshot; see ``RowSnapshots``."""
+        if self._found() is None:
+            return None
+        return self.models.nearest_rows(model, fingerprint, skipped, until)
 
     def committed(self, states: Iterable[tuple[str, int, Any]]) -> bool:
         """Note streams that were written; see ``StateSnapshots``."""
@@ -155,11 +197,24 @@ class Snapshots:
                     yield taken.header
             after = page[-1]
 
+    def take_model(self, name: str, *, only_if_due: bool = False) -> Iterator[Header]:
+        """
+        Take snapshots of the rows of a read model up to the head, and yield their headers.
+
+        At every position that its policy names, so that any instant is near one, and unless
+        ``only_if_due`` at the head. Raises NotFound for a model that is not there.
+        """
+        self._sequence()
+        return self.models.take(name, only_if_due=only_if_due)
+
     def check(self, headers: Iterable[Header]) -> Iterator[Checked]:
         """Compare snapshots with what they are of, each folded anew from the first event."""
         for header in headers:
             try:
-                self.streams.check(header)
+                if header.kind is SnapshotKind.MODEL:
+                    self.models.check(header)
+                else:
+                    self.streams.check(header)
                 yield Checked(header)
             except Rejected as rejected:
                 yield Checked(header, rejected.reason, rejected.text)

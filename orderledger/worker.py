@@ -25,6 +25,7 @@ from orderledger.ledger.work_ports import Heartbeat
 from orderledger.machinery import Machinery
 from orderledger.machinery_status import worker_name
 from orderledger.projections.read_models import ReadModels
+from orderledger.snapshotting import Snapshots
 from orderledger.worker_parts import Part, Rounds, Step, all_parts
 
 HUNG_MAX: Final = 16
@@ -90,7 +91,8 @@ class BookWorker:
     Runs every part of a book's machinery, until ``stop`` is called from another thread.
 
     Without reactors and ports (``Book.wire``) it follows the read models, executes what is queued
-    and fires the deadlines that need no port.
+    and fires the deadlines that need no port. With ``snapshots`` it also saves the rows of the read
+    models as the log grows.
     """
 
     def __init__(
@@ -100,7 +102,9 @@ class BookWorker:
         *,
         clock: Callable[[], datetime],
         pace: Pace = Pace(),  # noqa: B008  # frozen
+        snapshots: Snapshots | None = None,
     ) -> None:
+        self._snapshots: Final = snapshots
         self._machinery: Final = machinery
         self._models: Final = models
         self._clock: Final = clock
@@ -119,7 +123,8 @@ class BookWorker:
         with suppress(OrderLedgerError):
             for runner in self._machinery.reactors.values():
                 runner.start()
-        self._posts = [_Post(one) for one in all_parts(self._machinery, self._models)]
+        parts = all_parts(self._machinery, self._models, self._snapshots)
+        self._posts = [_Post(one) for one in parts]
         try:
             while not self._stop.is_set():
                 self._supervise()

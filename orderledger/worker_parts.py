@@ -18,7 +18,9 @@ from orderledger.machinery import Machinery
 from orderledger.machinery_status import PROJECTIONS, REACTOR
 from orderledger.projections.read_models import ReadModels
 from orderledger.projections.worker import Worker as Follower
+from orderledger.snapshotting import Snapshots
 
+SNAPSHOTS: Final = "snapshots"
 STEP_LIMIT_S: Final = 60.0
 """
 Of a batch of a read model or of a reactor: a second or so, half a minute with a busy server. Steps
@@ -63,11 +65,15 @@ class Part(NamedTuple):
     make: Callable[[], Rounds]
 
 
-def all_parts(machinery: Machinery, models: ReadModels) -> tuple[Part, ...]:
+def all_parts(
+    machinery: Machinery, models: ReadModels, snapshots: Snapshots | None
+) -> tuple[Part, ...]:
     """Return the parts of a worker, one per thread that it needs."""
+    saving = () if snapshots is None else (Part(SNAPSHOTS, lambda: _saving(machinery, snapshots)),)
     return (
         Part(PROJECTIONS, lambda: _following(models)),
         *[Part(f"{REACTOR}{name}", _reacting(machinery, name)) for name in machinery.reactors],
+        *saving,
         *[
             Part(lane.value, _working(machinery, lane))
             for lane, count in THREADS.items()
@@ -102,6 +108,26 @@ def _following(models: ReadModels) -> Rounds:
             follower.release()
 
     return Rounds(look, step, end)
+
+
+def _saving(machinery: Machinery, snapshots: Snapshots) -> Rounds:
+    passed_over: dict[str, int] = {}
+
+    def look() -> bool:
+        """Take the snapshots of the first read model that is due for some."""
+        models, head = snapshots.models, machinery.head()
+        for name in models.names:
+            # A model that leaves something out has none taken: it is looked at again later.
+            again_at = passed_over.get(name, 0) + models.policy.every
+            if not models.is_due(name) or (name in passed_over and head < again_at):
+                continue
+            if not list(snapshots.take_model(name, only_if_due=True)):
+                passed_over[name] = head
+            return True
+        return False
+
+    # A snapshot may take as long as it likes: nobody waits for one.
+    return Rounds(look, lambda: None)
 
 
 def _reacting(machinery: Machinery, name: str) -> Callable[[], Rounds]:

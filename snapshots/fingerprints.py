@@ -7,7 +7,7 @@ What it cannot see is a changed function: ``Fold.version`` is raised for that, a
 it was forgotten.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from typing import Any, Final, cast
@@ -16,7 +16,7 @@ import msgspec
 from msgspec import inspect
 
 from orderledger.ledger.codec import encode_json
-from orderledger.ledger.events import current, topic_of, upcasts
+from orderledger.ledger.events import current, struct_of, topic_of, upcasts
 from orderledger.ledger.folds import FOLDS
 
 _FORM: Final = 1
@@ -46,9 +46,24 @@ def shape(types: Iterable[type[Any]]) -> object:
     return [roots, structs]
 
 
-def hashed(*parts: object) -> bytes:
-    """Return the fingerprint of plain values."""
-    return _hash([_FORM, *parts])
+def model_fingerprint(
+    fingerprint: str, topics: frozenset[str], folds: frozenset[str], skipped: Sequence[int]
+) -> bytes:
+    """
+    Return the fingerprint of how the rows of a read model are made now, up to a position.
+
+    ``fingerprint`` is the one that its author declares; ``topics`` what it reads and ``folds`` the
+    kinds of stream whose states it looks at; ``skipped`` the positions up to there that it leaves
+    out.
+    """
+    of_folds = [(kind, fold_fingerprint(kind).hex()) for kind in sorted(folds)]
+    parts = ["model", _FORM, fingerprint, _topics_hash(topics), of_folds]
+    return _hash([*parts, list(skipped)])
+
+
+@cache
+def _topics_hash(topics: frozenset[str]) -> str:
+    return _hash(topics_shape({topic: struct_of(topic) for topic in topics})).hex()
 
 
 def _hash(parts: object) -> bytes:

@@ -66,6 +66,26 @@ _ENDS: Final[Mapping[str, Callable[[Any], bool]]] = MappingProxyType(
 )
 
 
+class ModelPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    At which positions the rows of a read model are saved.
+
+    After another ``every`` events, or a ``share`` of the log where that is more: so that saving
+    costs the same per event however long the log is. ``keep`` of a model are kept.
+    """
+
+    every: int = 20_000
+    share: int = 32
+    keep: int = 32
+
+    def next_after(self, position: int) -> int:
+        """Return the position of the snapshot that follows one at a position, or the first."""
+        return position + max(self.every, position // self.share)
+
+
+MODELS: Final = ModelPolicy()
+
+
 def policy_of(policies: Mapping[str, Policy], stream: str) -> Policy:
     """Return the policy of a stream by its kind."""
     return policies.get(kind_of(stream), DEFAULT)

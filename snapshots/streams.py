@@ -8,10 +8,8 @@ the next one that is taken.
 
 import logging
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
@@ -19,48 +17,19 @@ import msgspec
 from orderledger.ledger.codec import decode_event
 from orderledger.ledger.errors import OrderLedgerError
 from orderledger.ledger.folds import FOLDS, fold_of
-from orderledger.ledger.following import is_of_log
 from orderledger.ledger.forks import in_child
 from orderledger.ledger.ports import EventStore, StoredEvent
 from orderledger.ledger.snapshot_ports import FoldedStream, Header, SnapshotKind, SnapshotStore
 from orderledger.ledger.streams import kind_of
 
 from .bodies import CODECS, EPOCH, Unreadable, decode_state, encode_state, seal, sealed
-from .fingerprints import fold_fingerprint
 from .policy import POLICIES, Policy, Tail, is_due, policy_of, thinned
+from .rejections import Rejected, Rejection, Rejections, place_of, require_code, require_log
 
 REMEMBERED: Final = 50_000
 """Streams whose last snapshot a process remembers; beyond it those noted longest ago are asked."""
 
 _logger: Final = logging.getLogger("orderledger")
-
-
-class Rejection(StrEnum):
-    """
-    Why a snapshot is not used.
-
-    OTHER_CODE: other code folded it. OTHER_ERASURES: it has not seen every erasure. OTHER_LOG: the
-    log is not the one that it was taken of. MISPLACED: that event is not where it says. DAMAGED:
-    its header and its body do not belong together. DIFFERS: folding gives another state.
-    UNAVAILABLE: it could not be read.
-    """
-
-    OTHER_CODE = "other_code"
-    OTHER_ERASURES = "other_erasures"
-    OTHER_LOG = "other_log"
-    MISPLACED = "misplaced"
-    DAMAGED = "damaged"
-    DIFFERS = "differs"
-    UNAVAILABLE = "unavailable"
-
-
-class Rejected(Exception):
-    """A snapshot that is not used, and why."""
-
-    def __init__(self, reason: Rejection, text: str) -> None:
-        super().__init__(text)
-        self.reason: Final = reason
-        self.text: Final = text
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -102,6 +71,7 @@ class StreamSnapshots:
         *,
         clock: Callable[[], datetime],
         policies: Mapping[str, Policy] = POLICIES,
+        rejections: Rejections | None = None,
     ) -> None:
         self._events: Final = events
         self._store: Final = store
@@ -111,8 +81,7 @@ class StreamSnapshots:
         in_child(self._renew_lock)
         self._known: Final[dict[str, _Known]] = {}
         self._due: Final[dict[str, None]] = {}
-        self.rejected: Final[Counter[Rejection]] = Counter()
-        """How often this process passed over a snapshot, by reason."""
+        self._rejections: Final = rejections or Rejections()
 
     def _renew_lock(self) -> None:
         self._lock = threading.Lock()
@@ -131,7 +100,9 @@ class StreamSnapshots:
                 if one is not None:
                     found[stream] = one
         except OrderLedgerError as error:
-            self._count(Rejection.UNAVAILABLE, f"the snapshots cannot be read: {error.message}")
+            self._rejections.count(
+                Rejection.UNAVAILABLE, f"the snapshots cannot be read: {error.message}"
+            )
         return found
 
     def _valid(
@@ -144,7 +115,7 @@ class StreamSnapshots:
                 return self.read(header), header, tuple(void)
             except Rejected as rejected:
                 void.append(header)
-                self._count(rejected.reason, rejected.text)
+                self._rejections.count(rejected.reason, rejected.text)
         return None, None, tuple(void)
 
     def _backwards(self, stream: str, newest: Header) -> Iterator[Header]:
@@ -155,46 +126,36 @@ class StreamSnapshots:
 
     def read(self, header: Header) -> FoldedStream:
         """Return what a snapshot holds; raises Rejected where it is not to be used."""
-        place = f"the snapshot of {header.subject} at position {header.position}"
         kind = kind_of(header.subject)
-        if kind not in FOLDS or header.codec not in CODECS:
-            raise Rejected(Rejection.OTHER_CODE, f"{place} is of a form this code does not know")
-        if header.fingerprint != fold_fingerprint(kind):
-            raise Rejected(Rejection.OTHER_CODE, f"{place} was folded by other code")
-        if header.erasure_epoch != EPOCH:
+        if kind not in FOLDS:
             raise Rejected(
-                Rejection.OTHER_ERASURES,
-                f"{place} has seen the erasures up to {header.erasure_epoch}, not {EPOCH}",
+                Rejection.OTHER_CODE, f"{place_of(header)} is of a kind this code does not know"
             )
-        row = self._event_at(header, place)
+        require_code(header, _fingerprint(kind), CODECS)
+        row = self._event_at(header)
         body = self._store.body(header)
         if body is None or seal(header, body) != header.body_hash:
-            raise Rejected(Rejection.DAMAGED, f"{place} has a body of another hash, or none")
+            raise Rejected(
+                Rejection.DAMAGED, f"{place_of(header)} has a body of another hash, or none"
+            )
         try:
             state = decode_state(header.codec, FOLDS[kind].state_type, body)
         except Unreadable as error:
-            raise Rejected(Rejection.DAMAGED, f"{place} cannot be read: {error}") from error
+            raise Rejected(
+                Rejection.DAMAGED, f"{place_of(header)} cannot be read: {error}"
+            ) from error
         return FoldedStream(header.version, header.position, row.event_id, state)
 
-    def _event_at(self, header: Header, place: str) -> StoredEvent:
-        if not is_of_log(self._events, header):
-            raise Rejected(
-                Rejection.OTHER_LOG, f"{place} was taken of a log with another leaf hash there"
-            )
+    def _event_at(self, header: Header) -> StoredEvent:
+        require_log(self._events, header)
         for row in self._events.read(header.position - 1, until=header.position, limit=1):
             if (row.stream, row.version) == (header.subject, header.version):
                 return row
         raise Rejected(
             Rejection.MISPLACED,
-            f"{place} claims version {header.version}, which is not what the log has there",
+            f"{place_of(header)} claims version {header.version}, which is not what the log has "
+            "there",
         )
-
-    def _count(self, reason: Rejection, text: str) -> None:
-        with self._lock:
-            self.rejected[reason] += 1
-            is_first = self.rejected[reason] == 1
-        if is_first:
-            _logger.warning("a snapshot is passed over: %s", text)
 
     # -- taking ----------------------------------------------------------------------------------
 
@@ -287,7 +248,7 @@ class StreamSnapshots:
             version=found.version,
             position=found.position,
             leaf_hash=leaf_hash,
-            fingerprint=fold_fingerprint(kind_of(stream)),
+            fingerprint=_fingerprint(kind_of(stream)),
             codec=codec,
             erasure_epoch=EPOCH,
             body_hash=b"",
@@ -327,6 +288,13 @@ class StreamSnapshots:
         if (version, state) != (header.version, found.state):
             raise Rejected(
                 Rejection.DIFFERS,
-                f"the snapshot of {header.subject} at position {header.position} is not what its "
-                f"{header.version} events fold to; it is deleted by `orderledger snapshot take`",
+                f"{place_of(header)} is not what its {header.version} events fold to; somebody "
+                "wrote it past this library, or the fold was changed without raising its version",
             )
+
+
+def _fingerprint(kind: str) -> bytes:
+    # Not before the first snapshot: what describes the structs takes a moment to import.
+    from .fingerprints import fold_fingerprint
+
+    return fold_fingerprint(kind)

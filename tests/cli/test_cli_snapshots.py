@@ -81,6 +81,29 @@ def test_what_is_wrong_is_found_and_replaced(book: Path) -> None:
     assert _json("verify") == []
 
 
+def test_the_rows_of_read_models(book: Path) -> None:
+    """Catches a snapshot of rows that is not found, or damage in one of its parts that is not."""
+    (taken,) = _json("take", "--model", "orders")
+    assert (taken["kind"], taken["subject"], taken["position"]) == ("model", "orders", 12)
+    assert _json("take", "--model", "orders") == []
+    others = _json("take", "--model", "all")
+    assert {one["position"] for one in others} == {12}
+    assert len(_json("list")) == len(others) + 1
+    assert _json("list", "orders") == [taken]
+    assert _json("verify") == []
+    _spoil(book, "UPDATE orderledger_snapshot_parts SET body = x'00' WHERE subject = 'orders'")
+    (found,) = _json("verify", status=1)
+    assert (found["code"], found["kind"], found["subject"]) == (
+        "snapshot_damaged",
+        "model",
+        "orders",
+    )
+    assert [one["subject"] for one in _json("take", "--model", "orders")] == ["orders"]
+    assert _json("verify") == []
+    assert _run("take", "--model", "teapots").exit_code == 1
+    assert _run("take", "order-o1", "--model", "orders").exit_code == 2
+
+
 def test_errors_are_told(book: Path) -> None:
     """Catches a status that a script takes for success."""
     found = _run("take", "order-none")

@@ -1,0 +1,282 @@
+"""
+Snapshots of the rows of read models, for a book as it was: taken, found and compared.
+
+They are taken by following the log in memory from the last one on, and not from the live rows: so
+one can be taken of any position, and disturbs nobody.
+"""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from orderledger.databases import open_resumed
+from orderledger.ledger.as_of import LogAsOf, Point
+from orderledger.ledger.errors import NotFound, OrderLedgerError, Unavailable
+from orderledger.ledger.events import topics
+from orderledger.ledger.model_ports import Row
+from orderledger.ledger.ports import EventStore
+from orderledger.ledger.snapshot_ports import Header, SavedRows, SnapshotKind, SnapshotStore
+from orderledger.projections.models import ReadModel
+from orderledger.projections.models import fingerprint as declared
+from orderledger.projections.read_models import ReadModels
+from orderledger.projections.skips import skipped_of
+from orderledger.snapshots.bodies import EPOCH, sealed
+from orderledger.snapshots.policy import MODELS, thinned
+from orderledger.snapshots.rejections import (
+    Rejected,
+    Rejection,
+    Rejections,
+    place_of,
+    require_code,
+    require_log,
+)
+from orderledger.snapshots.rows import (
+    CODECS,
+    ROWS,
+    Change,
+    SavedModel,
+    hashes_of,
+    read_index,
+    write,
+)
+
+_logger: Final = logging.getLogger("orderledger")
+
+
+class ModelSnapshots:
+    """The snapshots of one book's read models. Safe to share between threads."""
+
+    def __init__(
+        self,
+        events: EventStore,
+        store: SnapshotStore,
+        models: Sequence[ReadModel],
+        *,
+        clock: Callable[[], datetime],
+        rejections: Rejections,
+    ) -> None:
+        self.policy = MODELS
+        """At which positions they are taken; may be replaced any time."""
+        self._events: Final = events
+        self._store: Final = store
+        self._models: Final = {model.name: model for model in models}
+        self._clock: Final = clock
+        self._rejections: Final = rejections
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the read models, sorted."""
+        return tuple(sorted(self._models))
+
+    def model(self, name: str) -> ReadModel:
+        """Return a read model by name; raises NotFound."""
+        if name not in self._models:
+            raise NotFound(
+                f"there is no read model {name}; there are {', '.join(self.names)}", model=name
+            )
+        return self._models[name]
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def nearest_rows(
+        self, model: str, fingerprint: str, skipped: Sequence[int], until: int
+    ) -> SavedRows | None:
+        """Return the rows of a model's last valid snapshot; see ``RowSnapshots``."""
+        known = self._models.get(model)
+        if known is None or declared(known) != fingerprint:
+            return None
+        try:
+            return self._last_valid(known, skipped, until)
+        except OrderLedgerError as error:
+            text = f"the snapshots cannot be read: {error.message}"
+            self._rejections.count(Rejection.UNAVAILABLE, text)
+            return None
+
+    def _last_valid(
+        self, model: ReadModel, skipped: Sequence[int], until: int, *, is_whole: bool = False
+    ) -> SavedModel | None:
+        """
+        Return a model's last valid snapshot at or before a position, or None.
+
+        With ``is_whole`` each of its parts is looked at, and what is not valid is deleted.
+        """
+        for header in reversed(self._store.headers(SnapshotKind.MODEL, model.name)):
+            if header.position > until:
+                continue
+            try:
+                found = self._read(model, header, skipped)
+                if is_whole:
+                    found.check_parts(model.tables)
+                return found
+            except Rejected as rejected:
+                self._rejections.count(rejected.reason, rejected.text)
+                if is_whole:
+                    self._store.drop((header,))
+        return None
+
+    def _read(self, model: ReadModel, header: Header, skipped: Sequence[int]) -> SavedModel:
+        require_code(header, _fingerprint(model, skipped, header.position), CODECS)
+        require_log(self._events, header)
+        index = read_index(self._store, header, model.tables)
+        return SavedModel(
+            self._store, header, index, lambda: self._rows_at(model, header.position, skipped)
+        )
+
+    def _rows_at(
+        self, model: ReadModel, position: int, skipped: Sequence[int]
+    ) -> Mapping[str, Sequence[Row]]:
+        """Make a model's rows from the events alone; by table, in key order."""
+        view = LogAsOf(self._events, Point(position))
+        store = open_resumed(view, _Nothing(), skipped)
+        models = ReadModels(view, store, (model,), clock=self._clock)
+        live = models.caught_up(model.name).generation
+        return {table.name: store.page(live, table, None, sys.maxsize) for table in model.tables}
+
+    # -- taking ----------------------------------------------------------------------------------
+
+    def take(self, name: str, *, only_if_due: bool = False) -> Iterator[Header]:
+        """
+        Take the snapshots of a model that are due up to the head, and yield their headers.
+
+        Then one of the head itself, unless ``only_if_due``. Those that are not valid are replaced,
+        and what the policy does not keep is deleted. None is taken once a stream is parked: what a
+        model leaves out without acknowledgement is to be mended, not kept. Raises NotFound for a
+        model that is not there.
+        """
+        model, policy = self.model(name), self.policy
+        head = self._events.head().size
+        skipped = skipped_of(self._events, name)
+        before = -1
+        while True:
+            base = self._last_valid(model, skipped, head, is_whole=True)
+            begin = base.position if base is not None else 0
+            if begin <= before:
+                raise Unavailable(
+                    f"the snapshot of {name} after position {before} is gone as soon as it is "
+                    "taken; does another process with other code take them too?",
+                    model=name,
+                )
+            position, before = policy.next_after(begin), begin
+            if begin >= head or (only_if_due and position > head):
+                break
+            header = self._take_at(model, min(position, head), skipped)
+            if header is None:
+                break
+            yield header
+        self._thin(name, policy.keep)
+
+    def is_due(self, name: str) -> bool:
+        """Tell whether the log has grown enough since a model's last snapshot, valid or not."""
+        found = self._store.newest(SnapshotKind.MODEL, (name,)).get(name)
+        begin = found.position if found is not None else 0
+        return self.policy.next_after(begin) <= self._events.head().size
+
+    def _take_at(self, model: ReadModel, position: int, skipped: Sequence[int]) -> Header | None:
+        view = LogAsOf(self._events, Point(position))
+        store = open_resumed(view, self, skipped)
+        models = ReadModels(view, store, (model,), clock=self._clock)
+        live = models.caught_up(model.name).generation
+        parked = store.parked(live)
+        if parked:
+            _logger.warning(
+                "no snapshot of read model %s is taken at position %d: it parks %s since %d",
+                model.name,
+                position,
+                parked[0].stream,
+                parked[0].position,
+            )
+            return None
+        base, changed = store.changes(live)
+        changes = {name: Change(rows, gone) for name, (rows, gone) in changed.items()}
+        written = write(
+            model.tables, base if isinstance(base, SavedModel) else None, changes, live.digest
+        )
+        header = Header(
+            kind=SnapshotKind.MODEL,
+            subject=model.name,
+            version=model.version,
+            position=position,
+            leaf_hash=live.leaf_hash,
+            fingerprint=_fingerprint(model, live.skipped, position),
+            codec=ROWS,
+            erasure_epoch=EPOCH,
+            body_hash=b"",
+            size=len(written.body) + sum([len(part) for part in written.parts.values()]),
+            taken_at=self._clock(),
+        )
+        header = sealed(header, written.body)
+        self._store.put(header, written.body, written.parts)
+        return header
+
+    def _thin(self, name: str, keep: int) -> None:
+        headers = self._store.headers(SnapshotKind.MODEL, name)
+        by_position = {one.position: one for one in headers}
+        excess = thinned(sorted(by_position), keep)
+        if not excess:
+            return
+        self._store.drop([by_position[position] for position in excess])
+        used: set[bytes] = set()
+        for header in self._store.headers(SnapshotKind.MODEL, name):
+            used.update(hashes_of(self._store.body(header) or b""))
+        self._store.sweep(name, used)
+
+    # -- checking --------------------------------------------------------------------------------
+
+    def check(self, header: Header) -> None:
+        """
+        Make a model's rows from the events and compare; raises Rejected where they differ.
+
+        Takes as much memory as the model has rows.
+        """
+        if header.subject not in self._models:
+            raise Rejected(
+                Rejection.OTHER_CODE,
+                f"{place_of(header)} is of a read model that this program does not have",
+            )
+        model = self._models[header.subject]
+        skipped = self._skipped_in(model, header)
+        found = self._read(model, header, skipped)
+        found.check_parts(model.tables)
+        for table, rows in self._rows_at(model, header.position, skipped).items():
+            (shape,) = [one for one in model.tables if one.name == table]
+            if list(found.rows(shape, None)) != list(rows):
+                raise Rejected(
+                    Rejection.DIFFERS,
+                    f"{place_of(header)} has other rows in table {table} than the events give; "
+                    "somebody wrote it past this library, or the model was changed without "
+                    "raising its version",
+                )
+
+    def _skipped_in(self, model: ReadModel, header: Header) -> Sequence[int]:
+        """Return what a snapshot leaves out: what is acknowledged now, or what was by then."""
+        now = skipped_of(self._events, model.name)
+        if header.fingerprint == _fingerprint(model, now, header.position):
+            return now
+        position = min(header.position, self._events.head().size)
+        return skipped_of(LogAsOf(self._events, Point(position)), model.name)
+
+
+class _Nothing:
+    """No snapshots at all."""
+
+    def nearest_rows(
+        self, model: str, fingerprint: str, skipped: Sequence[int], until: int
+    ) -> SavedRows | None:
+        """Return None."""
+        del model, fingerprint, skipped, until
+        return None
+
+
+def _fingerprint(model: ReadModel, skipped: Sequence[int], position: int) -> bytes:
+    # Not before the first snapshot: what describes the structs takes a moment to import.
+    from orderledger.snapshots.fingerprints import model_fingerprint
+
+    read = frozenset(topics()) if model.topics is None else model.topics
+    return model_fingerprint(
+        declared(model),
+        frozenset() if model.entries_only else read,
+        model.folds,
+        [one for one in skipped if one <= position],
+    )
