@@ -147,6 +147,7 @@ ELSEWHERE = {
     *(("settlement", verb) for verb in ("breaks", "close", "import", "list", "match")),
     *(("settlement", verb) for verb in ("missing", "resolve", "show")),
     *(("checkpoint", verb) for verb in ("cosign", "key", "publish", "show")),
+    *(("dossier", verb) for verb in ("export", "verifier", "verify")),
     ("approval", "show"),
     ("chargeback", "list"),
     ("chargeback", "show"),
