@@ -72,8 +72,8 @@ class Book:
         self._clock: Final = clock
         self.read: Final = Reading(store, models=models, clock=clock, snapshots=self.snapshots)
         """Balances, journal, accounts, histories and verification of this book."""
-        self.proving: Final = Proving(store)
-        """Checkpoints: what this book can prove of itself."""
+        self.proving: Final = Proving(store, self._executor.execute)
+        """Checkpoints and dossiers: what this book can prove of itself."""
         self.machinery: Final = Machinery(
             store,
             self._executor,

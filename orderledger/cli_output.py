@@ -94,9 +94,7 @@ class Session:
     @property
     def proving(self) -> "Proving":
         """What the book can prove of itself; a missing file is NotFound."""
-        from orderledger.proving import Proving
-
-        return Proving(self._opened())
+        return self.book.proving
 
     def _opened(self) -> "EventStore":
         if self._store is None:

@@ -155,6 +155,7 @@ ELSEWHERE = {
     *(("settlement", verb) for verb in ("missing", "resolve", "show")),
     *(("checkpoint", verb) for verb in ("cosign", "key", "publish", "show")),
     *(("snapshot", verb) for verb in ("list", "take", "verify")),
+    *(("dossier", verb) for verb in ("export", "verifier", "verify")),
     ("approval", "show"),
     ("chargeback", "list"),
     ("chargeback", "show"),
