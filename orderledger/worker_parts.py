@@ -69,7 +69,7 @@ def all_parts(
     machinery: Machinery, models: ReadModels, snapshots: Snapshots | None
 ) -> tuple[Part, ...]:
     """Return the parts of a worker, one per thread that it needs."""
-    saving = () if snapshots is None else (Part(SNAPSHOTS, lambda: _saving(machinery, snapshots)),)
+    saving = () if snapshots is None else (Part(SNAPSHOTS, lambda: saving(machinery, snapshots)),)
     return (
         Part(PROJECTIONS, lambda: _following(models)),
         *[Part(f"{REACTOR}{name}", _reacting(machinery, name)) for name in machinery.reactors],
@@ -110,7 +110,8 @@ def _following(models: ReadModels) -> Rounds:
     return Rounds(look, step, end)
 
 
-def _saving(machinery: Machinery, snapshots: Snapshots) -> Rounds:
+def saving(machinery: Machinery, snapshots: Snapshots) -> Rounds:
+    """Return what saves the rows of the read models as the log grows."""
     passed_over: dict[str, int] = {}
 
     def look() -> bool:

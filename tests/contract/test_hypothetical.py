@@ -213,7 +213,7 @@ def test_a_hypothesis_is_never_a_proof(book: EventStore) -> None:
     ):
         assert is_hypothetical(store)
         with pytest.raises(InvalidInput, match=r"a checkpoint cannot be made of main\?what-if"):
-            Proving(store).checkpoint()
+            Proving(store, Book(store).execute_envelope).checkpoint()
         with pytest.raises(InvalidInput, match="a proof cannot be made of"):
             tree_of(store)
         with pytest.raises(InvalidInput, match="an export cannot be made of"):

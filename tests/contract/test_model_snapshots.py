@@ -27,6 +27,7 @@ from orderledger.snapshots.bodies import sealed
 from orderledger.snapshots.policy import ModelPolicy
 from orderledger.snapshots.rejections import Rejection
 from orderledger.snapshotting import Snapshots
+from orderledger.worker_parts import saving
 from tests.contract.engines import Engine
 from tests.projections.books import day, fill
 from tests.projections.market_book import MarketBook
@@ -162,8 +163,8 @@ def test_a_worker_takes_them(store: EventStore, monkeypatch: pytest.MonkeyPatch)
     """Catches a worker that never takes one, or that tries for ever to take what it may not."""
     book = Book(store)
     book.snapshots.models.policy = ModelPolicy(every=300)
-    worker = book.worker(takes_snapshots=True)
-    while worker._save():
+    rounds = saving(book.machinery, book.snapshots)
+    while rounds.look():
         pass
     kept = snapshots_of(store)
     assert {name: [one.position for one in kept.headers(MODEL, name)] for name in NAMES} == {
@@ -178,8 +179,8 @@ def test_a_worker_takes_them(store: EventStore, monkeypatch: pytest.MonkeyPatch)
 
     # As if a stream were parked.
     monkeypatch.setattr(book.snapshots.models, "take", none)
-    assert worker._save()
-    assert not worker._save()
+    assert rounds.look()
+    assert not rounds.look()
     assert calls == ["stock"]
 
 
