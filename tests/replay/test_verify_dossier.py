@@ -199,6 +199,19 @@ def _another_state(document: Document) -> None:
     document["streams"][0]["state"] = document["streams"][0]["state"].replace("b1", "b2")
 
 
+def _another_subject(document: Document) -> None:
+    document["subject"] = "order-o1"
+
+
+def _closed_apart(document: Document) -> None:
+    document["events"][-1]["command_id"] = document["events"][0]["command_id"]
+
+
+def _unbalanced(document: Document) -> None:
+    event = next(one for one in document["events"] if one["postings"])
+    event["postings"] = event["postings"].split("\n")[0]
+
+
 CHANGES: dict[str, tuple[Callable[[Document], object], str]] = {
     "first left out": (
         lambda found: _without(found, "order-o1", 1),
@@ -224,6 +237,9 @@ CHANGES: dict[str, tuple[Callable[[Document], object], str]] = {
     ),
     "other money": (_other_money, "money: the statement of money is not the sum of the legs"),
     "other state": (_another_state, "complete: the state of order-o1 is not the one"),
+    "other subject": (_another_subject, "closes other streams, or for another subject"),
+    "closed apart": (_closed_apart, "complete: the streams were not closed at one place"),
+    "unbalanced": (_unbalanced, "its legs do not sum to zero"),
     "unsigned": (_unsigned, "signatures: the checkpoint of 160 events has no signature of ledger"),
     "checkpoint left out": (
         _one_checkpoint_less,
