@@ -11,8 +11,8 @@ import pytest
 from orderledger import Book
 from orderledger.databases import open_models
 from orderledger.ledger.as_of import LogAsOf, Point
-from orderledger.ledger.errors import NotFound
-from orderledger.ledger.model_ports import Column, Key, Kind, Row, Table
+from orderledger.ledger.errors import IntegrityViolation, NotFound
+from orderledger.ledger.model_ports import Column, Key, Kind, Row, Table, TableChanges
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.snapshot_ports import Header, SnapshotKind
 from orderledger.ledger.stores.memory import MemoryStore
@@ -342,25 +342,78 @@ TABLE = Table(
 )
 
 
+TEMPLATE = Header(
+    kind=MODEL,
+    subject="kept",
+    version=1,
+    position=1,
+    leaf_hash=bytes(32),
+    fingerprint=bytes(32),
+    codec=saved_rows.ROWS,
+    erasure_epoch=0,
+    body_hash=b"",
+    size=0,
+    taken_at=START,
+)
+
+
+class OneSnapshot:
+    """A snapshot of rows, whoever asks."""
+
+    def __init__(self, rows_of_it: dict[Key, Row]) -> None:
+        self._rows = rows_of_it
+
+    def nearest_rows(self, *_: object) -> saved_rows.SavedModel:
+        store = snapshots_of(MemoryStore())
+        written = saved_rows.write(
+            (TABLE,), None, {"kept": saved_rows.Change(self._rows)}, bytes(32)
+        )
+        header = sealed(TEMPLATE, written.body)
+        store.put(header, written.body, written.parts)
+        index = saved_rows.read_index(store, header, (TABLE,))
+        return saved_rows.SavedModel(store, header, index, dict)
+
+
+def test_what_changed_since_hides_what_was_saved() -> None:
+    """Catches a row that comes back from a snapshot after it was deleted or written again."""
+    saved: dict[Key, Row] = {("a", n): ("a", n, n) for n in range(30)}
+    store = SavedModels(OneSnapshot(saved), 1)
+    made = store.create("kept", 1, "f", (TABLE,))
+    assert (made.position, made.digest) == (TEMPLATE.position, bytes(32))
+
+    def advance(**changes: Any) -> None:
+        (before,) = store.generations("kept")
+        after = msgspec.structs.replace(before, position=before.position + 1)
+        assert store.advance(before, after, (TABLE,), {"kept": TableChanges(**changes)}, ())
+
+    advance(deleted=[("a", 3), ("a", 29)], updated=[("a", 4, 0)], inserted=[("b", 1, 1)])
+    advance(inserted=[("a", 29, -1)])
+    expected = {**saved, ("a", 4): ("a", 4, 0), ("b", 1): ("b", 1, 1), ("a", 29): ("a", 29, -1)}
+    del expected[("a", 3)]
+    (now,) = store.generations("kept")
+    everything = [expected[key] for key in sorted(expected, key=str)]
+    assert sorted(store.stored(now, "kept")) == sorted(everything)
+    assert store.page(now, TABLE, None, 99) == store.stored(now, "kept")
+    assert store.fetch(now, TABLE, [*saved, ("b", 1), ("c", 1)]) == expected
+    for key in [*saved, ("b", 1)]:
+        found = store.find(now, TABLE, {"a": key[0], "n": key[1]}, None, 9)
+        assert list(found) == ([expected[key]] if key in expected else [])
+    for refused in (
+        {"inserted": [("a", 5, 1)]},
+        {"updated": [("a", 3, 1)]},
+        {"deleted": [("a", 3)]},
+        {"deleted": [("c", 3)]},
+    ):
+        with pytest.raises(IntegrityViolation, match="other rows than at its checkpoint"):
+            advance(**refused)
+
+
 def test_writing_on_top_of_what_was_written() -> None:
     """Catches a row that is lost, doubled or out of order where parts are cut and joined."""
     rng = random.Random(1)
     snapshots = snapshots_of(MemoryStore())
     expected: dict[Key, Row] = {}
     base: saved_rows.SavedModel | None = None
-    template = Header(
-        kind=MODEL,
-        subject="kept",
-        version=1,
-        position=1,
-        leaf_hash=bytes(32),
-        fingerprint=bytes(32),
-        codec=saved_rows.ROWS,
-        erasure_epoch=0,
-        body_hash=b"",
-        size=0,
-        taken_at=START,
-    )
     for position in range(1, 60):
         change: dict[Key, Row] = {}
         for _ in range(rng.randrange(12)):
@@ -370,7 +423,7 @@ def test_writing_on_top_of_what_was_written() -> None:
         gone = set(rng.sample(known, min(len(known), rng.randrange(9)))) - set(change)
         expected = {key: row for key, row in expected.items() if key not in gone} | change
         written = saved_rows.write((TABLE,), base, {"kept": saved_rows.Change(change, gone)}, b"")
-        header = sealed(msgspec.structs.replace(template, position=position), written.body)
+        header = sealed(msgspec.structs.replace(TEMPLATE, position=position), written.body)
         snapshots.put(header, written.body, written.parts)
         index = saved_rows.read_index(snapshots, header, (TABLE,))
         base = saved_rows.SavedModel(snapshots, header, index, dict)

@@ -27,7 +27,7 @@ from orderledger.snapshots.policy import Policy
 from orderledger.snapshots.rejections import Rejection
 from orderledger.snapshots.streams import StreamSnapshots
 from orderledger.snapshotting import Snapshots
-from tests.contract.engines import Engine
+from tests.contract.engines import Engine, PostgresEngine
 from tests.projections.market_book import MarketBook
 
 CASH, EQUITY = "assets:bank:a", "equity:opening"
@@ -294,6 +294,30 @@ def test_nothing_is_taken_of_what_has_no_position(engine: Engine) -> None:
     with pytest.raises(NotFound, match="has no events in the log"):
         book.snapshots.take("teapot-1")
     assert list(book.snapshots.take_by_policy()) == []
+
+
+@pytest.mark.pg
+def test_a_snapshot_ends_where_the_log_does(pg_url: str) -> None:
+    """Catches a state with events that wait for their position, under one that is another's."""
+    engine = PostgresEngine(pg_url)
+    store = engine.open()
+    book = open_book(store)
+    long_account(book, 5)
+    snapshots = StreamSnapshots(store, snapshots_of(store), clock=lambda: AT)
+    with engine.transaction() as connection:
+        book.execute(entry(5), connection=connection)
+        connection.commit()
+    assert store.pending() > 0
+    taken = snapshots.take(STREAM)
+    assert taken is not None
+    assert taken.header.version == 6
+    snapshots.check(taken.header)
+    while store.sequence():
+        pass
+    again = snapshots.take(STREAM)
+    assert again is not None
+    assert again.header.version == 7
+    engine.close()
 
 
 def test_age_is_a_reason_too(store: EventStore) -> None:
