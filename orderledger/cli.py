@@ -20,6 +20,7 @@ except ModuleNotFoundError:  # pragma: no cover
 from orderledger import (
     cli_accounts,
     cli_admin,
+    cli_audit,
     cli_bank,
     cli_chargebacks,
     cli_checkpoints,
@@ -155,6 +156,7 @@ _GROUPS: Final[Mapping[str, click.Command]] = {
     "replay": cli_replay.replay,
     "diff": cli_replay.diff,
     "explain": cli_replay.explain,
+    "audit": cli_audit.audit,
     "settlement": cli_settlement.settlement,
     "bank": cli_bank.bank,
     "projection": cli_models.projection,
