@@ -136,7 +136,10 @@ def _header(audit: Audit, entries: Sequence[AuditEntry]) -> list[str]:
         "What had happened by": "" if point.effective_to is None else _instant(point.effective_to),
         "Log": name(proof.origin),
         "Root of the log": f'<span class="id">{proof.root.hex()}</span>',
-        "Streams": ", ".join([name(one) for one in audit.streams]),
+        # An account has a stream only once something was decided about it.
+        "Streams": ""
+        if audit.subject.kind is SubjectKind.ACCOUNT
+        else ", ".join([name(one) for one in audit.streams]),
         **{label: words(text) for label, text in _state(audit).items()},
     }
     return [_facts(facts)]
@@ -173,7 +176,8 @@ def _state(audit: Audit) -> dict[str, str]:
 
 def _summary(numbered: Sequence[_Numbered]) -> list[str]:
     events = [one.entry for one in numbered if isinstance(one.entry, AuditEvent)]
-    refused = len(numbered) - len(events)
+    others = [one.entry for one in numbered if isinstance(one.entry, AuditRefusal)]
+    refused = sum(bool(one.error) for one in others)
     clocks = Counter(one.clocks for one in numbered)
     adjusting = [one for one in events if one.recorded.context.adjusts is not None]
     actors = Counter(
@@ -185,7 +189,8 @@ def _summary(numbered: Sequence[_Numbered]) -> list[str]:
     told = sorted(_recorded_at(one.entry) for one in numbered)
     facts = {
         "Events": f"{len(events)}, of {len({one.command_id for one in events})} commands",
-        "Refused, or nothing to do": str(refused) if refused else "",
+        "Refused": _count(refused, "commands"),
+        "Nothing to do": _count(len(others) - refused, "commands"),
         "Happened": _span(happened),
         "Recorded": _span(told),
         "Back-dated": _count(clocks[Clocks.BACK_DATED], "before what was recorded earlier"),
