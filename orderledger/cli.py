@@ -20,6 +20,7 @@ except ModuleNotFoundError:  # pragma: no cover
 from orderledger import (
     cli_accounts,
     cli_admin,
+    cli_audit,
     cli_bank,
     cli_chargebacks,
     cli_checkpoints,
@@ -161,6 +162,7 @@ _GROUPS: Final[Mapping[str, click.Command]] = {
     "snapshot": cli_snapshots.snapshot,
     "what-if": cli_what_if.what_if,
     "dossier": cli_dossier.dossier,
+    "audit": cli_audit.audit,
     "settlement": cli_settlement.settlement,
     "bank": cli_bank.bank,
     "projection": cli_models.projection,

@@ -16,7 +16,7 @@ from orderledger.ledger import streams
 from orderledger.ledger.as_of import NOW, AsOf, LogAsOf, locate
 from orderledger.ledger.codec import decode_event
 from orderledger.ledger.disputes import DisputeState
-from orderledger.ledger.errors import NotFound
+from orderledger.ledger.errors import InvalidInput, NotFound
 from orderledger.ledger.folds import fold_of
 from orderledger.ledger.ids import utc_now
 from orderledger.ledger.journal import Layer
@@ -44,6 +44,7 @@ from orderledger.projections.read_models import ReadModels
 from orderledger.projections.shipped import SHIPPED
 from orderledger.replay import history as _history
 from orderledger.replay.as_of import StateAsOf, state_as_of
+from orderledger.replay.audit import Audit, Subject, SubjectKind
 from orderledger.replay.diff import Diff, diff
 from orderledger.replay.diff_balances import BalanceChange, diff_balances
 from orderledger.replay.explain import Explanation
@@ -220,6 +221,27 @@ class Reading:
         return lambda account, currency, layer: self.balances.balance_at(
             account, currency, layer, log.point
         )
+
+    def audit(self, kind: SubjectKind | str, subject_id: str, as_of: AsOf = NOW) -> Audit:
+        """
+        Return everything recorded about a subject as of an instant: iterate over it.
+
+        ``kind`` is order (with its payments, fulfilments, returns and disputes), payment, dispute,
+        account, actor (``TYPE:ID``) or command (a key or an id). Refusals are told up to
+        ``recorded_to``, up to the instant of ``position``, or by default up to now. An audit of an
+        actor reads the whole log, and one that tells refusals the record of every command. Raises
+        NotFound for a subject of which nothing is recorded by then.
+        """
+        try:
+            subject = Subject(SubjectKind(kind), subject_id)
+        except ValueError as error:
+            kinds = ", ".join(SubjectKind)
+            raise InvalidInput(f"there is no audit of a {kind}: of {kinds}", kind=kind) from error
+        log = LogAsOf(self._store, locate(self._store, as_of))
+        refused_to = as_of.recorded_to
+        if refused_to is None and (as_of.position is not None or isinstance(self._store, LogAsOf)):
+            refused_to = log.head().recorded_at
+        return Audit(log, subject, lambda: self.balances, refused_to)
 
     # -- entities ------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ from orderledger.importers.online_retail_summary import Summary
 from orderledger.projections.customers import CustomerEventRow, CustomerRow
 from orderledger.projections.orders import OrderRow
 from orderledger.projections.refunds import RefundRow
+from orderledger.replay.audit import AuditEvent
+from orderledger.replay.audit_report import report
 from orderledger.replay.rebuild import verify
 from tests.imported_book import balances, sqlite_url, topics
 from tests.online_retail_oracle import Expected, data_file, expected, rows
@@ -258,3 +260,31 @@ def test_the_import_needs_little_memory(path: Path, tmp_path: Path) -> None:
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("VmHWM:")]
     kilobytes = int(line.split()[1])
     assert kilobytes < 300_000
+
+
+@pytest.mark.long
+def test_an_audit_of_the_largest_sale_and_its_cancellation(
+    imported: tuple[orderledger.Book, Summary],
+) -> None:
+    """Catches a sale of 168,469.60 pounds that was taken back, and whose audit does not say so."""
+    book, _ = imported
+    audit = book.read.audit("order", "581483")
+    events = [one for one in audit if isinstance(one, AuditEvent)]
+    assert [one.recorded for one in events] == list(book.read.order_history("581483"))
+    assert "return-C581484/581483" in audit.streams
+    causes = {one.recorded.context.correlation_id for one in events}
+    assert causes == {"581483", "C581484"}, "the invoices"
+    granted = next(one for one in events if one.recorded.topic == "order.refund_granted.v1")
+    assert ("reason", "cancellation") in [(one.field, one.text) for one in granted.reasons]
+    assert all(one.command for one in events)
+    sums: Counter[str] = Counter()
+    for one in events:
+        for leg in one.recorded.entry.postings:
+            sums[leg.account] += leg.minor
+    assert not any(sums.values()), "all of it went back"
+    page = report(book.read.audit("order", "581483"))
+    assert page.count("168469.60 GBP") == 9, "the total, and four entries of two legs"
+    assert page == report(book.read.audit("order", "581483"))
+    balance = book.read.balance("expenses:bad_debt")["GBP"]
+    entries = list(book.read.audit("account", "expenses:bad_debt"))
+    assert (len(entries), balance) == (3, 1_106_206)
