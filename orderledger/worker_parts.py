@@ -69,11 +69,11 @@ def all_parts(
     machinery: Machinery, models: ReadModels, snapshots: Snapshots | None
 ) -> tuple[Part, ...]:
     """Return the parts of a worker, one per thread that it needs."""
-    saving = () if snapshots is None else (Part(SNAPSHOTS, lambda: saving(machinery, snapshots)),)
+    savers = () if snapshots is None else (Part(SNAPSHOTS, lambda: saving(machinery, snapshots)),)
     return (
         Part(PROJECTIONS, lambda: _following(models)),
         *[Part(f"{REACTOR}{name}", _reacting(machinery, name)) for name in machinery.reactors],
-        *saving,
+        *savers,
         *[
             Part(lane.value, _working(machinery, lane))
             for lane, count in THREADS.items()
