@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from orderledger.commands import deciders as _deciders
 from orderledger.commands.decision import Command
@@ -37,11 +37,14 @@ from orderledger.projections.base import read_gapless
 from orderledger.projections.models import ReadModel
 from orderledger.proving import Proving
 from orderledger.reading import Reading
-from orderledger.replay.ruling_simulation import Circumstances, Simulation
 from orderledger.snapshots.policy import POLICIES, Policy
 from orderledger.snapshotting import Snapshots
 from orderledger.velocity import VelocityRows
 from orderledger.worker import BookWorker, Pace
+
+if TYPE_CHECKING:
+    # Imported where a ruling is simulated: few programs do.
+    from orderledger.replay.ruling_simulation import Simulation
 
 
 class Book:
@@ -276,7 +279,7 @@ class Book:
 
     def simulate_ruling(
         self, ruling: IssueRuling, *, terms: ExecutionTerms = NO_TERMS, actor: Actor = SYSTEM
-    ) -> Simulation:
+    ) -> "Simulation":
         """
         Return what a ruling would do, before it is issued; nothing of it is written.
 
@@ -285,6 +288,8 @@ class Book:
         policy. What refuses it is in the answer. Raises NotFound for a dispute that was not filed,
         InvalidInput for a malformed command.
         """
+        from orderledger.replay.ruling_simulation import Circumstances
+
         around = Circumstances(at=self._clock(), actor=actor, terms=terms, risk=self._executor.risk)
         return self.read.simulate_ruling(ruling, around)
 

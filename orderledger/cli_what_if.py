@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orderledger.replay.diff_balances import BalanceChange
     from orderledger.replay.history import RecordedEvent
     from orderledger.replay.ruling_simulation import Simulation
-    from orderledger.replay.what_if import WhatIf
+    from orderledger.replay.what_if import ChangedField, WhatIf
 
     from .cli_tables import Row
 
@@ -75,7 +75,7 @@ def _print_what_if(session: Session, found: "WhatIf") -> None:
         {
             "command": one.command,
             "at": one.at,
-            "outcome": one.reason or one.error or f"{len(one.events)} events",
+            "outcome": one.reason or one.error or _count(len(one.events)),
             "text": one.message or None,
         }
         for one in found.steps
@@ -101,8 +101,7 @@ def _print_what_if(session: Session, found: "WhatIf") -> None:
             "stream": one.stream,
             "version": f"{one.version_before} to {one.version_after}",
             "field": field.name,
-            "before": _short(field.before),
-            "after": _short(field.after),
+            **_shown(field),
         }
         for one in found.states
         for field in one.fields
@@ -136,6 +135,15 @@ def _balance_rows(layer: str, changes: "Sequence[BalanceChange]") -> "Iterator[R
             "after": money(one.after, one.currency),
             "moved": money(one.after - one.before, one.currency),
         }
+
+
+def _count(events: int) -> str:
+    return "1 event" if events == 1 else f"{events} events"
+
+
+def _shown(field: "ChangedField") -> "Row":
+    before, after = _short(field.before), _short(field.after)
+    return {"before": before, "after": after if after != before else "differs: see --json"}
 
 
 def _short(value: object) -> str:

@@ -56,6 +56,8 @@ from orderledger.replay.verify import Progress, silent, verify
 from orderledger.replay.verify_journal import verify_journal
 from orderledger.replay.verify_periods import verify_periods
 from orderledger.snapshotting import Snapshots
+from orderledger.velocity import MODEL as VELOCITY
+from orderledger.velocity import VelocityRows
 
 if TYPE_CHECKING:
     # Both bring the deciders, which reading needs nowhere else.
@@ -190,14 +192,20 @@ class Reading:
         it compares. Raises InvalidInput, naming the field, for a scenario that does not fit the
         book.
         """
+        from orderledger.commands.risk_hook import RiskHook
+        from orderledger.replay.scenarios import policy_of
         from orderledger.replay.what_if import Around, what_if
 
-        log = self._log_at(scenario.at)
+        log, policy = self._log_at(scenario.at), policy_of(scenario)
+        then = ReadModels(log, open_models(log), SHIPPED)
+        if policy is not None and policy.velocities:
+            then.catch_up(VELOCITY)
         around = Around(
             open_fork=open_fork,
             open_models=open_models,
             model=self.models.model,
             balance_at=self._balance_at(log),
+            risk=None if policy is None else RiskHook(policy, VelocityRows(then)),
         )
         return what_if(log, scenario, around)
 

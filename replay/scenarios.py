@@ -29,6 +29,7 @@ from orderledger.ledger.hypothetical import Edits
 from orderledger.ledger.instants import EARLIEST, Instant
 from orderledger.ledger.journal import Layer
 from orderledger.ledger.ports import StoredEvent
+from orderledger.ledger.risk_rules import RiskPolicy
 from orderledger.ledger.rule_books import check_rule_book, hash_of
 
 WHO: Final = Actor("hypothetical", "what-if")
@@ -112,7 +113,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """
     What is supposed, on the book as of the position ``at`` (by default its head).
 
-    Edits first, all at once; then the commands in order. ``models`` are the read models whose rows
+    Edits first, all at once; then the commands in order, held to the policy ``risk`` if there is
+    one. ``models`` are the read models whose rows
     are compared, ``streams`` those whose states are, besides the ones that it touches.
     """
 
@@ -123,6 +125,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     inject: tuple[Injection, ...] = ()
     swap: tuple[Swap, ...] = ()
     commands: tuple[Step, ...] = ()
+    risk: msgspec.Raw = msgspec.Raw()
     models: tuple[str, ...] = ()
     streams: tuple[str, ...] = ()
 
@@ -160,6 +163,18 @@ def steps_of(scenario: Scenario) -> list[Given]:
             raise InvalidInput(f"{where}.fields: {error}") from error
         found.append(Given(command, step.at, step.actor))
     return found
+
+
+def policy_of(scenario: Scenario) -> RiskPolicy | None:
+    """Read the risk policy of a scenario; raises InvalidInput for a rule that could never apply."""
+    if not bytes(scenario.risk):
+        return None
+    try:
+        policy = msgspec.json.decode(scenario.risk, type=RiskPolicy)
+    except msgspec.MsgspecError as error:
+        raise InvalidInput(f"risk: {error}") from error
+    _require_known("risk", msgspec.json.decode(scenario.risk), policy)
+    return policy
 
 
 def edits_of(log: LogAsOf, scenario: Scenario) -> Edits:

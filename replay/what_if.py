@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from orderledger.commands.risk_hook import RiskHook
 from orderledger.ledger import accounts
 from orderledger.ledger.as_of import LogAsOf
 from orderledger.ledger.codec import decode_event
@@ -118,6 +119,8 @@ class Around(msgspec.Struct, frozen=True, kw_only=True):
     model: Callable[[str], ReadModel]
     """Returns a read model by name; raises NotFound."""
     balance_at: BalanceAt
+    risk: RiskHook | None = None
+    """What guarded commands are held to."""
 
 
 def what_if(log: LogAsOf, scenario: Scenario, around: Around) -> WhatIf:
@@ -133,7 +136,7 @@ def what_if(log: LogAsOf, scenario: Scenario, around: Around) -> WhatIf:
         raise InvalidInput("the scenario supposes nothing: it has no edit and no command")
     edited = EditedLog(log, edits) if edits.first else log
     instants = _instants(edited, steps)
-    course = Course(edited, around.open_fork, instants[0] if instants else EARLIEST)
+    course = Course(edited, around.open_fork, instants[0] if instants else EARLIEST, around.risk)
     try:
         outcomes = [_taken(course, one, at) for one, at in zip(steps, instants, strict=True)]
     finally:

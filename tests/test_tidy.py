@@ -32,13 +32,33 @@ PURE: Final = (
 VALUE_MODULES: Final = {
     *("__future__", "abc", "base64", "binascii", "bisect", "collections", "contextlib", "copy"),
     *("dataclasses", "datetime", "decimal", "enum", "fractions", "functools", "graphlib"),
-    *("hashlib", "heapq", "hmac", "itertools", "json", "math", "operator", "re", "string"),
-    *("struct", "textwrap", "types", "typing", "unicodedata", "uuid", "zlib"),
+    *("hashlib", "heapq", "hmac", "html", "itertools", "json", "math", "operator", "re", "shlex"),
+    *("string", "struct", "textwrap", "types", "typing", "unicodedata", "uuid", "zlib"),
     *("msgspec", "typing_extensions"),
 }
 # Time, ids and randomness come in as arguments; money never passes through a float.
 IMPURE_NAMES: Final = {"open", "float", "print", "input", "eval", "exec"}
 IMPURE_ATTRIBUTES: Final = {"now", "utcnow", "today", "uuid1", "uuid4", "uuid6", "uuid7"}
+
+REPLAYED: Final = re.compile(r"(?:replay|projections|snapshots)/\w+\.py")
+# Whoever drives projectors, keeps keys or writes files: what each may import beyond values. What is
+# not listed answers from events alone; tests/replay/test_purity.py runs it with the world sealed.
+DRIVERS: Final[Mapping[str, frozenset[str]]] = {
+    "projections/ahead.py": frozenset({"concurrent"}),
+    "projections/follow.py": frozenset({"concurrent", "orderledger.ledger.ids"}),
+    "projections/read_models.py": frozenset({"time", "orderledger.ledger.ids"}),
+    "projections/watchdog.py": frozenset({"faulthandler", "io", "os", "sys", "threading", "time"}),
+    "projections/worker.py": frozenset({"logging", "threading", "time", "orderledger.ledger.ids"}),
+    "replay/building.py": frozenset({"time", "orderledger.ledger.ids"}),
+    "replay/checkpoint_targets.py": frozenset({"importlib", "os", "pathlib", "tempfile", "urllib"}),
+    "replay/checkpoints.py": frozenset({"fcntl", "os", "pathlib"}),
+    "replay/course.py": frozenset({"orderledger.ledger.ids"}),
+    "replay/filling.py": frozenset({"concurrent", "gc"}),
+    "replay/signing.py": frozenset({"cryptography", "os", "pathlib"}),
+    "replay/verify_dossier.py": frozenset({"argparse", "cryptography", "pathlib", "sys"}),
+    "snapshots/rejections.py": frozenset({"logging", "threading"}),
+    "snapshots/streams.py": frozenset({"logging", "threading"}),
+}
 
 # This file spells what it forbids.
 ITSELF: Final = "tests/test_tidy.py"
@@ -246,6 +266,59 @@ def test_pure_files_use_no_clock_file_or_float() -> None:
                 (isinstance(node, ast.Name) and node.id in IMPURE_NAMES)
                 or (isinstance(node, ast.Attribute) and node.attr in IMPURE_ATTRIBUTES)
                 or (isinstance(node, ast.Constant) and isinstance(node.value, float))
+            )
+            if is_impure and isinstance(node, ast.expr):
+                findings.append(f"{source.path}:{node.lineno}: {ast.unparse(node)}")
+    _expect_none(findings)
+
+
+def test_replay_imports_values_only() -> None:
+    """Catches a projector or an answer about the past that can reach clock, file or socket."""
+    found: dict[str, set[str]] = {}
+    for source in shipped_files():
+        if REPLAYED.fullmatch(source.path):
+            found[source.path] = {
+                name
+                for _, name in source.imports()
+                if name.partition(".")[0] not in VALUE_MODULES
+                and (name == "orderledger.ledger.ids" or not name.startswith("orderledger"))
+            }
+    reached = {path: {_outermost(name) for name in names} for path, names in found.items()}
+    _expect_none(
+        [
+            f"{path}: {name}"
+            for path, names in reached.items()
+            for name in sorted(names - DRIVERS.get(path, frozenset()))
+        ]
+    )
+    _expect_none(
+        [
+            f"{path}: {name} is imported no more, take it out"
+            for path, names in DRIVERS.items()
+            for name in sorted(names - reached.get(path, set()))
+        ]
+    )
+
+
+def _outermost(name: str) -> str:
+    return name if name.startswith("orderledger") else name.partition(".")[0]
+
+
+def test_replay_reads_no_clock() -> None:
+    """Catches an instant of the machine in an answer about the past, which differs tomorrow."""
+    findings = []
+    for source in shipped_files():
+        if not REPLAYED.fullmatch(source.path) or source.path in DRIVERS:
+            continue
+        for node in ast.walk(source.tree):
+            is_impure = (
+                isinstance(node, ast.Attribute)
+                and node.attr in IMPURE_ATTRIBUTES
+                and ast.unparse(node.value).rpartition(".")[2] in {"date", "datetime", "uuid"}
+            ) or (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in {"open", "input", "eval", "exec"}
             )
             if is_impure and isinstance(node, ast.expr):
                 findings.append(f"{source.path}:{node.lineno}: {ast.unparse(node)}")

@@ -2,15 +2,17 @@
 
 import random
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
 from orderledger import Book
+from orderledger.commands import model as m
 from orderledger.databases import open_fork, open_work
 from orderledger.ledger.as_of import HIDDEN, LogAsOf, Point
-from orderledger.ledger.errors import InvalidInput
+from orderledger.ledger.errors import InvalidInput, Rejected
 from orderledger.ledger.hypothetical import EditedLog, Edits, is_hypothetical
 from orderledger.ledger.ports import EventStore, StoredEvent
 from orderledger.ledger.stores.fork import ForkStore
@@ -21,6 +23,7 @@ from orderledger.replay.beancount import Beancount
 from orderledger.replay.checkpoints import tree_of
 from tests.contract.engines import Engine
 from tests.dispute_shop import DisputeShop
+from tests.export_book import fill
 from tests.projections.books import day
 from tests.projections.market_book import MarketBook
 from tests.seeding import START, ticking
@@ -184,18 +187,37 @@ def test_a_fork_does_what_the_book_does(engine: Engine) -> None:
 
 def test_a_fork_keeps_to_what_the_log_says(engine: Engine) -> None:
     """Catches a fork that posts into a closed period, or past the limits of an account."""
-    from tests.export_book import fill
-
     store = engine.open()
     book = fill(store)
-    for position in range(0, store.head().size + 1, 9):
-        fork = open_fork(LogAsOf(store, Point(position)), book._clock)
-        assert fork.constraints().closed_until is None or position
+    open_until = store.head().size
+    frozen = "assets:bank:a-b"
+    book.execute(m.FreezeAccount(account=frozen, reason="audit"))
     head = store.head().size
-    fork = open_fork(LogAsOf(store, Point(head)), book._clock)
-    real, found = store.constraints(), fork.constraints()
+    real, found = store.constraints(), _fork(store, head, book).constraints()
     assert (found.accounts, found.closed_until) == (real.accounts, real.closed_until)
     assert found.closed_until is not None
+    assert _fork(store, open_until, book).constraints().accounts == frozenset()
+    assert _fork(store, 0, book).constraints().closed_until is None
+    legs = (m.PostingInput(frozen, "EUR", 5), m.PostingInput("equity:opening", "EUR", -5))
+    into_frozen = m.PostEntry(entry_id="e", description="", postings=legs)
+    early: Any = {"occurred_at": found.closed_until - timedelta(days=1)}
+    legs = (m.PostingInput("assets:bank:main", "EUR", 5), legs[1])
+    into_closed = m.PostEntry(entry_id="f", description="", postings=legs, **early)
+    for command in (into_frozen, into_closed):
+        with pytest.raises(Rejected) as refused:
+            book.execute(command)
+        beside = Book(_fork(store, head, book), clock=book._clock)
+        with pytest.raises(Rejected) as on_fork:
+            beside.execute(command)
+        assert on_fork.value.reason is refused.value.reason
+        beside.close()
+    before = Book(_fork(store, open_until, book), clock=book._clock)
+    assert before.execute(into_frozen).book == "main?what-if"
+    before.close()
+
+
+def _fork(store: EventStore, position: int, book: Book) -> EventStore:
+    return open_fork(LogAsOf(store, Point(position)), book._clock)
 
 
 def test_a_hypothesis_is_never_a_proof(book: EventStore) -> None:

@@ -22,6 +22,7 @@ from orderledger.replay.diff import ChangeKind
 from orderledger.replay.scenarios import edits_of, read_scenario
 from orderledger.replay.what_if import WhatIf
 from tests.dispute_book import ruling, shares
+from tests.model.shop import item
 from tests.projections.books import day
 from tests.projections.market_book import MarketBook
 from tests.seeding import ticking
@@ -196,6 +197,35 @@ def test_another_rule_gives_another_outcome(market: EventStore) -> None:
     stages = {one.name: (one.before, one.after) for one in dispute.fields}["stage"]
     assert stages == ("arbitration", "executed")
     assert list(found.findings) == []
+
+
+def test_another_risk_policy_gives_another_outcome(market: EventStore) -> None:
+    """Catches a policy that is read and not applied, or that counts what came later."""
+    place = {
+        "order_id": "o9",
+        "buyer_ref": "b1",
+        "currency": "USD",
+        "lines": [msgspec.to_builtins(item("a", "80.00"))],
+    }
+    asked: Any = {"commands": [{"command": "PlaceOrder", "fields": place}]}
+    rule = {"command": "PlaceOrder", "currency": "USD"}
+    big = {"version": "1", "amounts": [{**rule, "rule_id": "big", "refuse_above": 7_999}]}
+    often: Any = {
+        "rule_id": "often",
+        "subject": "buyer",
+        "measure": "orders",
+        "window_hours": 8_000,
+        "count_max": 3,
+        "effect": "approval",
+        **rule,
+    }
+    assert [one.error for one in _ask(market, **asked).steps] == [""]
+    assert [one.reason for one in _ask(market, **asked, risk=big).steps] == ["risk_limit_exceeded"]
+    counted = {**asked, "risk": {"version": "1", "velocities": [often]}}
+    assert [one.reason for one in _ask(market, **counted).steps] == ["approval_required"]
+    assert [one.reason for one in _ask(market, at=ISSUED, **counted).steps] == [""]
+    with pytest.raises(InvalidInput, match="risk: RiskPolicy has no field 'amount'"):
+        _ask(market, **asked, risk={"version": "1", "amount": []})
 
 
 def test_what_is_wrong_with_a_hypothesis_is_told(market: EventStore) -> None:
