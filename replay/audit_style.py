@@ -41,7 +41,7 @@ table.trail > tbody { break-inside: avoid; border-bottom: 1px solid var(--rule);
 .trail div { margin-bottom: .6mm; }
 .trail .k { color: var(--soft); font-size: 8.5pt; }
 .trail .fields { color: var(--soft); font-size: 8.5pt; }
-.trail table.entry { margin-top: 1mm; font-size: 9pt; }
+.trail table.entry { margin-top: 1mm; font-size: 8.5pt; }
 .trail table.entry td { padding: .2mm 2mm .2mm 0; border: 0; }
 .trail table.entry td:nth-child(2), .trail table.entry td:nth-child(3) { width: 24mm;
   text-align: right; padding-right: 0; }
