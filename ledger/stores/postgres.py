@@ -123,6 +123,16 @@ class PostgresStore:
         return self._url
 
     @property
+    def connections(self) -> Connections:
+        """The connections to the database, for what reads beside the events."""
+        return self._connections
+
+    @property
+    def book_id(self) -> int:
+        """The number of the book in the database."""
+        return self._book_id
+
+    @property
     def book(self) -> str:
         return self._book
 
