@@ -178,9 +178,15 @@ class ReactorRunner:
         """React to the event for which this reactor failed; raises what it raises."""
         position = msgspec.json.decode(work.payload, type=dict[str, int])["position"]
         (row,) = read_gapless(self._store, position - 1, position, 1)
+        self._work.put(self.effects_at(row))
+
+    def effects_at(self, row: StoredEvent) -> Sequence[NewWork]:
+        """Return what an event of the log calls for, whatever was read; raises what it raises."""
+        if current(row.topic) not in self.reactor.topics:
+            return ()
         states = LogStates(self._store)
         states.move(row)
-        self._work.put(self._effects(row, states))
+        return self._effects(row, states)
 
     def _react(self, row: StoredEvent) -> Sequence[NewWork]:
         self._states.move(row)

@@ -4,12 +4,15 @@ From a location to what stands there: the event store of a book, and the schema 
 Drivers are imported only for the engine at hand.
 """
 
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from orderledger.config import Location
 from orderledger.ledger.as_of import LogAsOf
+from orderledger.ledger.audit_ports import Audit
 from orderledger.ledger.errors import InvalidInput, NotFound
 from orderledger.ledger.hypothetical import Fork
 from orderledger.ledger.ids import utc_now
@@ -91,6 +94,29 @@ def open_resumed(store: LogAsOf, saved: RowSnapshots, skipped: Sequence[int]) ->
     from orderledger.ledger.stores.models_saved import SavedModels
 
     return SavedModels(saved, store.point.position, skipped)
+
+
+def open_audit(store: EventStore) -> Audit | None:
+    """Open what a verification asks of the database beside a store's events; needs no closing."""
+    from orderledger.ledger.stores.audits import audit_of
+
+    return audit_of(store)
+
+
+@contextmanager
+def scratch_models() -> Generator[ModelStore]:
+    """Open an empty place for the rows of read models, in a temporary file that is then deleted."""
+    from orderledger.ledger.stores.models import models_of
+    from orderledger.ledger.stores.sqlite import SqliteStore
+
+    with tempfile.TemporaryDirectory(prefix="orderledger-") as folder:
+        store = SqliteStore(Path(folder) / "rows.db", "scratch")
+        models = models_of(store)
+        try:
+            yield models
+        finally:
+            models.close()
+            store.close()
 
 
 def open_work(store: EventStore) -> WorkStore:

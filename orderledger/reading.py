@@ -52,12 +52,13 @@ from orderledger.replay.findings import Finding
 from orderledger.replay.history import RecordedEvent
 from orderledger.replay.period_list import PeriodRecord, periods
 from orderledger.replay.plain_text import Dialect, Export, Selection
-from orderledger.replay.verify import Progress, silent, verify
-from orderledger.replay.verify_journal import verify_journal
+from orderledger.replay.progress import Progress, silent
+from orderledger.replay.verify import Verification
 from orderledger.replay.verify_periods import verify_periods
 from orderledger.snapshotting import Snapshots
 from orderledger.velocity import MODEL as VELOCITY
 from orderledger.velocity import VelocityRows
+from orderledger.verifying import WHOLE, Scope, verification
 
 if TYPE_CHECKING:
     # Both bring the deciders, which reading needs nowhere else.
@@ -442,15 +443,21 @@ class Reading:
             parts=parts_of(self._store, self.work, self.models, self._clock),
         )
 
-    def verify(self, progress: Progress = silent) -> Iterator[Finding]:
+    def verify(self, progress: Progress = silent, scope: Scope = WHOLE) -> Iterator[Finding]:
         """
-        Yield everything that is wrong with the stored events, the balances and the periods.
+        Yield everything that is wrong with what is stored: see docs/verify.md for each check.
 
         Read-only and in constant memory; a sound book yields nothing.
         """
-        yield from verify(self._store, progress)
-        yield from verify_journal(self.models, progress)
-        yield from verify_periods(self._store, progress)
+        for one in self.verification(progress, scope):
+            if isinstance(one, Finding):
+                yield one
+
+    def verification(self, progress: Progress = silent, scope: Scope = WHOLE) -> Verification:
+        """Return what ``verify`` does, with a ``Checked`` for each check once it was made."""
+        is_past = isinstance(self._store, LogAsOf)
+        work = None if is_past else self.work
+        return verification(self._store, self.models, work, scope, progress)
 
     def verify_periods(
         self, period: str | None = None, progress: Progress = silent

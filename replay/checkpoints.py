@@ -379,17 +379,29 @@ def verify_checkpoints(
             )
         elif one.origin != name:
             yield _found(Check.CHECKPOINT_FOREIGN, f"{what} is not of this log, which is {name}")
-        elif tree.root(one.size) != one.root:
-            yield _found(
-                Check.LOG_REWRITTEN,
-                f"{what} has the root {one.root.hex()}, the log has {tree.root(one.size).hex()} "
-                f"there: an event from position {reached + 1} to {one.size} is not the one that "
-                "was signed",
-                reached + 1,
-            )
-            return
         else:
+            problem = _rewritten(tree, signed, what, reached)
+            if problem is not None:
+                yield problem
+                return
             reached = one.size
+
+
+def _rewritten(tree: LogTree, signed: SignedCheckpoint, what: str, reached: int) -> Finding | None:
+    one = signed.checkpoint
+    try:
+        root = tree.root(one.size)
+    except LogForked as cause:
+        text = f"{what} cannot be held against the log: {cause.message}"
+        return _found(Check.LOG_REWRITTEN, text, reached + 1)
+    if root == one.root:
+        return None
+    return _found(
+        Check.LOG_REWRITTEN,
+        f"{what} has the root {one.root.hex()}, the log has {root.hex()} there: an event from "
+        f"position {reached + 1} to {one.size} is not the one that was signed",
+        reached + 1,
+    )
 
 
 def _found(code: Check, text: str, position: int | None = None) -> Finding:

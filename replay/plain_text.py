@@ -30,7 +30,7 @@ from orderledger.ledger.read_ports import AccountSum
 from orderledger.projections.balances import Balances
 from orderledger.projections.base import read_gapless
 
-from .verify import Progress, silent
+from .progress import Progress, silent
 
 PAGE_EVENTS: Final = 1_000
 _context_decoder: Final = msgspec.json.Decoder(Context)

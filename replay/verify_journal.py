@@ -12,7 +12,7 @@ from orderledger.projections.compare import rows_of
 from orderledger.projections.read_models import ReadModels
 
 from .findings import Check, Finding, Severity
-from .verify import PAGE_EVENTS, Progress, silent
+from .progress import PAGE_EVENTS, Progress, silent
 
 _END: Final = 2**63 - 1
 

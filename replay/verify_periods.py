@@ -33,7 +33,7 @@ from orderledger.ledger.trial_balance import (
 )
 
 from .findings import Check, Finding, Severity
-from .verify import PAGE_EVENTS, Progress, silent
+from .progress import PAGE_EVENTS, Progress, silent
 
 _GUARD_LOOKS: Final = 5
 _context_decoder: Final = msgspec.json.Decoder(Context)

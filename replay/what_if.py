@@ -43,7 +43,7 @@ from .diff_balances import Account, BalanceChange, Moved
 from .findings import Check, Finding, Severity
 from .history import RecordedEvent, recorded
 from .scenarios import Given, Scenario, edits_of, steps_of
-from .verify import fold_findings
+from .verify_streams import fold_findings
 
 POSTED: Final = Layer.POSTED
 _ESCROW: Final = accounts.escrow("x").removesuffix("x")

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from orderledger.commands.idempotency import encode_reply
 from orderledger.ledger.account_events import (
     Direction,
     JournalEntryPosted,
@@ -100,6 +101,7 @@ class Seeder:
         self._store = store
         self._ids = itertools.count(first)
         self._versions = {} if versions is None else versions
+        self._keys: set[str] = set()
 
     def append(self, *facts: Fact, context: str = CONTEXT) -> None:
         """Append facts atomically, at their streams' next versions."""
@@ -127,20 +129,32 @@ class Seeder:
                 )
             )
         command_id = self._id()
+        said = _key_of(context)
+        # A key is a command's own, and its events say which.
+        key = said if said not in ("seed", *self._keys) else f"{said}-{command_id}"
+        self._keys.add(key)
+        written = {fact.stream: self._versions[fact.stream] for fact in facts}
         return NewAppend(
             command_id,
-            str(command_id),
-            key_hash(self._store.book, str(command_id)),
+            key,
+            key_hash(self._store.book, key),
             b"f" * 32,
             "Seed",
             False,
-            "{}",
-            context,
+            encode_reply(written, tuple([event.event_id for event in events])),
+            context.replace(f'"key":"{said}"', f'"key":"{key}"'),
             tuple(events),
         )
 
     def _id(self) -> UUID:
         return UUID(int=(0x019B0000 << 96) | (0x7 << 76) | (0b10 << 62) | next(self._ids))
+
+
+def _key_of(context: str) -> str:
+    try:
+        return str(msgspec.json.decode(context)["key"])
+    except msgspec.DecodeError:
+        return "seed"
 
 
 def memory_store() -> MemoryStore:

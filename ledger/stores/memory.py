@@ -1,6 +1,7 @@
 """The event store in the memory of one process: for tests and for books that end with it."""
 
 import bisect
+import heapq
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from ..audit_ports import CommandRecord
 from ..codec import HashedColumns, content_hash, leaf_hash
 from ..errors import InvalidInput, StorageError, Unavailable
 from ..ids import utc_now
@@ -56,6 +58,7 @@ class MemoryStore:
         self._names: Final[list[str]] = []
         self._by_id: Final[dict[UUID, StoredEvent]] = {}
         self._commands: Final[dict[bytes, StoredCommand]] = {}
+        self._commanded_at: Final[dict[bytes, datetime]] = {}
         self._constraints = ConstraintSet(0, frozenset())
         self._is_closed = False
 
@@ -105,6 +108,7 @@ class MemoryStore:
             now = max(now, before.recorded_at + _MICROSECOND)
         recorded_at = now
         for append in batch.appends:
+            self._commanded_at[append.key_hash] = batch.appended_at
             self._commands[append.key_hash] = StoredCommand(
                 append.key,
                 append.command_id,
@@ -326,6 +330,25 @@ class MemoryStore:
         """Return 0: no event waits for a position."""
         self._check_open()
         return 0
+
+    def records(self, after: bytes, limit: int) -> Sequence[CommandRecord]:
+        """Return command records in the order of their key hashes; see ``Audit.records``."""
+        with self._lock:
+            self._check_open()
+            hashes = heapq.nsmallest(limit, [one for one in self._commands if one > after])
+            return [self._record(one, self._commands[one]) for one in hashes]
+
+    def _record(self, key_hash: bytes, one: StoredCommand) -> CommandRecord:
+        return CommandRecord(
+            key_hash,
+            one.key,
+            one.command_id,
+            self._commanded_at[key_hash],
+            one.fingerprint,
+            one.command,
+            one.refused,
+            one.reply,
+        )
 
     def archive_commands(self, before: datetime, *, limit: int = 10_000) -> int:
         """Do nothing: one writer at a time has its pages in memory anyway."""

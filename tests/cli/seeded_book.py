@@ -9,6 +9,7 @@ from orderledger.ledger.journal import EMPTY, entry
 from orderledger.ledger.journal import Posting as Leg
 from orderledger.ledger.order_content import OrderLine, Tax, Totals
 from orderledger.ledger.order_events import (
+    FundsHeld,
     MovedLine,
     MoveKind,
     OrderConfirmed,
@@ -68,9 +69,16 @@ def seed(store: EventStore) -> None:
             recipes_payment.captured("adyen", "o1", 7_325, 7_325, "USD"),
             NOON + timedelta(days=1),
         ),
-        context=GATEWAY,
+        context=GATEWAY.replace("n1", "n2"),
     )
     _settle(seeder)
+
+
+def hold(store: EventStore) -> None:
+    """Say where the captured money is, which ``seed`` leaves out: from now on the book is sound."""
+    held = FundsHeld(slice_id="s1", amount=7_325, payment_id="p1")
+    versions = {ORDER: max(row.version for row in store.stream(ORDER))}
+    Seeder(store, first=5_000, versions=versions).append(Fact(ORDER, held, EMPTY, NOON))
 
 
 def _settle(seeder: Seeder) -> None:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from orderledger import cli
-from tests.cli.seeded_book import seed
+from tests.cli.seeded_book import hold, seed
 from tests.seeding import sqlite_store
 
 
@@ -31,6 +31,7 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setenv("ORDERLEDGER_URL", "sqlite:///book.db")
     store = sqlite_store(tmp_path / "book.db")
     seed(store)
+    hold(store)
     store.close()
     operator = _json("checkpoint", "key", "ledger.shop.example", "book.key")
     auditor = _json("checkpoint", "key", "auditor.example", "auditor.key")
@@ -77,7 +78,7 @@ def test_a_log_that_lost_its_end_is_found(keys: dict[str, str], tmp_path: Path) 
     connection.close()
     found = _run("verify", "--checkpoint", "a", "--trust", keys["operator"], "--json")
     assert found.exit_code == 1
-    assert "log_cut_off" in [one["code"] for one in json.loads(found.stdout)]
+    assert "log_cut_off" in [one.get("code") for one in json.loads(found.stdout)]
     refused = _run("checkpoint", "publish", "--key", "book.key", "--to", "a")
     assert refused.exit_code == 1
     assert "it lost its end. Nothing was signed" in refused.stderr

@@ -79,7 +79,7 @@ def test_a_month_is_closed_listed_and_reopened() -> None:
     assert [one["reason"] for one in listed] == ["late", None]
     assert listed[1]["closed_by"] == "system orderledger"
     assert run("period list --table").exit_code == 0
-    assert answer("verify") == []
+    assert all(one["result"] == "ok" for one in answer("verify"))
 
 
 def test_bounds_that_are_given() -> None:
@@ -141,4 +141,5 @@ def test_verify_finds_what_was_done_past_the_engine(book: Path) -> None:
     connection.close()
     (found,) = answer("period verify", 1)
     assert found["code"] == "period_guard_wrong"
-    assert [one["code"] for one in answer("verify", 1)] == ["period_guard_wrong"]
+    found = [one["code"] for one in answer("verify", 1) if "code" in one]
+    assert found == ["period_guard_wrong"]

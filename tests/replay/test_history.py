@@ -12,7 +12,7 @@ from orderledger.ledger.ports import EventStore
 from orderledger.reading import Reading
 from orderledger.replay.history import history, linked_streams, order_history, payment_history
 from orderledger.replay.verify import verify
-from tests.cli.seeded_book import seed
+from tests.cli.seeded_book import hold, seed
 from tests.seeding import CONTEXT, START, Seeder, memory_store, sqlite_store, transfer
 
 
@@ -79,6 +79,7 @@ def test_reading_folds_what_is_stored(store: EventStore) -> None:
     assert [one.position for one in reading.order_history("o1")] == list(range(1, 11))
     assert reading.balance("liabilities:escrow:o1") == {"USD": -7_325}
     assert reading.status().balances_lag == 0
+    hold(store)
     assert list(reading.verify()) == list(verify(store)) == []
     with pytest.raises(NotFound):
         reading.order("nope")

@@ -12,7 +12,7 @@ from orderledger.projections.balances import Postings
 from orderledger.projections.models import fingerprint
 from orderledger.reading import Reading
 from orderledger.replay.findings import Check
-from tests.cli.seeded_book import seed
+from tests.cli.seeded_book import hold, seed
 from tests.seeding import START, Seeder, ticking, transfer
 
 
@@ -22,6 +22,7 @@ def store(pg_url: str) -> Iterator[PostgresStore]:
     migrate(pg_url)
     opened = PostgresStore(pg_url, clock=ticking())
     seed(opened)
+    hold(opened)
     facts = [transfer(1, START, entry_id=f"e{number}") for number in range(300)]
     Seeder(opened, first=10_000).append_many(facts)
     yield opened
