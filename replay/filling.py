@@ -42,7 +42,7 @@ def fill(models: ReadModels, builds: Sequence[Build], progress: Progress) -> Non
     with (
         ReadAhead(models.events, head) as reader,
         ThreadPoolExecutor(1, "orderledger-write-behind") as writer,
-        _paused_collector() as collect,
+        paused_collector() as collect,
     ):
         try:
             for build in builds:
@@ -61,7 +61,7 @@ def fill(models: ReadModels, builds: Sequence[Build], progress: Progress) -> Non
 
 
 @contextmanager
-def _paused_collector() -> Generator[Callable[[], object]]:
+def paused_collector() -> Generator[Callable[[], object]]:
     """
     Keep the cycle collector from looking through a heap in which there are no cycles.
 

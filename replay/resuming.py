@@ -2,7 +2,7 @@
 How a verification that was interrupted goes on: its state in a file, between two pages.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -73,7 +73,7 @@ class Resuming:
         """The read models that were compared already."""
         return frozenset(self._saved.rebuilt)
 
-    def kept(self, findings: Iterator[Finding]) -> Iterator[Finding]:
+    def kept(self, findings: Iterable[Finding]) -> Iterator[Finding]:
         """Pass findings on, and keep them to be told again."""
         for one in findings:
             self._saved.findings.append(one)

@@ -26,6 +26,7 @@ from orderledger.ledger.ports import EventStore
 from orderledger.projections.read_models import ReadModels
 
 from .checkpoints import verify_checkpoints
+from .filling import paused_collector
 from .findings import AREA_OF, Area, Check, Checked, Finding, error
 from .progress import Progress, silent
 from .resuming import Resuming
@@ -137,13 +138,13 @@ class Verification:
         log = LogPass(store, size, self._progress, state=resuming.log, limited=of_limited)
         yield from resuming.findings
         for page in log.pages():
-            yield from resuming.kept(page)
+            yield from resuming.kept(_taken(page))
             resuming.save(log=log.saved)
         resuming.save(log=log.saved, is_due=True)
         pending_before = store.pending()
         streams = StreamPass(store, size, self._progress, state=resuming.streams)
         for page in streams.pages():
-            yield from resuming.kept(page)
+            yield from resuming.kept(_taken(page))
             resuming.save(streams=streams.saved)
         yield from self._placed(size, log, streams, pending_before)
         for area, count, of in _looked_at(size, log, streams):
@@ -196,6 +197,14 @@ class Verification:
     def _checked(self, area: Area, looked_at: int, of: str, skipped: str = "") -> Checked:
         found = self._found[area]
         return Checked(area=area, looked_at=looked_at, of=of, found=found, skipped=skipped)
+
+
+def _taken(page: Iterator[Finding]) -> Sequence[Finding]:
+    """Return what is wrong with a page; events and states form no cycles to collect meanwhile."""
+    with paused_collector() as look:
+        found = list(page)
+        look()
+    return found
 
 
 def _looked_at(size: int, log: LogPass, streams: StreamPass) -> Iterator[tuple[Area, int, str]]:

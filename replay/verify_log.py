@@ -67,7 +67,9 @@ class LogState(msgspec.Struct):
 def command_hash(command: OpenCommand) -> int:
     """Return the hash of what a command wrote: its key, its events in order, where they left off"""
     at = 0 if command.appended_at is None else microseconds(command.appended_at)
-    streams = [f"{stream}\x00{version}" for stream, version in sorted(command.streams.items())]
+    streams = [f"{stream}\x00{version}" for stream, version in command.streams.items()]
+    if len(streams) > 1:
+        streams.sort()
     said = "\x00".join([command.key, str(at), *streams]).encode()
     ids = b"".join([one.bytes for one in command.event_ids])
     return int.from_bytes(sha256(command.command_id.bytes + ids + said).digest(), "big")

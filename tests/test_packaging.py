@@ -54,7 +54,7 @@ def test_wheel_holds_every_module_and_sql_file(wheel: Path) -> None:
     expected |= {
         _in_the_wheel(each.path)
         for each in text_files()
-        if each.path.endswith((".sql", "py.typed")) and each.is_under(*shipped)
+        if each.path.endswith((".sql", "guards.json", "py.typed")) and each.is_under(*shipped)
     }
     names = set(zipfile.ZipFile(wheel).namelist())
     assert sorted(expected - names) == []
@@ -109,7 +109,9 @@ root = importlib.resources.files("orderledger.ledger").joinpath("sql")
 print(sum(1 for engine in root.iterdir() for each in engine.iterdir()) if root.is_dir() else 0)
 """
     sources = [
-        each for each in text_files() if each.is_under("ledger/sql/") and each.path.endswith(".sql")
+        each
+        for each in text_files()
+        if each.is_under("ledger/sql/") and each.path.endswith((".sql", ".json"))
     ]
     counted = _run([sys.executable, "-I", "-c", program, str(installed)], tmp_path)
     assert int(counted) == len(sources)
