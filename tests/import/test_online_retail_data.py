@@ -229,6 +229,12 @@ def test_importing_the_file_again_adds_nothing(
 
 
 @pytest.mark.long
+def test_a_year_has_no_findings(imported: tuple[orderledger.Book, Summary]) -> None:
+    """Catches a false alarm about what real orders do."""
+    assert list(imported[0].read.verify()) == []
+
+
+@pytest.mark.long
 def test_both_engines_come_to_the_same(
     imported: tuple[orderledger.Book, Summary], path: Path, pg_url: str
 ) -> None:
