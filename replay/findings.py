@@ -64,7 +64,6 @@ class Check(StrEnum):
     CHECKPOINT_FOREIGN = "checkpoint_foreign"
     LOG_CUT_OFF = "log_cut_off"
     LOG_REWRITTEN = "log_rewritten"
-    ESCROW_DISAGREES = "escrow_disagrees"
     EVENT_NOT_PROJECTED = "event_not_projected"
 
 
@@ -130,7 +129,11 @@ _CODES: Final[Mapping[Area, tuple[Check, ...]]] = {
         Check.PERIOD_GUARD_WRONG,
     ),
     Area.JOURNAL: (Check.JOURNAL_LINES_WRONG,),
-    Area.MODELS: (Check.CHECKPOINT_DIVERGED, Check.MODEL_CATALOGUE_WRONG),
+    Area.MODELS: (
+        Check.CHECKPOINT_DIVERGED,
+        Check.MODEL_CATALOGUE_WRONG,
+        Check.EVENT_NOT_PROJECTED,
+    ),
     Area.REBUILDS: (Check.MODEL_ROWS_WRONG,),
     Area.EFFECTS: (
         Check.EFFECT_UNTRACED,

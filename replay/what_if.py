@@ -311,14 +311,14 @@ def _escrow_findings(
         supposed = real if change is None else -change.after
         if after.escrow_held != supposed and before.escrow_held == real:
             yield _finding(
-                Check.ESCROW_DISAGREES,
+                Check.BALANCE_DISAGREES,
                 f"the slices of order {id_of(stream)} hold {after.escrow_held} {currency} minor "
                 f"units, its escrow account has {supposed}",
                 stream,
             )
         if supposed < 0 <= real:
             yield _finding(
-                Check.ESCROW_DISAGREES,
+                Check.INVARIANT_BROKEN,
                 f"the escrow of order {id_of(stream)} owes {-supposed} {currency} minor units",
                 stream,
             )

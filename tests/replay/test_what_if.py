@@ -241,7 +241,7 @@ def test_what_is_wrong_with_a_hypothesis_is_told(market: EventStore) -> None:
     told = {one.code.value: one.text for one in reversed(found.findings)}
     assert "does not belong in a stream" in told["event_not_folded"]
     assert "sum to 5 minor units" in told["entry_unbalanced"]
-    assert "its escrow account has" in told["escrow_disagrees"]
+    assert "its escrow account has" in told["balance_disagrees"]
     assert "read model payments leaves out payment-p1" in told["event_not_projected"]
     assert any("owes" in one.text for one in found.findings)
     assert {one.account: one.after - one.before for one in found.balances}["assets:bank:main"] == 5
