@@ -25,7 +25,7 @@ from orderledger.projections.skips import skipped_of
 from orderledger.snapshots.bodies import EPOCH, sealed
 from orderledger.snapshots.policy import MODELS, thinned
 from orderledger.snapshots.rejections import (
-    Rejected,
+    NotUsed,
     Rejection,
     Rejections,
     place_of,
@@ -110,7 +110,7 @@ class ModelSnapshots:
                 if is_whole:
                     found.check_parts(model.tables)
                 return found
-            except Rejected as rejected:
+            except NotUsed as rejected:
                 self._rejections.count(rejected.reason, rejected.text)
                 if is_whole:
                     self._store.drop((header,))
@@ -226,12 +226,12 @@ class ModelSnapshots:
 
     def check(self, header: Header) -> None:
         """
-        Make a model's rows from the events and compare; raises Rejected where they differ.
+        Make a model's rows from the events and compare; raises NotUsed where they differ.
 
         Takes as much memory as the model has rows.
         """
         if header.subject not in self._models:
-            raise Rejected(
+            raise NotUsed(
                 Rejection.OTHER_CODE,
                 f"{place_of(header)} is of a read model that this program does not have",
             )
@@ -242,7 +242,7 @@ class ModelSnapshots:
         for table, rows in self._rows_at(model, header.position, skipped).items():
             (shape,) = [one for one in model.tables if one.name == table]
             if list(found.rows(shape, None)) != list(rows):
-                raise Rejected(
+                raise NotUsed(
                     Rejection.DIFFERS,
                     f"{place_of(header)} has other rows in table {table} than the events give; "
                     "somebody wrote it past this library, or the model was changed without "

@@ -27,7 +27,7 @@ from orderledger.model_snapshots import ModelSnapshots
 from orderledger.projections.models import ReadModel
 from orderledger.projections.shipped import SHIPPED
 from orderledger.snapshots.policy import POLICIES, Policy
-from orderledger.snapshots.rejections import Rejected, Rejection, Rejections
+from orderledger.snapshots.rejections import NotUsed, Rejection, Rejections
 from orderledger.snapshots.streams import StreamSnapshots, Taken
 
 PAGE: Final = 1_000
@@ -216,7 +216,7 @@ class Snapshots:
                 else:
                     self.streams.check(header)
                 yield Checked(header)
-            except Rejected as rejected:
+            except NotUsed as rejected:
                 yield Checked(header, rejected.reason, rejected.text)
 
     def _sequence(self) -> None:

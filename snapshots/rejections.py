@@ -38,7 +38,7 @@ class Rejection(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
-class Rejected(Exception):
+class NotUsed(Exception):
     """A snapshot that is not used, and why."""
 
     def __init__(self, reason: Rejection, text: str) -> None:
@@ -79,25 +79,25 @@ def place_of(header: Header) -> str:
 
 
 def require_code(header: Header, fingerprint: bytes, codecs: frozenset[str]) -> None:
-    """Refuse a snapshot of other code, or from before an erasure; raises Rejected."""
+    """Refuse a snapshot of other code, or from before an erasure; raises NotUsed."""
     if header.codec not in codecs:
-        raise Rejected(
+        raise NotUsed(
             Rejection.OTHER_CODE,
             f"{place_of(header)} is written as {header.codec!r}, which this code does not read",
         )
     if header.fingerprint != fingerprint:
-        raise Rejected(Rejection.OTHER_CODE, f"{place_of(header)} was made by other code")
+        raise NotUsed(Rejection.OTHER_CODE, f"{place_of(header)} was made by other code")
     if header.erasure_epoch != EPOCH:
-        raise Rejected(
+        raise NotUsed(
             Rejection.OTHER_ERASURES,
             f"{place_of(header)} has seen the erasures up to {header.erasure_epoch}, not {EPOCH}",
         )
 
 
 def require_log(events: EventStore, header: Header) -> None:
-    """Refuse a snapshot of another log, or beyond the head of this one; raises Rejected."""
+    """Refuse a snapshot of another log, or beyond the head of this one; raises NotUsed."""
     if not is_of_log(events, header):
-        raise Rejected(
+        raise NotUsed(
             Rejection.OTHER_LOG,
             f"{place_of(header)} was taken of a log with another leaf hash there",
         )

@@ -21,7 +21,7 @@ from orderledger.ledger.model_ports import Column, Key, Kind, Row, Table
 from orderledger.ledger.snapshot_ports import Header, SnapshotStore
 
 from .bodies import Unreadable, seal
-from .rejections import Rejected, Rejection, place_of
+from .rejections import NotUsed, Rejection, place_of
 
 ROWS: Final = "rows.json+zlib"
 CODECS: Final = frozenset({ROWS})
@@ -168,11 +168,11 @@ class SavedModel:
         return dict(zip(keys[begin:end], rows[begin:end], strict=True))
 
     def check_parts(self, tables: Iterable[Table]) -> None:
-        """Read every part; raises Rejected for one that is damaged or not there."""
+        """Read every part; raises NotUsed for one that is damaged or not there."""
         for table in tables:
             for number in range(len(self.first_keys(table))):
                 if self._rows_of(table, number) is None:
-                    raise Rejected(
+                    raise NotUsed(
                         Rejection.DAMAGED,
                         f"{place_of(self.header)} lacks part {number + 1} of table {table.name}, "
                         "or that has another hash",
@@ -180,10 +180,10 @@ class SavedModel:
 
 
 def read_index(store: SnapshotStore, header: Header, tables: Sequence[Table]) -> Index:
-    """Return what a snapshot says where its rows are; raises Rejected where it is damaged."""
+    """Return what a snapshot says where its rows are; raises NotUsed where it is damaged."""
     body = store.body(header)
     if body is None or seal(header, body) != header.body_hash:
-        raise Rejected(Rejection.DAMAGED, f"{place_of(header)} has a body of another hash, or none")
+        raise NotUsed(Rejection.DAMAGED, f"{place_of(header)} has a body of another hash, or none")
     try:
         index = _decode_index(body)
         for table in tables:
@@ -192,7 +192,7 @@ def read_index(store: SnapshotStore, header: Header, tables: Sequence[Table]) ->
             if len(keys) != len(chunks.hashes):
                 raise Unreadable(f"{len(keys)} keys of {len(chunks.hashes)} parts")
     except (Unreadable, LookupError, zlib.error, msgspec.DecodeError) as error:
-        raise Rejected(Rejection.DAMAGED, f"{place_of(header)} cannot be read: {error}") from error
+        raise NotUsed(Rejection.DAMAGED, f"{place_of(header)} cannot be read: {error}") from error
     return index
 
 

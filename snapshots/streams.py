@@ -24,7 +24,7 @@ from orderledger.ledger.streams import kind_of
 
 from .bodies import CODECS, EPOCH, Unreadable, decode_state, encode_state, seal, sealed
 from .policy import POLICIES, Policy, Tail, is_due, policy_of, thinned
-from .rejections import Rejected, Rejection, Rejections, place_of, require_code, require_log
+from .rejections import NotUsed, Rejection, Rejections, place_of, require_code, require_log
 
 REMEMBERED: Final = 50_000
 """Streams whose last snapshot a process remembers; beyond it those noted longest ago are asked."""
@@ -113,7 +113,7 @@ class StreamSnapshots:
         for header in self._backwards(stream, newest):
             try:
                 return self.read(header), header, tuple(void)
-            except Rejected as rejected:
+            except NotUsed as rejected:
                 void.append(header)
                 self._rejections.count(rejected.reason, rejected.text)
         return None, None, tuple(void)
@@ -125,23 +125,23 @@ class StreamSnapshots:
                 yield header
 
     def read(self, header: Header) -> FoldedStream:
-        """Return what a snapshot holds; raises Rejected where it is not to be used."""
+        """Return what a snapshot holds; raises NotUsed where it is not to be used."""
         kind = kind_of(header.subject)
         if kind not in FOLDS:
-            raise Rejected(
+            raise NotUsed(
                 Rejection.OTHER_CODE, f"{place_of(header)} is of a kind this code does not know"
             )
         require_code(header, _fingerprint(kind), CODECS)
         row = self._event_at(header)
         body = self._store.body(header)
         if body is None or seal(header, body) != header.body_hash:
-            raise Rejected(
+            raise NotUsed(
                 Rejection.DAMAGED, f"{place_of(header)} has a body of another hash, or none"
             )
         try:
             state = decode_state(header.codec, FOLDS[kind].state_type, body)
         except Unreadable as error:
-            raise Rejected(
+            raise NotUsed(
                 Rejection.DAMAGED, f"{place_of(header)} cannot be read: {error}"
             ) from error
         return FoldedStream(header.version, header.position, row.event_id, state)
@@ -151,7 +151,7 @@ class StreamSnapshots:
         for row in self._events.read(header.position - 1, until=header.position, limit=1):
             if (row.stream, row.version) == (header.subject, header.version):
                 return row
-        raise Rejected(
+        raise NotUsed(
             Rejection.MISPLACED,
             f"{place_of(header)} claims version {header.version}, which is not what the log has "
             "there",
@@ -275,7 +275,7 @@ class StreamSnapshots:
 
     def check(self, header: Header) -> None:
         """
-        Fold a stream from its first event and compare; raises Rejected where they differ.
+        Fold a stream from its first event and compare; raises NotUsed where they differ.
 
         In constant memory. Raises CorruptEvent where an event cannot be read.
         """
@@ -286,7 +286,7 @@ class StreamSnapshots:
             state = fold.apply(state, decode_event(row.topic, row.payload))
             version = row.version
         if (version, state) != (header.version, found.state):
-            raise Rejected(
+            raise NotUsed(
                 Rejection.DIFFERS,
                 f"{place_of(header)} is not what its {header.version} events fold to; somebody "
                 "wrote it past this library, or the fold was changed without raising its version",

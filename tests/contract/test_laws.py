@@ -38,9 +38,13 @@ WITHOUT_A_BOOK: Final = frozenset(
         "test_journal.test_what_is_recorded_later_changes_no_earlier_answer",
         "test_orders.test_order_discounts_are_exact_fair_and_independent_of_order",
         "test_orders.test_partials_of_a_line_come_back_whole",
+        "test_snapshots.test_a_snapshot_and_its_tail_are_the_whole",
+        "test_snapshots.test_what_is_kept",
+        "test_snapshots.test_what_is_kept_of_a_growing_stream_is_spread",
+        "test_snapshots.test_when_one_is_due",
     }
 )
-"""Laws of values, of names and of a fold alone."""
+"""Laws of values, of names, of a fold alone and of what is saved of it."""
 WITH_OTHER_BOOKS: Final = frozenset({"test_balance_model", "test_periods_model", "test_money"})
 """Modules whose laws open stores of several kinds themselves, or are arithmetic."""
 FEW: Final = 3

@@ -74,7 +74,8 @@ class Ticking:
 
 def work_until_killed(url: str, directory: Path, pipe: int) -> None:
     book = wired(url, directory)
-    book.machinery.__dict__["_work"] = Ticking(book.machinery.work, pipe)
+    ticking = Ticking(book.machinery.work, pipe)
+    book.machinery.__dict__["_work"] = lambda: ticking
     while True:
         if not book.machinery.settle():
             time.sleep(0.002)
