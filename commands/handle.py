@@ -7,6 +7,7 @@ streams that moved are read again and the batch is decided anew, within a bound.
 was read but not written is a check of the append, so that concurrent commands have a serial order.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -58,6 +59,8 @@ ARCHIVE_EVERY: Final = 20_000
 """Commands of this process between two moves of their records to the archive."""
 ARCHIVE_CHUNK: Final = 5_000
 """Records per transaction of such a move: some tens of milliseconds."""
+
+_logger: Final = logging.getLogger("orderledger")
 
 
 class Executor:
@@ -473,7 +476,12 @@ class Executor:
         if self._snapshots is None:
             return
         states = [(stream, one.version, one.state) for stream, one in changed.items()]
-        if self._snapshots.committed(states):
+        try:
+            is_due = self._snapshots.committed(states)
+        except Exception as error:  # noqa: BLE001  # what was appended is, and its callers are told
+            _logger.warning("snapshots that may be due are not noted: %r", error)
+            return
+        if is_due:
             self._group.background(self._snapshots.take_due)
 
     # -- shared state ------------------------------------------------------------------------

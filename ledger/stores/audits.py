@@ -3,6 +3,7 @@
 from orderledger.ledger.audit_ports import Audit
 from orderledger.ledger.ports import EventStore
 
+from .engines import as_postgres
 from .memory import MemoryStore
 
 
@@ -23,12 +24,9 @@ def audit_of(store: EventStore) -> Audit | None:
         from .audit_sqlite import SqliteAudit
 
         return SqliteAudit(store.file, store.book_id)
-    try:
-        from .postgres import PostgresStore
-    except ModuleNotFoundError:
-        return None
-    if isinstance(store, PostgresStore):
+    postgres = as_postgres(store)
+    if postgres is not None:
         from .audit_postgres import PostgresAudit
 
-        return PostgresAudit(store.connections, store.book_id)
+        return PostgresAudit(postgres.connections, postgres.book_id)
     return None

@@ -4,6 +4,7 @@ from orderledger.ledger.errors import InvalidInput
 from orderledger.ledger.model_ports import ModelStore
 from orderledger.ledger.read_ports import Journal
 
+from .engines import as_postgres_models
 from .journal_memory import MemoryJournal
 from .models_memory import MemoryModels
 
@@ -23,10 +24,9 @@ def journal_of(models: ModelStore) -> Journal:
         from .journal_sqlite import SqliteJournal
 
         return SqliteJournal(models.file, models.book_id)
-    from .models_postgres import PostgresModels
-
-    if isinstance(models, PostgresModels):
+    postgres = as_postgres_models(models)
+    if postgres is not None:
         from .journal_postgres import PostgresJournal
 
-        return PostgresJournal(models.connections, models.book_id)
+        return PostgresJournal(postgres.connections, postgres.book_id)
     raise InvalidInput(f"{type(models).__name__} has no journal; pass a Journal of yours")

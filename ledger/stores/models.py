@@ -6,6 +6,7 @@ from orderledger.ledger.model_ports import ModelStore
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.snapshot_ports import RowSnapshots
 
+from .engines import as_postgres
 from .memory import MemoryStore
 from .models_memory import MemoryModels
 from .models_saved import SavedModels
@@ -29,10 +30,9 @@ def models_of(store: EventStore, saved: RowSnapshots | None = None) -> ModelStor
         from .models_sqlite import SqliteModels
 
         return SqliteModels(store.file, store.book_id)
-    from .postgres import PostgresStore
-
-    if isinstance(store, PostgresStore):
+    postgres = as_postgres(store)
+    if postgres is not None:
         from .models_postgres import PostgresModels
 
-        return PostgresModels(store.url, store.book)
+        return PostgresModels(postgres.url, postgres.book)
     raise InvalidInput(f"{type(store).__name__} has no read models; pass a ModelStore of yours")

@@ -7,6 +7,7 @@ from orderledger.ledger.errors import InvalidInput
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.snapshot_ports import SnapshotStore
 
+from .engines import as_postgres
 from .memory import MemoryStore
 from .snapshots_memory import MemorySnapshots
 
@@ -28,10 +29,9 @@ def snapshots_of(store: EventStore) -> SnapshotStore:
         from .snapshots_sqlite import SqliteSnapshots
 
         return SqliteSnapshots(store.file, store.book_id)
-    from .postgres import PostgresStore
-
-    if isinstance(store, PostgresStore):
+    postgres = as_postgres(store)
+    if postgres is not None:
         from .snapshots_postgres import PostgresSnapshots
 
-        return PostgresSnapshots(store.connections, store.book_id)
+        return PostgresSnapshots(postgres.connections, postgres.book_id)
     raise InvalidInput(f"{type(store).__name__} has no snapshots; pass a SnapshotStore of yours")

@@ -8,6 +8,7 @@ from orderledger.ledger.hypothetical import is_hypothetical
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.work_ports import WorkStore
 
+from .engines import as_postgres
 from .memory import MemoryStore
 from .work_memory import MemoryWork
 
@@ -33,10 +34,9 @@ def work_of(store: EventStore) -> WorkStore:
         from .work_sqlite import SqliteWork
 
         return SqliteWork(store.file, store.book_id)
-    from .postgres import PostgresStore
-
-    if isinstance(store, PostgresStore):
+    postgres = as_postgres(store)
+    if postgres is not None:
         from .work_postgres import PostgresWork
 
-        return PostgresWork(store.url, store.book)
+        return PostgresWork(postgres.url, postgres.book)
     raise InvalidInput(f"{type(store).__name__} has no work; pass a WorkStore of yours")
