@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from orderledger import Book, cli
+from orderledger import Book
 from orderledger.commands.requests import Actor
 from orderledger.ledger.errors import Rejected
+from tests.cli.running import run
 from tests.cli.seeded_book import seed
 from tests.commands.entries import post, reverse
 from tests.projections.market_book import MarketBook
@@ -18,10 +18,6 @@ from tests.source_tree import ROOT
 
 GOLDEN = ROOT / "tests" / "golden" / "cli" / "audit-order.html"
 UPDATE = "ORDERLEDGER_UPDATE_GOLDEN"
-
-
-def _run(*words: str) -> Result:
-    return CliRunner().invoke(cli.main, [*words], prog_name="orderledger")
 
 
 @pytest.fixture
@@ -37,7 +33,7 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_report_is_as_committed(book: Path) -> None:
     """Catches a page that changed without anybody looking at it."""
-    found = _run(*["audit", "order", "o1", "--html", "report.html"])
+    found = run(*["audit", "order", "o1", "--html", "report.html"])
     assert found.exit_code == 0, found.output
     assert json.loads(found.stdout) == {
         "file": "report.html",
@@ -48,7 +44,7 @@ def test_a_report_is_as_committed(book: Path) -> None:
     if os.environ.get(UPDATE):
         GOLDEN.write_text(text, "utf-8")
     assert text == GOLDEN.read_text("utf-8"), f"set {UPDATE}=1 to accept the new page, and look"
-    to_stdout = _run(*["audit", "order", "o1", "--html", "-"])
+    to_stdout = run(*["audit", "order", "o1", "--html", "-"])
     assert to_stdout.stdout == text
 
 
@@ -71,7 +67,7 @@ def test_a_report_is_as_committed(book: Path) -> None:
 )
 def test_what_cannot_be_told_is_one_clear_line(words: str, status: int, why: str) -> None:
     """Catches an empty audit, or half of one, where there is none."""
-    found = _run(*words.split())
+    found = run(*words.split())
     assert (found.exit_code, found.stdout) == (status, ""), found.output
     assert why in found.stderr
     assert not Path("x.html").exists()
@@ -85,16 +81,16 @@ def test_a_command_and_its_refusal_are_told(book: Path) -> None:
             made.execute(reverse("e1", "r1", 101), key="too-much", actor=Actor("staff", "ann"))
         made.store.close()
     url = ("--url", "sqlite:///shop.db")
-    (event,) = json.loads(_run("audit", "command", "open", *url).stdout)
+    (event,) = json.loads(run("audit", "command", "open", *url).stdout)
     assert (event["command"], event["key"], event["stream"]) == ("PostEntry", "open", "journal-e1")
     assert [one["amount"] for one in event["postings"]] == ["1.00", "-1.00"]
-    (refused,) = json.loads(_run("audit", "actor", "staff:ann", *url).stdout)
+    (refused,) = json.loads(run("audit", "actor", "staff:ann", *url).stdout)
     assert refused["is_refusal"] is True
     assert refused["actor"] == {"type": "staff", "id": "ann"}
     assert refused["decided_on"] == {"journal-e1": 1}
     assert refused["reason"] == "already_reversed"
-    assert json.loads(_run("audit", "command", refused["command_id"], *url).stdout) == [refused]
-    table = _run("audit", "command", "too-much", "--table", *url).stdout
+    assert json.loads(run("audit", "command", refused["command_id"], *url).stdout) == [refused]
+    table = run("audit", "command", "too-much", "--table", *url).stdout
     for word in ("refused: already_reversed", "staff ann", "too-much", "ReverseEntry"):
         assert word in table
 
@@ -105,10 +101,10 @@ def test_a_dispute_is_told_with_its_rules(tmp_path: Path) -> None:
     MarketBook(store)
     store.close()
     url = ("--url", f"sqlite:///{tmp_path}/market.db")
-    entries = json.loads(_run("audit", "dispute", "d1", *url).stdout)
+    entries = json.loads(run("audit", "dispute", "d1", *url).stdout)
     assert entries[0]["topic"] == "dispute.filed.v1"
     assert entries[0]["rules"]["rule_book"] == "house, version 3"
     assert [one["version"] for one in entries] == list(range(1, len(entries) + 1))
     assert {one["command"] for one in entries} >= {"FileDispute", "IssueRuling", "ExecuteRuling"}
-    table = _run("audit", "dispute", "d1", "--table", *url).stdout
+    table = run("audit", "dispute", "d1", "--table", *url).stdout
     assert "because reason forged; by clerk" in table

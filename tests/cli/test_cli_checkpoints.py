@@ -4,24 +4,12 @@ import json
 import shutil
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from orderledger import cli
+from tests.cli.running import answer, run
 from tests.cli.seeded_book import hold, seed
 from tests.seeding import sqlite_store
-
-
-def _run(*words: str) -> Result:
-    return CliRunner().invoke(cli.main, [*words], prog_name="orderledger")
-
-
-def _json(*words: str) -> Any:
-    found = _run(*words, "--json")
-    assert found.exit_code == 0, found.stderr
-    return json.loads(found.stdout)
 
 
 @pytest.fixture
@@ -33,42 +21,42 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     seed(store)
     hold(store)
     store.close()
-    operator = _json("checkpoint", "key", "ledger.shop.example", "book.key")
-    auditor = _json("checkpoint", "key", "auditor.example", "auditor.key")
+    operator = answer("checkpoint", "key", "ledger.shop.example", "book.key")
+    auditor = answer("checkpoint", "key", "auditor.example", "auditor.key")
     return {"operator": operator["operator_key"], "auditor": auditor["cosigner_key"]}
 
 
 def test_a_checkpoint_goes_out_and_comes_back_cosigned(keys: dict[str, str]) -> None:
     """Catches a way from the operator to the auditor and back that has a gap."""
-    published = _json("checkpoint", "publish", "--key", "book.key", "--to", "a", "--to", "b")
+    published = answer("checkpoint", "publish", "--key", "book.key", "--to", "a", "--to", "b")
     assert published["is_new"] is True
     assert published["targets"] == ["a", "b"]
-    own = _json("checkpoint", "show")
+    own = answer("checkpoint", "show")
     assert (own["size"], own["root"]) == (published["size"], published["root"])
     assert own["signed_by"] == []
-    assert _json("checkpoint", "show", "--at", "3")["size"] == 3
-    cosigned = _json(
+    assert answer("checkpoint", "show", "--at", "3")["size"] == 3
+    cosigned = answer(
         "checkpoint", "cosign", "a", "--key", "auditor.key", "--operator", "book.key.pub"
     )
     assert cosigned["signed_by"] == ["ledger.shop.example", "auditor.example"]
     trust = ["--trust", keys["operator"], "--trust", keys["auditor"]]
-    shown = _json("checkpoint", "show", "a", *trust)
+    shown = answer("checkpoint", "show", "a", *trust)
     assert shown["signature of ledger.shop.example"] == "right"
     assert shown["signature of auditor.example"].startswith("right, seen 20")
-    at_b = _json("checkpoint", "show", "b", *trust)
+    at_b = answer("checkpoint", "show", "b", *trust)
     assert at_b["signature of auditor.example"] == "missing or wrong"
     for place in ("a", "b", "a/checkpoint"):
         for key in (keys["operator"], "book.key.pub"):
-            sound = _run("verify", "--checkpoint", place, "--trust", key)
+            sound = run("verify", "--checkpoint", place, "--trust", key)
             assert sound.exit_code == 0, sound.stderr
     # The auditor's word is enough for whoever does not trust the operator.
-    assert _run("verify", "--checkpoint", "a", "--trust", keys["auditor"]).exit_code == 0
-    assert _run("verify", "--checkpoint", "b", "--trust", keys["auditor"]).exit_code == 1
+    assert run("verify", "--checkpoint", "a", "--trust", keys["auditor"]).exit_code == 0
+    assert run("verify", "--checkpoint", "b", "--trust", keys["auditor"]).exit_code == 1
 
 
 def test_a_log_that_lost_its_end_is_found(keys: dict[str, str], tmp_path: Path) -> None:
     """Catches a restored backup that looks sound by itself."""
-    _json("checkpoint", "publish", "--key", "book.key", "--to", "a")
+    answer("checkpoint", "publish", "--key", "book.key", "--to", "a")
     with sqlite3.connect("book.db") as connection:
         for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'"):
             connection.execute(f"DROP TRIGGER {name}")
@@ -76,10 +64,10 @@ def test_a_log_that_lost_its_end_is_found(keys: dict[str, str], tmp_path: Path) 
         connection.execute(f"DELETE FROM orderledger_events WHERE row_id = {last}")
         connection.execute(f"DELETE FROM orderledger_log WHERE row_id = {last}")
     connection.close()
-    found = _run("verify", "--checkpoint", "a", "--trust", keys["operator"], "--json")
+    found = run("verify", "--checkpoint", "a", "--trust", keys["operator"], "--json")
     assert found.exit_code == 1
     assert "log_cut_off" in [one.get("code") for one in json.loads(found.stdout)]
-    refused = _run("checkpoint", "publish", "--key", "book.key", "--to", "a")
+    refused = run("checkpoint", "publish", "--key", "book.key", "--to", "a")
     assert refused.exit_code == 1
     assert "it lost its end. Nothing was signed" in refused.stderr
     assert not (tmp_path / "b").exists()
@@ -105,7 +93,7 @@ def test_a_log_that_lost_its_end_is_found(keys: dict[str, str], tmp_path: Path) 
 @pytest.mark.usefixtures("keys")
 def test_bad_input_is_told(words: str, status: int, why: str) -> None:
     """Catches a traceback, or a wrong input that is passed over."""
-    found = _run(*words.split())
+    found = run(*words.split())
     assert (found.exit_code, found.stdout) == (status, "")
     assert why in found.stderr
     assert len(found.stderr.strip().splitlines()) <= 2
@@ -113,10 +101,10 @@ def test_bad_input_is_told(words: str, status: int, why: str) -> None:
 
 def test_checkpoints_that_are_not_there_are_no_sound_answer(keys: dict[str, str]) -> None:
     """Catches a verification that finds nothing because it was given nothing."""
-    found = _run("verify", "--checkpoint", "nowhere", "--trust", keys["operator"])
+    found = run("verify", "--checkpoint", "nowhere", "--trust", keys["operator"])
     assert found.exit_code == 2
     assert "there is no checkpoint at nowhere" in found.stderr
     shutil.copy("book.db", "note")
-    found = _run("verify", "--checkpoint", "note", "--trust", keys["operator"])
+    found = run("verify", "--checkpoint", "note", "--trust", keys["operator"])
     assert found.exit_code == 2
     assert "checkpoint" in found.stderr

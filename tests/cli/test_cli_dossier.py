@@ -4,25 +4,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from orderledger import cli
 from orderledger.ledger.stores.sqlite import SqliteStore
+from tests.cli.running import answer, run
 from tests.projections.market_book import MarketBook
 from tests.seeding import ticking
-
-
-def _run(*words: str) -> Result:
-    return CliRunner().invoke(cli.main, [*words], prog_name="orderledger")
-
-
-def _json(*words: str) -> Any:
-    found = _run(*words, "--json")
-    assert found.exit_code == 0, found.stderr
-    return json.loads(found.stdout)
 
 
 @pytest.fixture
@@ -33,18 +21,18 @@ def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     store = SqliteStore(tmp_path / "book.db", "main", clock=ticking())
     MarketBook(store)
     store.close()
-    return str(_json("checkpoint", "key", "ledger.shop.example", "book.key")["operator_key"])
+    return str(answer("checkpoint", "key", "ledger.shop.example", "book.key")["operator_key"])
 
 
 def _verified(*words: str) -> tuple[int, list[str]]:
-    found = _run("dossier", "verify", *words, "--json")
+    found = run("dossier", "verify", *words, "--json")
     rows = json.loads(found.stdout)
     return found.exit_code, [f"{one['status']} {one['check']}" for one in rows]
 
 
 def test_a_dossier_is_signed_at_once_and_verified(key: str) -> None:
     """Catches a dossier that its reader cannot verify, or only with the book."""
-    made = _json("dossier", "export", "dispute", "d1", "d1.json", "--key", "book.key")
+    made = answer("dossier", "export", "dispute", "d1", "d1.json", "--key", "book.key")
     assert made["subject"] == "dispute-d1"
     assert made["signed_by"] == ["ledger.shop.example"]
     assert made["withheld"] == []
@@ -53,7 +41,7 @@ def test_a_dossier_is_signed_at_once_and_verified(key: str) -> None:
         status, rows = _verified("d1.json", "--trust", trust)
         assert status == 0
         assert "ok signatures" in rows
-    assert _run("dossier", "verifier", "verify.py").exit_code == 0
+    assert run("dossier", "verifier", "verify.py").exit_code == 0
     done = subprocess.run(
         [sys.executable, "verify.py", "d1.json", "--trust", "book.key.pub"],
         capture_output=True,
@@ -62,18 +50,18 @@ def test_a_dossier_is_signed_at_once_and_verified(key: str) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "SOUND")
-    assert _run("dossier", "verifier", "-").stdout == Path("verify.py").read_text("utf-8")
+    assert run("dossier", "verifier", "-").stdout == Path("verify.py").read_text("utf-8")
 
 
 def test_a_dossier_is_cosigned_before_it_goes_out(key: str) -> None:
     """Catches a way by which no counterparty can ever sign what a dossier shows."""
-    auditor = _json("checkpoint", "key", "auditor.example", "auditor.key")["cosigner_key"]
-    first = _run("dossier", "export", "order", "o2", "o2.json")
+    auditor = answer("checkpoint", "key", "auditor.example", "auditor.key")["cosigner_key"]
+    first = run("dossier", "export", "order", "o2", "o2.json")
     assert first.exit_code == 0
     assert "nobody has signed it" in first.stderr
-    _json("checkpoint", "publish", "--key", "book.key", "--to", "vault")
-    _json("checkpoint", "cosign", "vault", "--key", "auditor.key", "--operator", key)
-    made = _json("dossier", "export", "order", "o2", "o2.json", "--checkpoint", "vault")
+    answer("checkpoint", "publish", "--key", "book.key", "--to", "vault")
+    answer("checkpoint", "cosign", "vault", "--key", "auditor.key", "--operator", key)
+    made = answer("dossier", "export", "order", "o2", "o2.json", "--checkpoint", "vault")
     assert made["signed_by"] == ["ledger.shop.example", "auditor.example"]
     assert made["position"] == made["checkpoint"]
     assert _verified("o2.json", "--trust", key, "--trust", auditor)[0] == 0
@@ -82,13 +70,13 @@ def test_a_dossier_is_cosigned_before_it_goes_out(key: str) -> None:
 def test_a_page_is_compared_with_its_data(key: str) -> None:
     """Catches a page whose data are sound and whose text was changed."""
     words = ("dossier", "export", "dispute", "d1", "d1.html", "--html", "--key", "book.key")
-    withheld = _json(*words, "--withhold", "dispute.evidence_submitted.v1")["withheld"]
+    withheld = answer(*words, "--withhold", "dispute.evidence_submitted.v1")["withheld"]
     assert withheld == ["dispute-d1:13"]
     status, rows = _verified("d1.html", "--trust", key)
     assert (status, rows[-1]) == (0, "ok page")
     page = Path("d1.html").read_text("utf-8")
     Path("lie.html").write_text(page.replace("buyer 6.00 USD", "buyer 60.00 USD"), "utf-8")
-    found = _run("dossier", "verify", "lie.html", "--trust", key, "--json")
+    found = run("dossier", "verify", "lie.html", "--trust", key, "--json")
     assert found.exit_code == 1
     assert json.loads(found.stdout)[-1] == {
         "status": "FAILED",
@@ -116,7 +104,7 @@ def test_a_page_is_compared_with_its_data(key: str) -> None:
 @pytest.mark.usefixtures("key")
 def test_errors_say_what_and_what_to_do(line: str, status: int, said: str) -> None:
     """Catches a traceback, and a file that is left half written."""
-    found = _run(*line.split())
+    found = run(*line.split())
     assert found.exit_code == status, found.stderr
     assert said in found.stderr
     assert not Path("x.json").exists()

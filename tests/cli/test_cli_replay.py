@@ -4,16 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from orderledger import cli
+from tests.cli.running import run
 from tests.cli.seeded_book import seed
 from tests.projections.market_book import MarketBook
 from tests.seeding import sqlite_store
-
-
-def _run(*words: str) -> Result:
-    return CliRunner().invoke(cli.main, [*words], prog_name="orderledger")
 
 
 @pytest.fixture
@@ -48,7 +43,7 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_questions_without_an_answer_are_told(words: str, status: int, why: str) -> None:
     """Catches an empty or wrong answer where there is none."""
-    found = _run(*words.split())
+    found = run(*words.split())
     assert (found.exit_code, found.stdout) == (status, ""), found.output
     assert why in found.stderr
 
@@ -61,7 +56,7 @@ def test_a_dispute_is_shown_as_it_was(tmp_path: Path) -> None:
     store.close()
     seen = []
     for position in placed:
-        found = _run(
+        found = run(
             *f"replay dispute d1 --at {position} --json".split(),
             *("--url", f"sqlite:///{tmp_path}/market.db"),
         )

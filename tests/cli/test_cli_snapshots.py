@@ -3,25 +3,19 @@
 import json
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from orderledger import cli
+from tests.cli.running import answer, run
 from tests.cli.seeded_book import seed
 from tests.seeding import sqlite_store
 
-
-def _run(*words: str) -> Result:
-    return CliRunner().invoke(cli.main, ["snapshot", *words], prog_name="orderledger")
-
-
-def _json(*words: str, status: int = 0) -> Any:
-    found = _run(*words, "--json")
-    assert found.exit_code == status, found.stderr
-    return json.loads(found.stdout)
+_run = partial(run, "snapshot")
+_json = partial(answer, "snapshot")
 
 
 @pytest.fixture
