@@ -15,6 +15,7 @@ import msgspec
 
 from .errors import CorruptEvent
 from .events import Event, is_old, struct_of, topic_of, upcast
+from .ports import StoredEvent
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -86,7 +87,7 @@ _number_and_length: Final = Struct(">IqI").pack
 _instants_and_id: Final = Struct(">IqIqI16sI").pack
 
 
-def content_hash(book: str, row: HashedColumns) -> bytes:
+def content_hash(book: str, row: HashedColumns | StoredEvent) -> bytes:
     """
     Return SHA-256 over the event's columns in canonical, length-prefixed form.
 

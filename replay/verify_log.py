@@ -16,7 +16,6 @@ import msgspec
 
 from orderledger.commands.requests import Context, Source
 from orderledger.ledger.codec import (
-    HashedColumns,
     content_hash,
     leaf_hash,
     microseconds,
@@ -376,19 +375,7 @@ def recomputed_leaf(book: str, row: StoredEvent) -> bytes:
     """Return the leaf hash that the stored columns of a sequenced event must have."""
     if row.position is None or row.recorded_at is None:
         raise ValueError(f"event {row.event_id} has no position yet")
-    columns = HashedColumns(
-        row.event_id,
-        row.stream,
-        row.version,
-        row.topic,
-        row.occurred_at,
-        row.appended_at,
-        row.command_id,
-        row.context,
-        row.postings,
-        row.payload,
-    )
-    return leaf_hash(row.position, row.recorded_at, content_hash(book, columns))
+    return leaf_hash(row.position, row.recorded_at, content_hash(book, row))
 
 
 def _of(row: StoredEvent, code: Check, text: str) -> Finding:

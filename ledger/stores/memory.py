@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from ..audit_ports import CommandRecord
-from ..codec import HashedColumns, content_hash, leaf_hash
+from ..codec import content_hash, leaf_hash
 from ..errors import InvalidInput, StorageError, Unavailable
 from ..ids import utc_now
 from ..journal import decode_entry
@@ -159,19 +159,7 @@ class MemoryStore:
         self._streams[event.stream].append(stored)
 
     def _leaf(self, row: StoredEvent, position: int, recorded_at: datetime) -> bytes:
-        columns = HashedColumns(
-            row.event_id,
-            row.stream,
-            row.version,
-            row.topic,
-            row.occurred_at,
-            row.appended_at,
-            row.command_id,
-            row.context,
-            row.postings,
-            row.payload,
-        )
-        return leaf_hash(position, recorded_at, content_hash(self._book, columns))
+        return leaf_hash(position, recorded_at, content_hash(self._book, row))
 
     def _events(self) -> Iterable[StoredEvent]:
         """Return every event, in log order."""
