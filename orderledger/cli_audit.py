@@ -9,6 +9,7 @@ import click
 from .cli_accounts import effective_to
 from .cli_export import write_whole
 from .cli_output import Session, common, money
+from .cli_read import posting_rows
 from .cli_replay import as_of, at
 from .cli_tables import Chapter, Columns, Row, print_story, short_topic
 
@@ -213,15 +214,7 @@ def _chapter(entry: "AuditEntry") -> Chapter:
         "why": _words((*entry.reasons, *entry.people)),
         **_who(recorded.context),
     }
-    lines: list[Row] = [
-        {
-            "layer": leg.layer.value,
-            "account": leg.account,
-            "amount": f"{money(leg.minor, leg.currency)} {leg.currency}",
-        }
-        for leg in recorded.entry.postings
-    ]
-    return Chapter(head, lines)
+    return Chapter(head, posting_rows(recorded))
 
 
 def _who(context: "Context | None") -> Row:

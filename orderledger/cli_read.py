@@ -158,7 +158,12 @@ def _event_chapter(one: "RecordedEvent") -> Chapter:
         "version": one.version,
         "actor": "system" if (actor.type, actor.id) == _OURSELVES else f"{actor.type} {actor.id}",
     }
-    lines: list[Row] = [
+    return Chapter(head, posting_rows(one))
+
+
+def posting_rows(one: "RecordedEvent") -> list[Row]:
+    """Return the legs of an event's entry as the lines below it in a story."""
+    return [
         {
             "layer": leg.layer.value,
             "account": leg.account,
@@ -166,7 +171,6 @@ def _event_chapter(one: "RecordedEvent") -> Chapter:
         }
         for leg in one.entry.postings
     ]
-    return Chapter(head, lines)
 
 
 def _event_json(one: "RecordedEvent") -> Row:

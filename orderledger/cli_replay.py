@@ -11,7 +11,7 @@ from .cli_accounts import effective_to, layer
 from .cli_disputes import dispute_fields
 from .cli_output import UPPER, Session, common, instant_of, money
 from .cli_read import order_fields, payment_fields
-from .cli_rows import cells_of, columns_of, json_of
+from .cli_rows import cells_of, columns_of, field_rows, json_of
 from .cli_tables import Columns, short_topic
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ def diff(
     if session.is_json:
         session.rows((_row_json(found, one) for one in found.rows), _DIFF)
     else:
-        session.rows((row for one in found.rows for row in _row_rows(one)), _DIFF)
+        session.rows((row for one in found.rows for row in field_rows(one)), _DIFF)
 
 
 def _row_json(found: "Diff", one: "RowChange") -> "Row":
@@ -248,19 +248,6 @@ def _row_json(found: "Diff", one: "RowChange") -> "Row":
             for field in one.fields
         ],
     }
-
-
-def _row_rows(one: "RowChange") -> "Iterator[Row]":
-    for field in one.fields:
-        yield {
-            "table": one.table,
-            "key": "/".join([str(part) for part in one.key]),
-            "change": one.kind.value,
-            "field": field.name,
-            "before": field.before,
-            "after": field.after,
-            "positions": ", ".join([str(position) for position in field.causes]),
-        }
 
 
 def _change_json(one: "BalanceChange") -> "Row":

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orderledger.ledger.model_ports import Column, Key, Table, Value
     from orderledger.ledger.model_ports import Row as Tuple
     from orderledger.projections.read_models import ModelStatus
+    from orderledger.replay.diff import RowChange
 
     from .cli_tables import Row
 
@@ -134,6 +135,20 @@ def _value(table: "Table", column: "Column", text: str) -> "Value":
         column=column.name,
         kind=column.kind.value,
     )
+
+
+def field_rows(one: "RowChange") -> "Iterator[Row]":
+    """Yield the fields of a row that differ, a line each; see ``replay.diff``."""
+    for field in one.fields:
+        yield {
+            "table": one.table,
+            "key": "/".join([str(part) for part in one.key]),
+            "change": one.kind.value,
+            "field": field.name,
+            "before": field.before,
+            "after": field.after,
+            "positions": ", ".join([str(position) for position in field.causes]),
+        }
 
 
 def say_what_lacks(session: Session, status: "ModelStatus") -> None:

@@ -8,6 +8,7 @@ import click
 
 from .cli_disputes import dispute
 from .cli_output import Session, common, money
+from .cli_rows import field_rows
 from .cli_tables import Columns, encoded, short_topic
 
 if TYPE_CHECKING:
@@ -83,18 +84,7 @@ def _print_what_if(session: Session, found: "WhatIf") -> None:
     _section(session, "Commands", steps, _STEPS)
     balances = [*_balance_rows("posted", found.balances), *_balance_rows("held", found.held)]
     _section(session, "Balances", balances, _BALANCES)
-    rows: list[Row] = [
-        {
-            "table": one.table,
-            "key": "/".join([str(part) for part in one.key]),
-            "change": one.kind.value,
-            "field": field.name,
-            "before": field.before,
-            "after": field.after,
-        }
-        for one in found.rows
-        for field in one.fields
-    ]
+    rows = [row for one in found.rows for row in field_rows(one)]
     _section(session, "Rows", rows, _ROWS)
     states: list[Row] = [
         {
