@@ -17,8 +17,8 @@ from orderledger.ledger.limits import AMOUNT_MINOR_MAX
 from orderledger.ledger.operation_reports import (
     counted,
     is_contradicted,
-    is_later_success,
     is_of_another_try,
+    is_told,
     standing,
 )
 from orderledger.ledger.order_events import (
@@ -267,7 +267,17 @@ def _late(record: Record, op: Operation, amount: int) -> None:
 def _conclude_reversal(record: Record, op_id: str, cause: str) -> None:
     """Take back a success that a report which came before it undoes."""
     op = record.state.operations[op_id]
-    _add_reversal(record, op, f"{CONCLUDED}{observation_key(record.seen, op.settled)}", cause)
+    key = f"{CONCLUDED}{observation_key(record.seen, op.settled)}"
+    _take_back(record, op, counted(op.reports), key, cause)
+
+
+def _take_back(record: Record, op: Operation, now: int, key: str, cause: str) -> None:
+    """Append the reversal of all that the reports say; ``now`` is what counts of them."""
+    if now != op.settled:
+        concluded = f"{CONCLUDED}{observation_key(record.seen, now)}"
+        _count(record, op, op.settled, now, concluded)
+        op = record.state.operations[op.op_id]
+    _add_reversal(record, op, key, cause)
 
 
 def _contradicted(record: Record, op_id: str) -> None:
@@ -300,8 +310,9 @@ def _conflicts(record: Record, op: Operation, amount: int) -> None:
             record.keep(op.op_id, "the reference becomes known")
         elif not is_same_reference:
             record.keep(op.op_id, f"it is known as {op.provider_ref}", AnomalyKind.SECOND_REFERENCE)
-        elif is_later_success(reports_with(op, seen, amount)):
-            record.keep(op.op_id, "its place in the provider's sequence becomes known")
+        elif not is_told(reports_with(op, seen, amount)):
+            record.keep(op.op_id, "its place among the reports becomes known")
+        _settle_count(record, op.op_id)
         return
     now = counted(reports_with(op, record.seen, amount))
     _count(record, op, amount, now, observation_key(seen, amount))
@@ -310,8 +321,11 @@ def _conflicts(record: Record, op: Operation, amount: int) -> None:
 
 
 def _settle_count(record: Record, op_id: str) -> None:
-    """Let the amount count that the reports leave, where this one was not the one that counts."""
+    """Let the amount count that the reports leave, where it is another than counts, or none."""
     op = record.state.operations[op_id]
+    if not standing(op.reports):
+        _conclude_reversal(record, op_id, "a failure that undoes it was reported before")
+        return
     now = counted(op.reports)
     if now != op.settled:
         key = f"{CONCLUDED}{observation_key(record.seen, op.settled)}"
@@ -346,7 +360,7 @@ def _reverses(record: Record, op: Operation, amount: int) -> None:
         _settle_count(record, op.op_id)
         return
     cause = seen.detail or seen.code or seen.outcome.value
-    _add_reversal(record, op, observation_key(seen, amount), cause)
+    _take_back(record, op, counted(reports), observation_key(seen, amount), cause)
     _contradicted(record, op.op_id)
 
 

@@ -10,6 +10,9 @@ The rule decides by what the reports say, not by which came first, wherever they
 4. A reversal under a reference of its own undoes the success before it, or else the next one.
 5. A failure or a success without a reference is the host's own word, in the order it says it.
 
+A success that is told again, once with the provider's sequence and once without, is one success and
+has that place in the sequence.
+
 Source: domain.md, section 0 ("do not decide by arrival"), and its row for late successes.
 """
 
@@ -64,25 +67,49 @@ def is_contested(reports: Sequence[Report]) -> bool:
     """Tell whether a success and a failure of one reference say nothing of which is the later."""
     return any(
         one.provider_ref == other.provider_ref != "" and _later(one, other) is None
-        for one in reports
+        for one in _placed(reports)
         if one.is_success
         for other in reports
         if not (other.is_success or other.is_reversal)
     )
 
 
-def is_later_success(reports: Sequence[Report]) -> bool:
-    """Tell whether the last report, a success, has a later place than the successes before it."""
-    *before, last = [one for one in reports if one.is_success]
-    return all(last.sequence > one.sequence or last.attempt != one.attempt for one in before)
+def is_told(reports: Sequence[Report]) -> bool:
+    """
+    Tell whether the last report, a success, is one that was told before.
+
+    One without a reference is the same as any other of its amount and try.
+    """
+    *before, last = reports
+    return any(
+        one.is_success
+        and (one.amount, one.attempt) == (last.amount, last.attempt)
+        and last.provider_ref in ("", one.provider_ref)
+        and one.sequence >= last.sequence
+        for one in before
+    )
 
 
 def is_of_another_try(failure: Report, reports: Sequence[Report]) -> bool:
     """Tell whether a failure undoes nothing only because it names another reference."""
     return any(
         one.is_success and _later(failure, one) is None and one.provider_ref != failure.provider_ref
-        for one in reports
+        for one in _placed(reports)
     )
+
+
+def _placed(reports: Sequence[Report]) -> list[Report]:
+    """Return the reports, each success with the last sequence that a report of the same gives."""
+    last: dict[tuple[str, int, int], int] = {}
+    for one in reports:
+        key = (one.provider_ref, one.attempt, one.amount)
+        last[key] = max(one.sequence, last.get(key, -1))
+    return [
+        msgspec.structs.replace(one, sequence=last[one.provider_ref, one.attempt, one.amount])
+        if one.is_success and one.sequence < 0
+        else one
+        for one in reports
+    ]
 
 
 def _later(one: Report, other: Report) -> bool | None:
@@ -96,7 +123,7 @@ def _later(one: Report, other: Report) -> bool | None:
 
 def _undone(reports: Sequence[Report]) -> list[tuple[Report, list[Report]]]:
     """Return each success with the failures that undo it. Cost: successes × failures."""
-    successes = [(index, one) for index, one in enumerate(reports) if one.is_success]
+    successes = [(index, one) for index, one in enumerate(_placed(reports)) if one.is_success]
     failures = [(index, one) for index, one in enumerate(reports) if not one.is_success]
     known = {one.provider_ref for _, one in successes} - {""}
     first = successes[0][0] if successes else -1

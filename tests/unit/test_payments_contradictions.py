@@ -143,3 +143,60 @@ def test_a_contested_refund_is_not_paid_again() -> None:
     )
     book.run(resolve, retry)
     assert book.payment().refund_in_flight == 1_000
+
+
+def _refunded(outcome: Outcome, ref: str, amount: int = 1_000, **fields: Any) -> Observation:
+    return Observation(
+        payment_id="p1", outcome=outcome, op_id="r1", provider_ref=ref, amount=amount, **fields
+    )
+
+
+REFUNDS: list[tuple[str, list[Observation], int, int]] = [
+    (
+        "a success told with and without its place, and a later failure under another reference",
+        [_refunded(_OK, "R"), _refunded(_OK, "R", sequence=1), _refunded(_NO, "Q", sequence=2)],
+        0,
+        1_000,
+    ),
+    (
+        "the amount that counts is told again under the reference of another amount",
+        [_refunded(_OK, "R"), _refunded(_OK, "Q", 993), _refunded(_OK, "Q"), _refunded(_NO, "R")],
+        1_000,
+        0,
+    ),
+    (
+        "two amounts, both taken back: the whole refund is owed again",
+        [_refunded(_OK, "R"), _refunded(_OK, "Q", 993), _refunded(_NO, "R"), _refunded(_NO, "Q")],
+        0,
+        1_000,
+    ),
+    (
+        "a reversal that comes before the success it names",
+        [
+            _refunded(_OK, "Q", 993, sequence=1),
+            _refunded(_OK, "R"),
+            _refunded(_OK, "Q"),
+            _refunded(_BACK, "R"),
+        ],
+        993,
+        0,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("said", "refunded", "owed"), [one[1:] for one in REFUNDS], ids=[one[0] for one in REFUNDS]
+)
+def test_what_a_refund_comes_to_does_not_depend_on_arrival(
+    said: list[Observation], refunded: int, owed: int
+) -> None:
+    """Catches a buyer who is owed another amount because one webhook overtook another."""
+    for order in permutations(said):
+        book = requested()
+        book.run(RecordSucceeded(payment_id="p1", op_id="c1"))
+        book.grant("g1", 1_000)
+        book.run(RequestRefund(**MONEY, op_id="r1", amount=1_000, refund_id="g1"))
+        for seen in order:
+            book.run(RecordObservation(observation=seen))
+        assert book.payment().refunded == refunded
+        assert -book.posted().get("liabilities:refunds:o1", 0) == owed
