@@ -3,7 +3,7 @@ What a folded stream must hold, one function per law: the numbers are those of d
 
 A report of a provider or a bank is always recorded, and may break a bound; then an anomaly was
 raised beside it. So each law holds, or its anomaly was raised. A law says nothing of a book without
-its history: it is held to the state alone, and to which anomalies the stream ever raised.
+its history: it is held to the state alone, and to which anomalies were ever raised beside it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from orderledger.ledger import accounts, recipes_journal
+from orderledger.ledger import accounts, recipes_journal, streams
 from orderledger.ledger.accounts_state import AccountState
 from orderledger.ledger.disputes import DisputeState
 from orderledger.ledger.journal import Layer
@@ -27,7 +27,12 @@ from orderledger.ledger.value_events import ValueKind
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """A stream as folded: its state, and the kinds of anomaly that it ever raised."""
+    """
+    A stream as folded: its state, and the kinds of anomaly that it ever raised.
+
+    What a report of a payment breaks in its order is raised in the stream of the payment: those of
+    ``beside`` count where the stream's own do not excuse it.
+    """
 
     stream: str
     state: Any
@@ -113,11 +118,15 @@ def _slices_hold(one: Settled) -> Iterator[str]:
     state: OrderState = one.state
     for slice_id, held in state.slices.items():
         if held.available < 0:
-            yield f"slice {slice_id} holds {held.available} {state.currency} minor units"
-        elif held.frozen_total > held.available:
+            if "EscrowOverdrawn" not in one.raised:
+                yield (
+                    f"slice {slice_id or 'of the whole order'} holds {held.available} "
+                    f"{state.currency} minor units, and no anomaly says so"
+                )
+        elif held.frozen_total > held.available and "FreezeShort" not in one.raised:
             yield (
                 f"{held.frozen_total} {state.currency} minor units of slice {slice_id} are frozen, "
-                f"it holds {held.available}"
+                f"it holds {held.available}, and no anomaly says so"
             )
 
 
@@ -216,6 +225,14 @@ LAWS: Final[Mapping[str, tuple[Law, ...]]] = {
     "dispute": (_ruling_divides_the_claim, _executed_within_award, _one_final_ruling),
 }
 """The laws of a kind of stream."""
+
+def beside(kind: str, state: Any) -> tuple[str, ...]:
+    """Return the streams whose reports may have broken a law of a stream of this kind."""
+    if kind != "order":
+        return ()
+    order: OrderState = state
+    return tuple([streams.payment(payment_id) for payment_id in order.payments])
+
 
 _OWN_ID: Final[Mapping[str, str]] = {
     "order": "order_id",

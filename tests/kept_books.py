@@ -166,7 +166,8 @@ def _check(store: EventStore) -> None:
     assert trial.is_balanced
     balances = {(one.account, one.currency): one.debit - one.credit for one in trial.rows}
     assert balances == {key: minor for key, minor in rows.posted.items() if minor}
-    assert list(book.read.verify()) == []
+    found = list(book.read.verify())
+    assert found == [], found
 
 
 _in_force: list[Keeping] = []

@@ -4,6 +4,7 @@ A book in memory for tests of payments: runs deciders on folded states and sums 
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from orderledger.commands import (
@@ -29,7 +30,8 @@ from orderledger.ledger.events import Event
 from orderledger.ledger.folds import fold_of
 from orderledger.ledger.inbox import InboxState
 from orderledger.ledger.journal import Entry, Layer
-from orderledger.ledger.order_content import Totals
+from orderledger.ledger.order_content import OrderLine
+from orderledger.ledger.order_totals import totals_of
 from orderledger.ledger.orders import OrderState
 from orderledger.ledger.payments import PaymentState
 from tests.kept_books import kept_beside
@@ -138,14 +140,15 @@ class Book:
     def place(
         self, total: int = 10_000, order_id: str = "o1", currency: str = "EUR", quote_id: str = "q1"
     ) -> None:
-        """Give an order that is placed over a total."""
+        """Give an order of one line that is placed over a total."""
+        line = OrderLine("a", "sku-a", "s1", 1, Decimal(total) / 100, total, total)
         event = orders.OrderPlaced(
             order_id=order_id,
             buyer_ref="b1",
             channel="web",
             currency=currency,
-            lines=(),
-            totals=Totals(total, 0, 0, 0, 0, 0, total),
+            lines=(line,),
+            totals=totals_of([line]),
             quote_id=quote_id,
         )
         self.given(streams.order(order_id), event)

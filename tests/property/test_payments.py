@@ -19,7 +19,7 @@ from orderledger.commands.payment_commands import (
     ResolveOperation,
 )
 from orderledger.ledger import streams
-from orderledger.ledger.anomalies import AnomalyRaised
+from orderledger.ledger.anomalies import AnomalyKind, AnomalyRaised
 from orderledger.ledger.codec import decode_event, encode_event
 from orderledger.ledger.inbox_events import Observation
 from orderledger.ledger.payment_events import Capabilities, CaptureMode
@@ -90,6 +90,8 @@ def _requested() -> Book:
         book.given(streams.payment("p1"), event, entry)
         for change in follow_payment(book.order(), "p1", book.payment()):
             book.given(change.stream, change.event, change.entry)
+    # As the decider would say of refunds that are under way before anything was captured.
+    book.given(streams.payment("p1"), AnomalyRaised(kind=AnomalyKind.EXPOSURE, refs=("p1",)))
     return book
 
 
