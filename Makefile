@@ -41,12 +41,17 @@ demo: $(RUN) ## a shop's day on the embedded default (SQLite), no server needed
 	@$(BIN)/orderledger demo
 
 # Files side by side, a PostgreSQL for each process; ARGS="-n 0" runs them one after another.
-test: dev ## all tests but the long ones; brings its own PostgreSQL
-	$(BIN)/python -m pytest -q --color=no -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+# A process that dies is begun again a few times, not for ever: its file would be run anew each time.
+PYTEST := $(BIN)/python -m pytest -q --color=no
+SIDE_BY_SIDE := -n auto --dist loadfile --max-worker-restart 3
+TIDY := tests/test_tidy.py tests/docs
+
+test: dev ## all tests but the long ones and those of `make check`; brings its own PostgreSQL
+	$(PYTEST) $(SIDE_BY_SIDE) $(TIDY:%=--ignore=%) $(ARGS)
 
 test-long: dev ## the tests that take minutes, with 500 examples per property
 	ORDERLEDGER_HYPOTHESIS=$${ORDERLEDGER_HYPOTHESIS:-ci} \
-	  $(BIN)/python -m pytest -q --color=no -m long --timeout=3600 $(ARGS)
+	  $(PYTEST) -m long --timeout=3600 $(ARGS)
 
 test-postgres-versions: dev ## what needs PostgreSQL, on 15 to 18; ARGS: directories of binaries
 	$(BIN)/python -m tools.test_postgres_versions $(ARGS)
@@ -71,7 +76,7 @@ check-imports: dev
 	$(BIN)/lint-imports --no-cache
 
 check-tidy: dev
-	$(BIN)/python -m pytest -q --color=no tests/test_tidy.py tests/docs
+	$(PYTEST) $(SIDE_BY_SIDE) $(TIDY)
 
 format: dev ## let ruff rewrite what it can
 	$(BIN)/ruff format .

@@ -14,6 +14,7 @@ from tests.postgres_server import Databases, PostgresMissing, PostgresServer
 
 PACKAGES = ("eventsourcing", "psycopg", "msgspec", "hypothesis")
 PG_FIXTURES = {"pg_server", "pg_url", "pg_crash_server"}
+WORKERS_MAX = 5  # each has a PostgreSQL of its own
 EXAMPLES = {"dev": 50, "ci": 500, "nightly": 20_000}
 
 for _name, _examples in EXAMPLES.items():
@@ -55,6 +56,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if PG_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.pg)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than cores: tests wait for the disk and for processes of their own."""
+    return min((os.cpu_count() or 1) + 1, WORKERS_MAX)
 
 
 @pytest.fixture(scope="session")

@@ -60,7 +60,21 @@ def follow_in_a_process(url: str, name: str) -> "subprocess.CompletedProcess[str
     return subprocess.CompletedProcess(program, child.returncode, "", said)
 
 
-@pytest.mark.parametrize("model", [Looping(), Gripping()], ids=lambda model: model.name)
+@pytest.mark.parametrize(
+    ("url", "model"),
+    [
+        pytest.param("sqlite", Looping(), id="sqlite-looping"),
+        pytest.param("postgres", Gripping(), id="postgres-gripping", marks=pytest.mark.pg),
+        pytest.param("sqlite", Gripping(), id="sqlite-gripping", marks=pytest.mark.long),
+        pytest.param(
+            "postgres",
+            Looping(),
+            id="postgres-looping",
+            marks=[pytest.mark.pg, pytest.mark.long],
+        ),
+    ],
+    indirect=["url"],
+)
 def test_a_projector_that_never_ends_is_parked_in_the_end(url: str, model: ReadModel) -> None:
     """Catches a worker that hangs for ever, and with it every model that it follows."""
     ends: list[int] = []

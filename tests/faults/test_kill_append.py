@@ -14,7 +14,7 @@ from orderledger.commands.requests import Envelope, Receipt
 from orderledger.ledger.codec import key_hash
 from tests.commands.entries import post, reverse, with_key
 
-ROUNDS = 200
+ROUNDS = 60
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.pg)])

@@ -1,5 +1,10 @@
-"""The real file, where it is at hand: the facts of its description, and every penny of it."""
+"""
+The real file, where it is at hand: the facts of its description, and every penny of it.
 
+Its first weeks are imported whenever the tests run, the whole year by those that are marked long.
+"""
+
+import gzip
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -25,18 +30,41 @@ from tests.online_retail_oracle import Expected, data_file, expected, rows
 
 pytestmark = [
     pytest.mark.skipif(data_file() is None, reason="the Online Retail file is not here"),
-    # A year of orders: on two busy cores one of these takes longer than the limit for all.
-    pytest.mark.timeout(1_200),
 ]
 UNITS = ("expenses:stock_written_off", "assets:stock:")
+WEEKS_LINES = 60_000
+YEAR = pytest.param("year", marks=[pytest.mark.long, pytest.mark.timeout(1_200)])
+whole_year = pytest.mark.parametrize("path", [YEAR], indirect=True)
 
 
 @pytest.fixture(scope="module")
-def path() -> Path:
+def year() -> Path:
     """Return the real file."""
     found = data_file()
     assert found is not None
     return found
+
+
+@pytest.fixture(scope="module", params=["weeks", YEAR])
+def path(
+    request: pytest.FixtureRequest, year: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return the first weeks of the real file, up to the end of an invoice, or all of it."""
+    if request.param == "year":
+        return year
+    beginning = tmp_path_factory.mktemp("weeks") / "weeks.csv.gz"
+    with (
+        gzip.open(year, "rt", encoding="utf-8", newline="") as lines,
+        gzip.open(beginning, "wt", encoding="utf-8", newline="") as out,
+    ):
+        last = ""
+        for number, line in enumerate(lines):
+            invoice = line.partition(",")[0]
+            if number > WEEKS_LINES and invoice != last:
+                break
+            out.write(line)
+            last = invoice
+    return beginning
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +83,7 @@ def imported(
         yield book, import_file(book, str(path))
 
 
+@whole_year
 def test_the_oracle_finds_the_published_facts(facts: Expected) -> None:
     """Catches an oracle that agrees with the importer and not with the data."""
     assert (facts.lines, len(facts.invoices)) == (541_909, 25_900)
@@ -73,6 +102,7 @@ def test_the_oracle_finds_the_published_facts(facts: Expected) -> None:
     assert max(facts.sizes.values()) == 1_114
 
 
+@whole_year
 def test_the_oracle_finds_the_published_matching(facts: Expected) -> None:
     """
     Catches a matching that is not the one described.
@@ -91,14 +121,14 @@ def test_checking_accounts_for_every_line(path: Path, facts: Expected) -> None:
     summary = check(str(path))
     assert sum(one.lines for one in summary.categories.values()) == facts.lines == summary.lines
     assert summary.invoices == len(facts.invoices)
-    assert summary.exact == "9747747.934"
     assert Fraction(summary.exact) == facts.net
-    assert len(summary.roundings) == 4
+    assert len(summary.roundings) == facts.counts["rounded"]
     lost = sum(Fraction(one.exact) - Fraction(one.rounded) for one in summary.roundings)
     assert Fraction(summary.minor, 100) + lost == facts.net
     assert summary.cancelled_lines == {name: facts.strict[name] for name in summary.cancelled_lines}
-    assert summary.zero_total_invoices == 2_102
-    assert summary.invoices_with_several_times == 43
+    assert summary.zero_total_invoices == sum(not total for total in facts.totals.values())
+    several = sum(len(times) > 1 for times in facts.times.values())
+    assert summary.invoices_with_several_times == several
     assert summary.orders == len(facts.orders)
     counts = {name: one.lines for name, one in summary.categories.items()}
     assert counts["bad_debt"] == facts.counts["bad debt"]
@@ -126,7 +156,8 @@ def test_the_book_holds_the_money_of_the_file(
     refunded = facts.balances["refunds"] - goodwill
     assert sums["liabilities:seller:shop"] == facts.balances["sold"] + refunded
     money = sums["assets:psp:imported"] + sums["assets:receivables:imported"]
-    assert Fraction(money, 100) == facts.net - Fraction("0.004")
+    lost = sum(Fraction(one.exact) - Fraction(one.rounded) for one in summary.roundings)
+    assert Fraction(money, 100) + lost == facts.net
 
 
 def test_the_read_models_agree_with_the_file(
@@ -148,7 +179,7 @@ def test_the_read_models_agree_with_the_file(
     for number, pence in facts.sold_by_order.items():
         expected_by_month[min(facts.times[number])[:7]] += pence
     assert by_month == expected_by_month
-    assert len(by_month) == 1 + 13
+    assert len(by_month) >= 1 + 2, "months"
     settled = sum([row.settled for row in models.select(RefundRow)])
     assert settled == facts.balances["refunds"] - summary.credited_minor
 
@@ -206,6 +237,7 @@ def test_every_invoice_has_its_events(
     assert counts["payment.refund_succeeded.v1"] == counts["order.refund_settled.v1"]
 
 
+@whole_year
 def test_the_order_to_know_is_cancelled_whole(
     imported: tuple[orderledger.Book, Summary],
 ) -> None:
@@ -228,13 +260,13 @@ def test_importing_the_file_again_adds_nothing(
     assert book.store.head().size == size
 
 
-@pytest.mark.long
+@whole_year
 def test_a_year_has_no_findings(imported: tuple[orderledger.Book, Summary]) -> None:
     """Catches a false alarm about what real orders do."""
     assert list(imported[0].read.verify()) == []
 
 
-@pytest.mark.long
+@whole_year
 def test_both_engines_come_to_the_same(
     imported: tuple[orderledger.Book, Summary], path: Path, pg_url: str
 ) -> None:
@@ -248,7 +280,7 @@ def test_both_engines_come_to_the_same(
         assert import_file(book, str(path)).events == 0
 
 
-@pytest.mark.long
+@whole_year
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
 def test_the_import_needs_little_memory(path: Path, tmp_path: Path) -> None:
     """Catches state that grows with the file: half a million lines in less than 300 MB."""
@@ -268,7 +300,7 @@ def test_the_import_needs_little_memory(path: Path, tmp_path: Path) -> None:
     assert kilobytes < 300_000
 
 
-@pytest.mark.long
+@whole_year
 def test_an_audit_of_the_largest_sale_and_its_cancellation(
     imported: tuple[orderledger.Book, Summary],
 ) -> None:
