@@ -226,6 +226,7 @@ LAWS: Final[Mapping[str, tuple[Law, ...]]] = {
 }
 """The laws of a kind of stream."""
 
+
 def beside(kind: str, state: Any) -> tuple[str, ...]:
     """Return the streams whose reports may have broken a law of a stream of this kind."""
     if kind != "order":
