@@ -53,7 +53,11 @@ NOT_DURABLE: Final[Mapping[str, str]] = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
+    # It may lie in memory.
+    "max_wal_size": "256MB",
 }
+MEMORY: Final = Path("/dev/shm")
+MEMORY_BYTES_MIN: Final = 4 << 30
 
 
 class PostgresMissing(Exception):
@@ -139,7 +143,8 @@ class PostgresServer(Databases):
         if source is None:
             raise PostgresMissing(PostgresMissing.__doc__)
         self._identity = _unprivileged_identity()
-        self.directory, self._lock_file = _locked_directory(self._identity)
+        place = _temporary_directory() if fsync else _memory_directory()
+        self.directory, self._lock_file = _locked_directory(place, self._identity)
         self.data = self.directory / "data"
         self.log = self.directory / "server.log"
         self.settings = {**SETTINGS, **({} if fsync else NOT_DURABLE), **(settings or {})}
@@ -329,7 +334,10 @@ def open_databases() -> Databases:
 
 def sweep_stale_directories() -> None:
     """Remove what runs that were killed left behind; a live run holds the lock of its own."""
-    for directory in _temporary_directory().glob(f"{DIRECTORY_PREFIX}*"):
+    places = {_temporary_directory(), _memory_directory()}
+    for directory in itertools.chain.from_iterable(
+        [one.glob(f"{DIRECTORY_PREFIX}*") for one in places]
+    ):
         with contextlib.suppress(OSError), (directory / "lock").open("rb") as lock_file:
             # Younger ones may belong to a run that has not locked its own yet.
             if time.time() - directory.stat().st_mtime < STALE_AGE_S_MIN:
@@ -338,8 +346,8 @@ def sweep_stale_directories() -> None:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def _locked_directory(identity: Mapping[str, Any]) -> tuple[Path, IO[bytes]]:
-    directory = Path(tempfile.mkdtemp(prefix=DIRECTORY_PREFIX, dir=_temporary_directory()))
+def _locked_directory(place: Path, identity: Mapping[str, Any]) -> tuple[Path, IO[bytes]]:
+    directory = Path(tempfile.mkdtemp(prefix=DIRECTORY_PREFIX, dir=place))
     lock_file = (directory / "lock").open("wb")
     fcntl.flock(lock_file, fcntl.LOCK_EX)
     # The socket is in it: whoever runs the tests must pass, and the server's user must write.
@@ -355,6 +363,20 @@ def _temporary_directory() -> Path:
     if len(str(usual)) > TEMPORARY_DIRECTORY_LENGTH_MAX or (os.geteuid() == 0 and not open_to_all):
         return Path("/tmp")
     return usual
+
+
+def _memory_directory() -> Path:
+    """
+    Return a directory in memory for a server that need not be durable, or the usual one.
+
+    A database is some 300 files, and a test that uses one of its own waits for them to be made.
+    """
+    with contextlib.suppress(OSError):
+        found = os.statvfs(MEMORY)
+        is_roomy = found.f_bavail * found.f_frsize >= MEMORY_BYTES_MIN
+        if is_roomy and not found.f_flag & os.ST_NOEXEC and os.access(MEMORY, os.W_OK | os.X_OK):
+            return MEMORY
+    return _temporary_directory()
 
 
 def _unprivileged_identity() -> dict[str, Any]:
