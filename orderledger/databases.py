@@ -6,7 +6,7 @@ Drivers are imported only for the engine at hand.
 
 import tempfile
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -131,6 +131,19 @@ def open_snapshots(store: EventStore) -> SnapshotStore:
     from orderledger.ledger.stores.snapshots import snapshots_of
 
     return snapshots_of(store)
+
+
+def copied_file(
+    location: Location, target: Path, progress: Callable[[int, int], None]
+) -> AbstractContextManager[tuple[Path, Sequence[str]]]:
+    """
+    Copy a SQLite file while it is in use; lend the copy and the names of its books.
+
+    It is given the name ``target`` at the end, if nothing was raised; see ``sqlite_backup``.
+    """
+    from orderledger.ledger.stores.sqlite_backup import backed_up
+
+    return backed_up(Path(location.path), target, progress)
 
 
 def prepare(location: Location) -> Sequence[Migration]:
