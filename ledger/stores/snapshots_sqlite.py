@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from ..codec import encode_json
-from ..errors import Unavailable
+from ..errors import StorageError, Unavailable
 from ..snapshot_ports import Header, SnapshotKind
 from .named_sql import statements
 from .sqlite_append import iso_text
@@ -125,6 +125,15 @@ def _only(rows: Sequence[Any]) -> bytes | None:
 def _header(row: Any) -> Header:
     kind, subject, version, position, leaf_hash, fingerprint, codec, epoch = row[:8]
     body_hash, size, taken_at = row[8:]
+    try:
+        taken = datetime.fromisoformat(taken_at)
+    except ValueError as error:
+        raise StorageError(
+            f"the snapshot of {subject} at position {position} was taken at {taken_at!r}, which is "
+            "no instant: delete it",
+            subject=subject,
+            position=position,
+        ) from error
     return Header(
         kind=SnapshotKind(kind),
         subject=subject,
@@ -136,5 +145,5 @@ def _header(row: Any) -> Header:
         erasure_epoch=epoch,
         body_hash=body_hash,
         size=size,
-        taken_at=datetime.fromisoformat(taken_at),
+        taken_at=taken,
     )
