@@ -20,6 +20,7 @@ from orderledger.ledger.events import topics
 from orderledger.ledger.model_ports import Generation, ModelStore, Row
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.snapshot_ports import Header, SavedRows, SnapshotKind, SnapshotStore
+from orderledger.machinery_status import DueSnapshots
 from orderledger.projections.compare import rows_of
 from orderledger.projections.follow import Follower
 from orderledger.projections.models import ReadModel
@@ -185,6 +186,25 @@ class ModelSnapshots:
         found = self._store.newest(SnapshotKind.MODEL, (name,)).get(name)
         begin = found.position if found is not None else 0
         return self.policy.next_after(begin) <= self._events.head().size
+
+    def due(self) -> DueSnapshots:
+        """Tell how many models are due, of those that have one, and since when."""
+        newest = self._store.newest(SnapshotKind.MODEL, self.names)
+        head = self._events.head().size
+        found = [self.policy.next_after(header.position) for header in newest.values()]
+        due = [position for position in found if position <= head]
+        if not due:
+            return DueSnapshots()
+        first = min(due)
+        (event,) = self._events.read(first - 1, until=first, limit=1)
+        instants = [header.taken_at for header in newest.values()]
+        if event.recorded_at is not None:
+            instants.append(event.recorded_at)
+        return DueSnapshots(len(due), max(instants))
+
+    def left_out(self, name: str) -> Sequence[int]:
+        """Return the positions that a model leaves out by acknowledgement."""
+        return skipped_of(self._events, name)
 
     def _take_at(self, model: ReadModel, position: int, skipped: Sequence[int]) -> Header | None:
         view = LogAsOf(self._events, Point(position))

@@ -440,7 +440,9 @@ class Reading:
             balances_position=None if found.problem else found.position,
             balances_lag=None if found.problem else head.size - found.position,
             balances_error=found.problem,
-            parts=parts_of(self._store, self.work, self.models, self._clock),
+            parts=parts_of(
+                self._store, self.work, self.models, self._saved().due_models, self._clock()
+            ),
         )
 
     def verify(self, progress: Progress = silent, scope: Scope = WHOLE) -> Iterator[Finding]:
@@ -457,11 +459,12 @@ class Reading:
         """Return what ``verify`` does, with a ``Checked`` for each check once it was made."""
         beside: Beside | None = None
         if not isinstance(self._store, LogAsOf):
-            snapshots = self._snapshots or Snapshots(
-                self._store, clock=self._clock, models=self._own_models
-            )
-            beside = Beside(self.work, snapshots)
+            beside = Beside(self.work, self._saved())
         return verification(self._store, self.models, beside, scope, progress)
+
+    def _saved(self) -> Snapshots:
+        """Return the snapshots of the book, though nobody told of any."""
+        return self._snapshots or Snapshots(self._store, clock=self._clock, models=self._own_models)
 
     def verify_periods(
         self, period: str | None = None, progress: Progress = silent

@@ -24,6 +24,7 @@ from orderledger.ledger.snapshot_ports import (
     SnapshotStore,
 )
 from orderledger.ledger.streams import kind_of
+from orderledger.machinery_status import DueSnapshots
 from orderledger.model_snapshots import ModelSnapshots, Remade
 from orderledger.projections.models import ReadModel
 from orderledger.projections.shipped import SHIPPED
@@ -207,6 +208,10 @@ class Snapshots:
         """
         self._sequence()
         return self.models.take(name, only_if_due=only_if_due)
+
+    def due_models(self) -> DueSnapshots:
+        """Tell how many read models are due for a snapshot, of those that have one."""
+        return self.models.due()
 
     def check(self, headers: Iterable[Header]) -> Iterator[Checked]:
         """

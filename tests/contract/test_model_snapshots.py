@@ -11,7 +11,7 @@ import pytest
 from orderledger import Book
 from orderledger.databases import open_models
 from orderledger.ledger.as_of import LogAsOf, Point
-from orderledger.ledger.errors import IntegrityViolation, NotFound
+from orderledger.ledger.errors import IntegrityViolation, NotFound, OrderLedgerError
 from orderledger.ledger.model_ports import Column, Key, Kind, Row, Table, TableChanges
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.snapshot_ports import Header, SnapshotKind
@@ -180,8 +180,35 @@ def test_a_worker_takes_them(store: EventStore, monkeypatch: pytest.MonkeyPatch)
     # As if a stream were parked.
     monkeypatch.setattr(book.snapshots.models, "take", none)
     assert rounds.look()
-    assert not rounds.look()
+    with pytest.raises(OrderLedgerError, match="projection parked stock"):
+        rounds.look()
     assert calls == ["stock"]
+
+
+def test_a_worker_says_that_none_is_taken_and_goes_on_when_it_may() -> None:
+    """Catches a model that parks a stream and has no snapshots, unseen or for good."""
+    store = MemoryStore()
+    fill(store)
+    picky = Picky(cannot_read={20})
+    book = Book(store, models=[picky])
+    book.snapshots.models.policy = ModelPolicy(every=60)
+    rounds = saving(book.machinery, book.snapshots)
+
+    def work_off() -> None:
+        while rounds.look():
+            pass
+
+    with pytest.raises(OrderLedgerError, match=r"taken of picky: .* projection parked picky"):
+        work_off()
+    assert snapshots_of(store).headers(MODEL, "picky") == []
+    with pytest.raises(OrderLedgerError, match="taken of picky"):
+        rounds.look()
+    book.read.models.catch_up("picky")
+    (parked,) = book.read.models.parked("picky")
+    book.skip_parked("picky", parked.stream, reason="not for us")
+    assert rounds.look()
+    assert [one.position for one in snapshots_of(store).headers(MODEL, "picky")] == [60]
+    assert not rounds.look()
 
 
 def test_none_is_taken_while_a_stream_is_parked() -> None:
