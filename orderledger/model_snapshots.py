@@ -167,6 +167,10 @@ class ModelSnapshots:
             base = self._last_valid(model, skipped, head, is_whole=True)
             begin = base.position if base is not None else 0
             if begin <= before:
+                ahead = self._last_valid(model, skipped, sys.maxsize)
+                if ahead is not None and ahead.position > before:
+                    # Another process is beyond this head, and thinned what is before it.
+                    break
                 raise Unavailable(
                     f"the snapshot of {name} after position {before} is gone as soon as it is "
                     "taken; does another process with other code take them too?",
@@ -175,7 +179,12 @@ class ModelSnapshots:
             position, before = policy.next_after(begin), begin
             if begin >= head or (only_if_due and position > head):
                 break
-            header = self._take_at(model, min(position, head), skipped)
+            try:
+                header = self._take_at(model, min(position, head), skipped)
+            except _Swept:
+                # Another process took later ones, and thinned what this one began at.
+                before = -1
+                continue
             if header is None:
                 break
             yield header
@@ -240,7 +249,8 @@ class ModelSnapshots:
             taken_at=self._clock(),
         )
         header = sealed(header, written.body)
-        self._store.put(header, written.body, written.parts)
+        if not self._store.put(header, written.body, written.parts, written.kept):
+            raise _Swept
         return header
 
     def _thin(self, name: str, keep: int) -> None:
@@ -250,10 +260,7 @@ class ModelSnapshots:
         if not excess:
             return
         self._store.drop([by_position[position] for position in excess])
-        used: set[bytes] = set()
-        for header in self._store.headers(SnapshotKind.MODEL, name):
-            used.update(hashes_of(self._store.body(header) or b""))
-        self._store.sweep(name, used)
+        self._store.sweep(name, hashes_of)
 
     # -- checking --------------------------------------------------------------------------------
 
@@ -340,6 +347,10 @@ class Remade:
     def close(self) -> None:
         """Delete the file."""
         self._places.close()
+
+
+class _Swept(Exception):  # no error: the snapshot is taken from a later one
+    """A part of the snapshot that another one begins at was deleted meanwhile."""
 
 
 class _Nothing:

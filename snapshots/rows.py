@@ -62,10 +62,11 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Written(msgspec.Struct, frozen=True):
-    """A body to be put with its parts, those aside that are there already."""
+    """A body to be put, its new parts by hash, and the hashes of those that are there already."""
 
     body: bytes
     parts: Mapping[bytes, bytes]
+    kept: Set[bytes]
 
 
 class SavedModel:
@@ -218,16 +219,21 @@ def write(
     """
     found: dict[str, Chunks] = {}
     parts: dict[bytes, bytes] = {}
+    kept: set[bytes] = set()
     for table in tables:
         first_keys: list[Key] = []
         hashes: list[bytes] = []
         for first_key, piece in _pieces(table, base, changes.get(table.name, Change())):
-            part_hash = piece if isinstance(piece, bytes) else _add(parts, piece)
+            if isinstance(piece, bytes):
+                part_hash = piece
+                kept.add(piece)
+            else:
+                part_hash = _add(parts, piece)
             first_keys.append(first_key)
             hashes.append(part_hash)
         found[table.name] = Chunks(msgspec.Raw(msgspec.json.encode(first_keys)), tuple(hashes))
     body = zlib.compress(msgspec.json.encode(Index(digest, found)), _LEVEL)
-    return Written(body, parts)
+    return Written(body, parts, kept - parts.keys())
 
 
 def _pieces(

@@ -141,8 +141,34 @@ def test_what_did_not_change_is_kept_once(store: EventStore) -> None:
         assert kept.part("timeline", part_hash) is not None
     dropped = headers[:-1]
     kept.drop(dropped)
-    assert kept.sweep("timeline", named[-1]) == len(distinct) - len(set(named[-1]))
+    assert kept.sweep("timeline", saved_rows.hashes_of) == len(distinct) - len(set(named[-1]))
     assert take(snapshots, "timeline") == []
+
+
+def test_what_one_begins_at_may_go_while_it_is_taken(
+    store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a snapshot on top of parts that another process thinned, or none at all."""
+    snapshots, kept = Snapshots(store), snapshots_of(store)
+    put = snapshots.store.put
+    refused: list[int] = []
+
+    def raced(header: Header, body: bytes, parts: Any, named: Any = frozenset()) -> bool:
+        if named and not refused:
+            kept.drop(kept.headers(MODEL, "timeline"))
+            kept.sweep("timeline", saved_rows.hashes_of)
+            refused.append(header.position)
+            assert not put(header, body, parts, named)
+            return False
+        return put(header, body, parts, named)
+
+    monkeypatch.setattr(snapshots.store, "put", raced)
+    taken = take(snapshots, "timeline")
+    assert refused == [120]
+    assert [one.position for one in taken[:3]] == [60, 60, 120]
+    headers = kept.headers(MODEL, "timeline")
+    assert headers[-1].position == store.head().size
+    assert [one.reason for one in snapshots.check(headers)] == [None] * OFTEN.keep
 
 
 def test_taken_again_only_what_came(store: EventStore) -> None:

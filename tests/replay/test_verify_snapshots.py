@@ -69,7 +69,7 @@ def test_checking_writes_nothing() -> None:
     """Catches a verification that mends what it was asked to tell of."""
     book = market()
     kept = snapshots_of(book.store)
-    kept.sweep("orders", ())
+    kept.sweep("orders", lambda _: ())
     before = list(book.snapshots.headers(SnapshotKind.MODEL))
     found, line = looked(book)
     assert {one.code for one in found} == {Check.SNAPSHOT_DAMAGED}
