@@ -266,7 +266,8 @@ class EventStore(Protocol):
         """
         Iterate over the records of refused commands, in no order of time, in constant memory.
 
-        Goes through all records. One that is written meanwhile may be told or not.
+        Goes through the refused ones of all the book. One that is written meanwhile may be told or
+        not.
         """
         ...
 

@@ -5,7 +5,7 @@ A snapshot is derived and never needed: whoever reads one gets what folding all 
 sooner. Its header is read before its body, and tells whether it is still worth reading.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
@@ -48,6 +48,10 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     taken_at: datetime
 
 
+Named = Callable[[bytes], Iterable[bytes]]
+"""Returns the hashes of the parts that a body names."""
+
+
 class SnapshotStore(Protocol):
     """
     The snapshots of one book in one database. Every method may be called from any thread.
@@ -55,12 +59,19 @@ class SnapshotStore(Protocol):
     Raises Unavailable (and its kinds), StorageError or SchemaMismatch where the database fails.
     """
 
-    def put(self, header: Header, body: bytes, parts: Mapping[bytes, bytes]) -> None:
+    def put(
+        self,
+        header: Header,
+        body: bytes,
+        parts: Mapping[bytes, bytes],
+        kept: Set[bytes] = frozenset(),
+    ) -> bool:
         """
         Write a snapshot in one transaction; one of the same subject and position is replaced.
 
         ``parts`` are kept beside it by their SHA-256, once per subject: snapshots of one read model
-        share what did not change between them.
+        share what did not change between them. ``kept`` are those that must be there already: where
+        one is not, since another process swept it meanwhile, nothing is written and this is False.
         """
         ...
 
@@ -92,10 +103,11 @@ class SnapshotStore(Protocol):
         """Delete snapshots; their parts stay until ``sweep``."""
         ...
 
-    def sweep(self, subject: str, used: Iterable[bytes]) -> int:
-        """Delete the parts of a read model's snapshots that are not among these; return how many.
+    def sweep(self, subject: str, named: Named) -> int:
+        """
+        Delete the parts of a read model's snapshots that none of them names; return how many.
 
-        A snapshot that loses a part by this is damaged, which its reader sees.
+        One after the other with every ``put`` of the subject, so that no snapshot loses a part.
         """
         ...
 

@@ -83,6 +83,27 @@ order of magnitude: marketplaces hold an order defect rate of 1 % against a sell
 """
 
 
+def problem_of(policy: StandingPolicy) -> str:
+    """Return what is wrong with a policy, "" for one that can score."""
+    weights = (
+        ("lost_weight", policy.lost_weight),
+        ("returned_weight", policy.returned_weight),
+        ("refund_weight", policy.refund_weight),
+        ("dispute_weight", policy.dispute_weight),
+    )
+    for name, weight in weights:
+        if not (weight.is_finite() and weight >= 0):
+            return f"{name} is {weight}, which is no weight: it is 0 or more"
+    scores = [one.score for one in policy.thresholds]
+    if scores != sorted(set(scores), reverse=True) or not all(0 <= one <= BEST for one in scores):
+        return (
+            f"thresholds have the scores {scores}: they go down, from {BEST} at most to 0 at least"
+        )
+    if policy.minimum_orders < 0:
+        return f"minimum_orders is {policy.minimum_orders}, less than none"
+    return ""
+
+
 def score_of(counts: StandingCounts, policy: StandingPolicy = DEFAULT) -> int:
     """Return the score, 0 to 10000, rounded half-even; the best below the minimum of orders."""
     if counts.order_count < policy.minimum_orders:

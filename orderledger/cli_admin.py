@@ -39,7 +39,7 @@ _CHECKS: Final = Columns(
     "--deep",
     "is_deep",
     is_flag=True,
-    help="Read every row of every read model too, and make each again beside it.",
+    help="Read every row of every read model too, and make each again beside it; check snapshots.",
 )
 @click.option(
     "--resume",

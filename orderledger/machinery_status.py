@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from orderledger.commands.timers import timer_key
-from orderledger.ledger.errors import SchemaMismatch
+from orderledger.ledger.errors import OrderLedgerError, SchemaMismatch
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.work_ports import (
     Heartbeat,
@@ -29,6 +29,7 @@ from orderledger.projections.read_models import ReadModels
 
 PROJECTIONS: Final = "projections"
 REACTOR: Final = "reactor:"
+SNAPSHOTS: Final = "snapshots"
 WORKER: Final = "worker:"
 """Before the number of a worker: one process each, until it ends in order or is forgotten."""
 
@@ -53,13 +54,16 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     """
     From when on a part is red: without a sign of life, with something due that is not done.
 
-    A worker that ended without saying so is shown until ``forgotten_after``; by then what it did is
+    Nobody waits for snapshots of read models: they are red when one has been due for
+    ``unsaved_after``, without a sign of life and without another one taken meanwhile. A worker
+    that ended without saying so is shown until ``forgotten_after``; by then what it did is
     another's, or its parts are red.
     """
 
     silent_after: timedelta = timedelta(minutes=1)
     overdue_after: timedelta = timedelta(minutes=5)
     forgotten_after: timedelta = timedelta(minutes=15)
+    unsaved_after: timedelta = timedelta(hours=1)
 
 
 THRESHOLDS: Final = Thresholds()
@@ -77,6 +81,21 @@ ADVICE: Final[Mapping[State, str]] = MappingProxyType(
         State.FAILING: "it is tried again by itself; mend what its problem says",
     }
 )
+SNAPSHOTS_ADVICE: Final = (
+    "run `orderledger work --snapshots`, or `orderledger snapshot take --model all` on a schedule; "
+    "until then books as they were are slower to read, and nothing else is"
+)
+
+
+class DueSnapshots(msgspec.Struct, frozen=True):
+    """
+    How many read models are due for a snapshot, of those that have one.
+
+    ``since`` is when the first became so, or when one was last taken of any; None if none is due.
+    """
+
+    models: int = 0
+    since: datetime | None = None
 
 
 class PartStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,20 +142,24 @@ def parts_of(
     store: EventStore,
     work: WorkStore,
     models: ReadModels,
-    clock: Callable[[], datetime],
-    thresholds: Thresholds = THRESHOLDS,
+    due: Callable[[], DueSnapshots],
+    now: datetime,
 ) -> tuple[PartStatus, ...]:
-    """Return how each part stands: workers, read models, reactors, timers, outbox, queue."""
-    now = clock()
+    """
+    Return how each part stands: workers, read models, snapshots, reactors, timers, outbox, queue.
+
+    ``due`` tells which snapshots are.
+    """
     try:
         beats = {one.part: one for one in work.heartbeats()}
-        measured = [_Measured(part=name) for name in sorted(_workers(beats, now, thresholds))]
-        measured += [*_projections(store, models, beats), *_reactors(store, work, beats)]
+        measured = [_Measured(part=name) for name in sorted(_workers(beats, now, THRESHOLDS))]
+        measured += [*_projections(store, models, beats), *_snapshots(beats, due)]
+        measured += _reactors(store, work, beats)
         measured += [_lane(store, work, models, lane, now) for lane in Lane]
     except SchemaMismatch as error:
         # Of an earlier release: the rest of the status is still worth having.
         return (PartStatus(part="machinery", state=State.FAILING, problem=error.message),)
-    return tuple([_judged(one, beats.get(one.part), now, thresholds) for one in measured])
+    return tuple([_judged(one, beats.get(one.part), now, THRESHOLDS) for one in measured])
 
 
 def _workers(
@@ -183,6 +206,19 @@ def _projections(
         oldest_due_at=_recorded_at(store, behind),
         is_begun=True,
     )
+
+
+def _snapshots(
+    beats: Mapping[str, Heartbeat], due: Callable[[], DueSnapshots]
+) -> Iterator[_Measured]:
+    if SNAPSHOTS not in beats:
+        # No worker was ever told to take them.
+        return
+    try:
+        found = due()
+        yield _Measured(part=SNAPSHOTS, lag=found.models, oldest_due_at=found.since, is_begun=True)
+    except OrderLedgerError as error:
+        yield _Measured(part=SNAPSHOTS, problem=f"they cannot be read: {error.message}")
 
 
 def _reactors(
@@ -261,6 +297,7 @@ def _judged(
     one: _Measured, beat: Heartbeat | None, now: datetime, thresholds: Thresholds
 ) -> PartStatus:
     state = _state(one, beat, now, thresholds)
+    told = [one.problem] if beat is None else [beat.problem, one.problem]
     return PartStatus(
         part=one.part,
         state=state,
@@ -270,13 +307,21 @@ def _judged(
         oldest_due_at=one.oldest_due_at,
         refused=one.refused,
         dead=one.dead,
-        problem=one.problem if beat is None else beat.problem or one.problem,
-        advice=ADVICE[state].format(lane=one.lane.value),
+        problem="" if state is State.OK else "; ".join(filter(None, told)),
+        advice=_advice(one, state),
     )
+
+
+def _advice(one: _Measured, state: State) -> str:
+    if (one.part, state) == (SNAPSHOTS, State.OVERDUE):
+        return SNAPSHOTS_ADVICE
+    return ADVICE[state].format(lane=one.lane.value)
 
 
 def _state(one: _Measured, beat: Heartbeat | None, now: datetime, thresholds: Thresholds) -> State:
     """Return the state by precedence: what explains the others comes first."""
+    if one.part == SNAPSHOTS and beat is not None:
+        return _state_of_snapshots(one, beat, now, thresholds)
     is_overdue = (
         one.oldest_due_at is not None and now - one.oldest_due_at > thresholds.overdue_after
     )
@@ -289,3 +334,17 @@ def _state(one: _Measured, beat: Heartbeat | None, now: datetime, thresholds: Th
     if is_overdue and (beat is not None or one.is_begun):
         return State.OVERDUE
     return State.IDLE if beat is None and not one.is_begun else State.OK
+
+
+def _state_of_snapshots(
+    one: _Measured, beat: Heartbeat, now: datetime, thresholds: Thresholds
+) -> State:
+    """
+    Taking one may last, and which are due a worker knows by its own policy: while it gives signs
+    of life it is believed, and silence alone is nothing.
+    """
+    since = one.oldest_due_at
+    if since is not None and now - max(since, beat.seen_at) > thresholds.unsaved_after:
+        return State.OVERDUE
+    is_told = bool(beat.problem) and now - beat.seen_at <= thresholds.unsaved_after
+    return State.FAILING if one.problem or is_told else State.OK

@@ -8,16 +8,21 @@ one can be taken of any position, and disturbs nobody.
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
-from typing import Final
+from itertools import zip_longest
+from typing import Final, NoReturn
 
-from orderledger.databases import open_resumed
+from orderledger.databases import open_resumed, scratch_models
 from orderledger.ledger.as_of import LogAsOf, Point
 from orderledger.ledger.errors import NotFound, OrderLedgerError, Unavailable
 from orderledger.ledger.events import topics
-from orderledger.ledger.model_ports import Row
+from orderledger.ledger.model_ports import Generation, ModelStore, Row
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.snapshot_ports import Header, SavedRows, SnapshotKind, SnapshotStore
+from orderledger.machinery_status import DueSnapshots
+from orderledger.projections.compare import rows_of
+from orderledger.projections.follow import Follower
 from orderledger.projections.models import ReadModel
 from orderledger.projections.models import fingerprint as declared
 from orderledger.projections.read_models import ReadModels
@@ -116,12 +121,21 @@ class ModelSnapshots:
                     self._store.drop((header,))
         return None
 
-    def _read(self, model: ReadModel, header: Header, skipped: Sequence[int]) -> SavedModel:
+    def _read(
+        self,
+        model: ReadModel,
+        header: Header,
+        skipped: Sequence[int],
+        anew: Callable[[], Mapping[str, Sequence[Row]]] | None = None,
+    ) -> SavedModel:
         require_code(header, _fingerprint(model, skipped, header.position), CODECS)
         require_log(self._events, header)
         index = read_index(self._store, header, model.tables)
         return SavedModel(
-            self._store, header, index, lambda: self._rows_at(model, header.position, skipped)
+            self._store,
+            header,
+            index,
+            anew or (lambda: self._rows_at(model, header.position, skipped)),
         )
 
     def _rows_at(
@@ -153,6 +167,10 @@ class ModelSnapshots:
             base = self._last_valid(model, skipped, head, is_whole=True)
             begin = base.position if base is not None else 0
             if begin <= before:
+                ahead = self._last_valid(model, skipped, sys.maxsize)
+                if ahead is not None and ahead.position > before:
+                    # Another process is beyond this head, and thinned what is before it.
+                    break
                 raise Unavailable(
                     f"the snapshot of {name} after position {before} is gone as soon as it is "
                     "taken; does another process with other code take them too?",
@@ -161,7 +179,12 @@ class ModelSnapshots:
             position, before = policy.next_after(begin), begin
             if begin >= head or (only_if_due and position > head):
                 break
-            header = self._take_at(model, min(position, head), skipped)
+            try:
+                header = self._take_at(model, min(position, head), skipped)
+            except _Swept:
+                # Another process took later ones, and thinned what this one began at.
+                before = -1
+                continue
             if header is None:
                 break
             yield header
@@ -172,6 +195,25 @@ class ModelSnapshots:
         found = self._store.newest(SnapshotKind.MODEL, (name,)).get(name)
         begin = found.position if found is not None else 0
         return self.policy.next_after(begin) <= self._events.head().size
+
+    def due(self) -> DueSnapshots:
+        """Tell how many models are due, of those that have one, and since when."""
+        newest = self._store.newest(SnapshotKind.MODEL, self.names)
+        head = self._events.head().size
+        found = [self.policy.next_after(header.position) for header in newest.values()]
+        due = [position for position in found if position <= head]
+        if not due:
+            return DueSnapshots()
+        first = min(due)
+        (event,) = self._events.read(first - 1, until=first, limit=1)
+        instants = [header.taken_at for header in newest.values()]
+        if event.recorded_at is not None:
+            instants.append(event.recorded_at)
+        return DueSnapshots(len(due), max(instants))
+
+    def left_out(self, name: str) -> Sequence[int]:
+        """Return the positions that a model leaves out by acknowledgement."""
+        return skipped_of(self._events, name)
 
     def _take_at(self, model: ReadModel, position: int, skipped: Sequence[int]) -> Header | None:
         view = LogAsOf(self._events, Point(position))
@@ -207,7 +249,8 @@ class ModelSnapshots:
             taken_at=self._clock(),
         )
         header = sealed(header, written.body)
-        self._store.put(header, written.body, written.parts)
+        if not self._store.put(header, written.body, written.parts, written.kept):
+            raise _Swept
         return header
 
     def _thin(self, name: str, keep: int) -> None:
@@ -217,19 +260,20 @@ class ModelSnapshots:
         if not excess:
             return
         self._store.drop([by_position[position] for position in excess])
-        used: set[bytes] = set()
-        for header in self._store.headers(SnapshotKind.MODEL, name):
-            used.update(hashes_of(self._store.body(header) or b""))
-        self._store.sweep(name, used)
+        self._store.sweep(name, hashes_of)
 
     # -- checking --------------------------------------------------------------------------------
 
-    def check(self, header: Header) -> None:
+    def check(self, header: Header, remade: "Remade") -> None:
         """
         Make a model's rows from the events and compare; raises NotUsed where they differ.
 
-        Takes as much memory as the model has rows.
+        Writes nothing beside what is made again, in constant memory.
         """
+
+        def gone() -> NoReturn:
+            raise NotUsed(Rejection.DAMAGED, f"{place_of(header)} lost a part while it was read")
+
         if header.subject not in self._models:
             raise NotUsed(
                 Rejection.OTHER_CODE,
@@ -237,17 +281,25 @@ class ModelSnapshots:
             )
         model = self._models[header.subject]
         skipped = self._skipped_in(model, header)
-        found = self._read(model, header, skipped)
+        found = self._read(model, header, skipped, gone)
         found.check_parts(model.tables)
-        for table, rows in self._rows_at(model, header.position, skipped).items():
-            (shape,) = [one for one in model.tables if one.name == table]
-            if list(found.rows(shape, None)) != list(rows):
-                raise NotUsed(
-                    Rejection.DIFFERS,
-                    f"{place_of(header)} has other rows in table {table} than the events give; "
-                    "somebody wrote it past this library, or the model was changed without "
-                    "raising its version",
-                )
+        store, made = remade.at(model, header.position, skipped)
+        wrong = [
+            f"other rows in table {table.name}"
+            for table in model.tables
+            if any(
+                ours != saved
+                for ours, saved in zip_longest(rows_of(store, made, table), found.rows(table, None))
+            )
+        ]
+        if found.digest != made.digest:
+            wrong.append("another digest of its rows")
+        if wrong:
+            raise NotUsed(
+                Rejection.DIFFERS,
+                f"{place_of(header)} has {wrong[0]} than the events give; somebody wrote it past "
+                "this library, or the model was changed without raising its version",
+            )
 
     def _skipped_in(self, model: ReadModel, header: Header) -> Sequence[int]:
         """Return what a snapshot leaves out: what is acknowledged now, or what was by then."""
@@ -256,6 +308,49 @@ class ModelSnapshots:
             return now
         position = min(header.position, self._events.head().size)
         return skipped_of(LogAsOf(self._events, Point(position)), model.name)
+
+
+class Remade:
+    """
+    The rows of read models made again from the events, in a temporary file until it is closed.
+
+    Asked for positions that go up it follows the log once per model.
+    """
+
+    def __init__(self, events: EventStore, clock: Callable[[], datetime]) -> None:
+        self._events: Final = events
+        self._clock: Final = clock
+        self._places: Final = ExitStack()
+        self._store: ModelStore | None = None
+        self._made: Generation | None = None
+
+    def at(
+        self, model: ReadModel, position: int, skipped: Sequence[int]
+    ) -> tuple[ModelStore, Generation]:
+        """Return a model's rows at a position of the log, until the next call."""
+        if self._store is None:
+            self._store = self._places.enter_context(scratch_models())
+        made = self._made
+        if (
+            made is None
+            or (made.model, tuple(made.skipped)) != (model.name, tuple(skipped))
+            or made.position > position
+        ):
+            tables = tuple(model.tables)
+            made = self._store.create(model.name, model.version, declared(model), tables, skipped)
+        then = LogAsOf(self._events, Point(position))
+        follower = Follower(then, self._store, model, made, clock=self._clock)
+        follower.catch_up()
+        self._made = follower.generation
+        return self._store, follower.generation
+
+    def close(self) -> None:
+        """Delete the file."""
+        self._places.close()
+
+
+class _Swept(Exception):  # no error: the snapshot is taken from a later one
+    """A part of the snapshot that another one begins at was deleted meanwhile."""
 
 
 class _Nothing:

@@ -58,7 +58,7 @@ from orderledger.replay.verify_periods import verify_periods
 from orderledger.snapshotting import Snapshots
 from orderledger.velocity import MODEL as VELOCITY
 from orderledger.velocity import VelocityRows
-from orderledger.verifying import WHOLE, Scope, verification
+from orderledger.verifying import WHOLE, Beside, Scope, verification
 
 if TYPE_CHECKING:
     # Both bring the deciders, which reading needs nowhere else.
@@ -440,7 +440,9 @@ class Reading:
             balances_position=None if found.problem else found.position,
             balances_lag=None if found.problem else head.size - found.position,
             balances_error=found.problem,
-            parts=parts_of(self._store, self.work, self.models, self._clock),
+            parts=parts_of(
+                self._store, self.work, self.models, self._saved().due_models, self._clock()
+            ),
         )
 
     def verify(self, progress: Progress = silent, scope: Scope = WHOLE) -> Iterator[Finding]:
@@ -455,9 +457,14 @@ class Reading:
 
     def verification(self, progress: Progress = silent, scope: Scope = WHOLE) -> Verification:
         """Return what ``verify`` does, with a ``Checked`` for each check once it was made."""
-        is_past = isinstance(self._store, LogAsOf)
-        work = None if is_past else self.work
-        return verification(self._store, self.models, work, scope, progress)
+        beside: Beside | None = None
+        if not isinstance(self._store, LogAsOf):
+            beside = Beside(self.work, self._saved())
+        return verification(self._store, self.models, beside, scope, progress)
+
+    def _saved(self) -> Snapshots:
+        """Return the snapshots of the book, though nobody told of any."""
+        return self._snapshots or Snapshots(self._store, clock=self._clock, models=self._own_models)
 
     def verify_periods(
         self, period: str | None = None, progress: Progress = silent

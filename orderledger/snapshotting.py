@@ -4,13 +4,14 @@ The snapshots of a book: what spares folding long streams and long logs from the
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
 from orderledger.databases import open_snapshots
-from orderledger.ledger.errors import InvalidInput, NotFound
+from orderledger.ledger.errors import InvalidInput, NotFound, Unavailable
 from orderledger.ledger.folds import FOLDS
 from orderledger.ledger.forks import in_child
 from orderledger.ledger.ids import utc_now
@@ -23,11 +24,12 @@ from orderledger.ledger.snapshot_ports import (
     SnapshotStore,
 )
 from orderledger.ledger.streams import kind_of
-from orderledger.model_snapshots import ModelSnapshots
+from orderledger.machinery_status import DueSnapshots
+from orderledger.model_snapshots import ModelSnapshots, Remade
 from orderledger.projections.models import ReadModel
 from orderledger.projections.shipped import SHIPPED
 from orderledger.snapshots.policy import POLICIES, Policy
-from orderledger.snapshots.rejections import NotUsed, Rejection, Rejections
+from orderledger.snapshots.rejections import NotUsed, Rejection, Rejections, place_of
 from orderledger.snapshots.streams import StreamSnapshots, Taken
 
 PAGE: Final = 1_000
@@ -207,17 +209,40 @@ class Snapshots:
         self._sequence()
         return self.models.take(name, only_if_due=only_if_due)
 
+    def due_models(self) -> DueSnapshots:
+        """Tell how many read models are due for a snapshot, of those that have one."""
+        return self.models.due()
+
     def check(self, headers: Iterable[Header]) -> Iterator[Checked]:
-        """Compare snapshots with what they are of, each folded anew from the first event."""
-        for header in headers:
-            try:
-                if header.kind is SnapshotKind.MODEL:
-                    self.models.check(header)
-                else:
-                    self.streams.check(header)
-                yield Checked(header)
-            except NotUsed as rejected:
-                yield Checked(header, rejected.reason, rejected.text)
+        """
+        Compare snapshots with what they are of, each folded anew from the first event.
+
+        Read-only, and in constant memory. One that is gone or replaced when it is looked at is left
+        out. Raises Unavailable when the database stops answering.
+        """
+        with closing(Remade(self._events, self._clock)) as remade:
+            for header in headers:
+                checked = self._checked(header, remade)
+                if checked.reason is None or self._is_there(header):
+                    yield checked
+
+    def _checked(self, header: Header, remade: Remade) -> Checked:
+        try:
+            if header.kind is SnapshotKind.MODEL:
+                self.models.check(header, remade)
+            else:
+                self.streams.check(header)
+        except NotUsed as rejected:
+            return Checked(header, rejected.reason, rejected.text)
+        except Unavailable:
+            raise
+        except Exception as cause:  # noqa: BLE001  an evolve function may raise anything
+            text = f"{place_of(header)} cannot be compared with the events that it is of: {cause}"
+            return Checked(header, Rejection.UNAVAILABLE, text)
+        return Checked(header)
+
+    def _is_there(self, header: Header) -> bool:
+        return header in self.store.headers(header.kind, header.subject)
 
     def _sequence(self) -> None:
         while self._events.sequence():

@@ -67,6 +67,7 @@ class WorkCheck:
         self._checkpoints: Mapping[str, ReactorCheckpoint] = {}
         self._row: StoredEvent | None = None
         self.looked_at = 0
+        self.skipped = ""
 
     def __iter__(self) -> Iterator[Finding]:
         yield from self._reactors()

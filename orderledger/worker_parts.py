@@ -6,7 +6,7 @@ from outside: its thread is left behind and another takes its place. That is saf
 which a dead worker is: what the step had in hand is leased, or conditional on a checkpoint.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -15,12 +15,11 @@ from orderledger.commands.lanes import LaneRunner
 from orderledger.ledger.errors import OrderLedgerError
 from orderledger.ledger.work_ports import Lane, WorkStatus
 from orderledger.machinery import Machinery
-from orderledger.machinery_status import PROJECTIONS, REACTOR
+from orderledger.machinery_status import PROJECTIONS, REACTOR, SNAPSHOTS
 from orderledger.projections.read_models import ReadModels
 from orderledger.projections.worker import Worker as Follower
 from orderledger.snapshotting import Snapshots
 
-SNAPSHOTS: Final = "snapshots"
 STEP_LIMIT_S: Final = 60.0
 """
 Of a batch of a read model or of a reactor: a second or so, half a minute with a busy server. Steps
@@ -69,7 +68,10 @@ def all_parts(
     machinery: Machinery, models: ReadModels, snapshots: Snapshots | None
 ) -> tuple[Part, ...]:
     """Return the parts of a worker, one per thread that it needs."""
-    savers = () if snapshots is None else (Part(SNAPSHOTS, lambda: saving(machinery, snapshots)),)
+    savers: tuple[Part, ...] = ()
+    if snapshots is not None:
+        rounds = saving(machinery, snapshots)  # of which it remembers what it passed over
+        savers = (Part(SNAPSHOTS, lambda: rounds),)
     return (
         Part(PROJECTIONS, lambda: _following(models)),
         *[Part(f"{REACTOR}{name}", _reacting(machinery, name)) for name in machinery.reactors],
@@ -112,19 +114,33 @@ def _following(models: ReadModels) -> Rounds:
 
 def saving(machinery: Machinery, snapshots: Snapshots) -> Rounds:
     """Return what saves the rows of the read models as the log grows."""
-    passed_over: dict[str, int] = {}
+    passed_over: dict[str, tuple[int, Sequence[int]]] = {}
+
+    def is_hopeless(name: str) -> bool:
+        """Tell whether a model had none taken, and nothing came that could change that."""
+        if name not in passed_over:
+            return False
+        head, left_out = passed_over[name]
+        models = snapshots.models
+        return machinery.head() < head + models.policy.every and left_out == models.left_out(name)
 
     def look() -> bool:
         """Take the snapshots of the first read model that is due for some."""
-        models, head = snapshots.models, machinery.head()
-        for name in models.names:
-            # A model that leaves something out has none taken: it is looked at again later.
-            again_at = passed_over.get(name, 0) + models.policy.every
-            if not models.is_due(name) or (name in passed_over and head < again_at):
+        models = snapshots.models
+        due = [name for name in models.names if models.is_due(name)]
+        for name in due:
+            if is_hopeless(name):
                 continue
-            if not list(snapshots.take_model(name, only_if_due=True)):
-                passed_over[name] = head
+            passed_over.pop(name, None)
+            found = (machinery.head(), models.left_out(name))
+            if not list(snapshots.take_model(name, only_if_due=True)) and models.is_due(name):
+                passed_over[name] = found
             return True
+        if due:
+            raise OrderLedgerError(
+                f"no snapshot is taken of {', '.join(due)}: what is parked would be missing in it; "
+                f"see `orderledger projection parked {due[0]}`"
+            )
         return False
 
     # A snapshot may take as long as it likes: nobody waits for one.

@@ -3,7 +3,7 @@ What a seller's standing is made of, and what it is. SQL view: ``seller_standing
 """
 
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from msgspec.structs import astuple, replace
 
@@ -23,7 +23,13 @@ from orderledger.ledger.order_events import (
     RefundGrantWithdrawn,
 )
 from orderledger.ledger.orders import OrderState
-from orderledger.ledger.standing_policy import DEFAULT, StandingCounts, score_of, standing_of
+from orderledger.ledger.standing_policy import (
+    DEFAULT,
+    StandingCounts,
+    StandingPolicy,
+    score_of,
+    standing_of,
+)
 
 from .models import ReadModel, Recorded, Rows
 from .tables import TableRow, table
@@ -86,8 +92,19 @@ _UNITS: Final = {
 }
 
 
+class _Scored(NamedTuple):
+    """Rows, and the policy by which what is written of them is scored."""
+
+    rows: Rows
+    policy: StandingPolicy
+
+
 class SellerStanding(ReadModel):
-    """The read model ``seller_standing``."""
+    """
+    The read model ``seller_standing``.
+
+    Stored rows are of the default policy; another one is for what is only supposed.
+    """
 
     name = "seller_standing"
     version = 2
@@ -108,34 +125,38 @@ class SellerStanding(ReadModel):
     )
     folds = frozenset({"order", "dispute"})
 
+    def __init__(self, policy: StandingPolicy = DEFAULT) -> None:
+        self._policy: Final = policy
+
     def project(self, recorded: Recorded, rows: Rows) -> None:
         """Count what the event says of its sellers."""
+        to = _Scored(rows, self._policy)
         match recorded.event:
             case s.SellerStandingChanged(seller=seller, new=new, score=score):
                 at = recorded.occurred_at
-                _write(rows, seller, standing=new.value, score=score, changed_at=at)
+                _write(to, seller, standing=new.value, score=score, changed_at=at)
             case s.SellerSuspended(seller=seller, reason=reason):
-                _write(rows, seller, is_suspended=True, reason=reason)
+                _write(to, seller, is_suspended=True, reason=reason)
             case s.SellerReinstated(seller=seller):
-                _write(rows, seller, is_suspended=False, reason="")
+                _write(to, seller, is_suspended=False, reason="")
             case OrderPlaced(lines=lines):
                 for seller in dict.fromkeys([line.seller for line in lines]):
-                    _add(rows, seller, "order_count", 1)
+                    _add(to, seller, "order_count", 1)
             case DisputeAccepted():
-                _add(rows, _dispute(recorded, rows).seller, "dispute_count", 1)
+                _add(to, _dispute(recorded, rows).seller, "dispute_count", 1)
             case RulingExecuted():
                 dispute = _dispute(recorded, rows)
                 lost_by = {dispute.seller} if dispute.award.get(Party.BUYER, 0) else set[str]()
-                _lost(rows, (recorded.stream, ""), lost_by, "dispute_lost_count")
+                _lost(to, (recorded.stream, ""), lost_by, "dispute_lost_count")
             case ChargebackLossAssigned(liability=liability, parts=parts) as event:
                 borne = {part.slice_id for part in parts if part.slice_id}
                 lost_by = borne if liability is Liability.SELLER else set[str]()
                 case_id = (recorded.stream, event.chargeback_id)
-                _lost(rows, case_id, lost_by, "chargeback_lost_count")
+                _lost(to, case_id, lost_by, "chargeback_lost_count")
             case OrderLinesMoved() as event:
-                _move(recorded, rows, event)
+                _move(recorded, to, event)
             case RefundGranted() | RefundGrantWithdrawn() as event:
-                _refund(recorded, rows, event)
+                _refund(recorded, to, event)
             case _:
                 pass
 
@@ -144,15 +165,15 @@ def _dispute(recorded: Recorded, rows: Rows) -> DisputeState:
     return cast(DisputeState, rows.state(recorded.stream))
 
 
-def _lost(rows: Rows, key: tuple[str, str], lost_by: set[str], column: str) -> None:
+def _lost(to: _Scored, key: tuple[str, str], lost_by: set[str], column: str) -> None:
     """Count a case against those who lost it, and no more against those who did before."""
-    row = rows.get(_CASES, key)
+    row = to.rows.get(_CASES, key)
     before = set(str(row[2]).split()) if row is not None else set[str]()
     for seller in sorted(before - lost_by):
-        _add(rows, seller, column, -1)
+        _add(to, seller, column, -1)
     for seller in sorted(lost_by - before):
-        _add(rows, seller, column, 1)
-    rows.put(_CASES, (*key, " ".join(sorted(lost_by))))
+        _add(to, seller, column, 1)
+    to.rows.put(_CASES, (*key, " ".join(sorted(lost_by))))
 
 
 def _seller_of(order: OrderState, line_id: str) -> str:
@@ -160,27 +181,27 @@ def _seller_of(order: OrderState, line_id: str) -> str:
     return line.line.seller if line is not None else ""
 
 
-def _move(recorded: Recorded, rows: Rows, event: OrderLinesMoved) -> None:
+def _move(recorded: Recorded, to: _Scored, event: OrderLinesMoved) -> None:
     column = _UNITS.get(event.kind)
     if column is None:
         return
-    order = cast(OrderState, rows.state(recorded.stream))
+    order = cast(OrderState, to.rows.state(recorded.stream))
     for moved in event.lines:
-        _add(rows, _seller_of(order, moved.line_id), column, moved.quantity)
+        _add(to, _seller_of(order, moved.line_id), column, moved.quantity)
 
 
-def _refund(recorded: Recorded, rows: Rows, event: RefundGranted | RefundGrantWithdrawn) -> None:
-    order = cast(OrderState, rows.state(recorded.stream))
+def _refund(recorded: Recorded, to: _Scored, event: RefundGranted | RefundGrantWithdrawn) -> None:
+    order = cast(OrderState, to.rows.state(recorded.stream))
     grant = order.grants.get(event.refund_id)
     sign = 1 if isinstance(event, RefundGranted) else -1
     lines = grant.lines if grant is not None else ()
     for seller in dict.fromkeys([_seller_of(order, line.line_id) for line in lines]):
-        _add(rows, seller, "refund_count", sign)
+        _add(to, seller, "refund_count", sign)
 
 
-def _add(rows: Rows, seller: str, column: str, count: int) -> None:
+def _add(to: _Scored, seller: str, column: str, count: int) -> None:
     if seller:
-        _write(rows, seller, **{column: getattr(_row(rows, seller), column) + count})
+        _write(to, seller, **{column: getattr(_row(to.rows, seller), column) + count})
 
 
 def _row(rows: Rows, seller: str) -> SellerStandingRow:
@@ -189,14 +210,16 @@ def _row(rows: Rows, seller: str) -> SellerStandingRow:
     return SellerStandingRow(*cast(Any, found if found is not None else nothing))
 
 
-def _write(rows: Rows, seller: str, **changed: Any) -> None:
-    after = replace(_row(rows, seller), **changed)
+def _write(to: _Scored, seller: str, **changed: Any) -> None:
+    after = replace(_row(to.rows, seller), **changed)
     counts = counts_of(after)
     after = replace(
-        after, earned_standing=standing_of(counts).value, earned_score=score_of(counts, DEFAULT)
+        after,
+        earned_standing=standing_of(counts, to.policy).value,
+        earned_score=score_of(counts, to.policy),
     )
     row: Row = astuple(after)
-    rows.put(_STANDING, row)
+    to.rows.put(_STANDING, row)
 
 
 def counts_of(row: SellerStandingRow) -> StandingCounts:

@@ -60,6 +60,11 @@ class Check(StrEnum):
     DEADLINE_UNTRACED = "deadline_untraced"
     WORK_UNREADABLE = "work_unreadable"
     WORK_ORDER_WRONG = "work_order_wrong"
+    SNAPSHOT_OTHER_LOG = "snapshot_other_log"
+    SNAPSHOT_MISPLACED = "snapshot_misplaced"
+    SNAPSHOT_DAMAGED = "snapshot_damaged"
+    SNAPSHOT_DIFFERS = "snapshot_differs"
+    SNAPSHOT_UNAVAILABLE = "snapshot_unavailable"
     CHECKPOINT_UNSIGNED = "checkpoint_unsigned"
     CHECKPOINT_FOREIGN = "checkpoint_foreign"
     LOG_CUT_OFF = "log_cut_off"
@@ -91,6 +96,7 @@ class Area(StrEnum):
     MODELS = "read models"
     REBUILDS = "read models equal a rebuild"
     EFFECTS = "effects trace to events"
+    SNAPSHOTS = "snapshots equal their events"
 
 
 _CODES: Final[Mapping[Area, tuple[Check, ...]]] = {
@@ -140,6 +146,13 @@ _CODES: Final[Mapping[Area, tuple[Check, ...]]] = {
         Check.DEADLINE_UNTRACED,
         Check.WORK_UNREADABLE,
         Check.WORK_ORDER_WRONG,
+    ),
+    Area.SNAPSHOTS: (
+        Check.SNAPSHOT_OTHER_LOG,
+        Check.SNAPSHOT_MISPLACED,
+        Check.SNAPSHOT_DAMAGED,
+        Check.SNAPSHOT_DIFFERS,
+        Check.SNAPSHOT_UNAVAILABLE,
     ),
 }
 AREA_OF: Final[Mapping[Check, Area]] = MappingProxyType(

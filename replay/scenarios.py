@@ -31,6 +31,7 @@ from orderledger.ledger.journal import Layer
 from orderledger.ledger.ports import StoredEvent
 from orderledger.ledger.risk_rules import RiskPolicy
 from orderledger.ledger.rule_books import check_rule_book, hash_of
+from orderledger.ledger.standing_policy import StandingPolicy, problem_of
 
 WHO: Final = Actor("hypothetical", "what-if")
 """Who did what was put in, and who gives a command unless it says."""
@@ -114,8 +115,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     What is supposed, on the book as of the position ``at`` (by default its head).
 
     Edits first, all at once; then the commands in order, held to the policy ``risk`` if there is
-    one. ``models`` are the read models whose rows
-    are compared, ``streams`` those whose states are, besides the ones that it touches.
+    one. ``models`` are the read models whose rows are compared, ``streams`` those whose states are,
+    besides the ones that it touches. Sellers are scored by the policy ``standing``, if there is
+    one, and their rows are compared too.
     """
 
     title: str = ""
@@ -126,6 +128,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     swap: tuple[Swap, ...] = ()
     commands: tuple[Step, ...] = ()
     risk: msgspec.Raw = msgspec.Raw()
+    standing: msgspec.Raw = msgspec.Raw()
     models: tuple[str, ...] = ()
     streams: tuple[str, ...] = ()
 
@@ -174,6 +177,21 @@ def policy_of(scenario: Scenario) -> RiskPolicy | None:
     except msgspec.MsgspecError as error:
         raise InvalidInput(f"risk: {error}") from error
     _require_known("risk", msgspec.json.decode(scenario.risk), policy)
+    return policy
+
+
+def standing_policy_of(scenario: Scenario) -> StandingPolicy | None:
+    """Read the standing policy of a scenario; raises InvalidInput for one that scores nothing."""
+    if not bytes(scenario.standing):
+        return None
+    try:
+        policy = msgspec.json.decode(scenario.standing, type=StandingPolicy)
+    except msgspec.MsgspecError as error:
+        raise InvalidInput(f"standing: {error}") from error
+    _require_known("standing", msgspec.json.decode(scenario.standing), policy)
+    problem = problem_of(policy)
+    if problem:
+        raise InvalidInput(f"standing: {problem}")
     return policy
 
 

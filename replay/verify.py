@@ -44,9 +44,15 @@ Told = Iterator[Finding | Checked]
 
 
 class Counted(Protocol):
-    """Yields findings; ``looked_at`` counts what it has looked at."""
+    """
+    Yields findings; ``looked_at`` counts what it has looked at, ``skipped`` says what it left out.
+    """
 
-    looked_at: int
+    @property
+    def looked_at(self) -> int: ...
+
+    @property
+    def skipped(self) -> str: ...
 
     def __iter__(self) -> Iterator[Finding]: ...
 
@@ -128,7 +134,8 @@ class Verification:
             yield from self._read_models(around.models)
         for other in around.others:
             yield from other.check
-            yield self._checked(other.area, other.check.looked_at, other.of)
+            check = other.check
+            yield self._checked(other.area, check.looked_at, other.of, check.skipped)
         self._resuming.over()
 
     def _events(self, size: int) -> Told:

@@ -34,6 +34,7 @@ from orderledger.ledger.streams import id_of, kind_of, order
 from orderledger.projections.compare import differences
 from orderledger.projections.follow import Follower
 from orderledger.projections.models import ReadModel, fingerprint
+from orderledger.projections.seller_standing import SellerStanding
 from orderledger.projections.skips import skipped_of
 
 from .causes import cause_of
@@ -42,7 +43,7 @@ from .diff import RowChange, row_change
 from .diff_balances import Account, BalanceChange, Moved
 from .findings import Check, Finding, Severity
 from .history import RecordedEvent, recorded
-from .scenarios import Given, Scenario, edits_of, steps_of
+from .scenarios import Given, Scenario, edits_of, standing_policy_of, steps_of
 from .verify_streams import fold_findings
 
 POSTED: Final = Layer.POSTED
@@ -131,9 +132,9 @@ def what_if(log: LogAsOf, scenario: Scenario, around: Around) -> WhatIf:
     naming the field, for a scenario that does not fit the book; NotFound for an unknown model.
     """
     edits, steps = edits_of(log, scenario), steps_of(scenario)
-    models = [around.model(name) for name in scenario.models]
-    if not (steps or edits.first):
-        raise InvalidInput("the scenario supposes nothing: it has no edit and no command")
+    models = _models(scenario, around)
+    if not (steps or edits.first or bytes(scenario.standing)):
+        raise InvalidInput("the scenario supposes nothing: it has no edit, command or standing")
     edited = EditedLog(log, edits) if edits.first else log
     instants = _instants(edited, steps)
     course = Course(edited, around.open_fork, instants[0] if instants else EARLIEST, around.risk)
@@ -142,7 +143,7 @@ def what_if(log: LogAsOf, scenario: Scenario, around: Around) -> WhatIf:
     finally:
         course.close()
     touched = Touched(log, edits, course.fork)
-    compared = [_compared(log, course.fork, model, around) for model in models]
+    compared = [_compared(log, course.fork, pair, around) for pair in models]
     return WhatIf(
         book=log.book,
         title=scenario.title,
@@ -157,6 +158,19 @@ def what_if(log: LogAsOf, scenario: Scenario, around: Around) -> WhatIf:
             *[one for _, parked in compared for one in parked],
         ),
     )
+
+
+def _models(scenario: Scenario, around: Around) -> list[tuple[ReadModel, ReadModel]]:
+    """Return the read models to be compared, each as it is and as it is supposed to be."""
+    policy = standing_policy_of(scenario)
+    names = list(scenario.models)
+    if policy is not None and SellerStanding.name not in names:
+        names.append(SellerStanding.name)
+    found = [around.model(name) for name in names]
+    return [
+        (one, SellerStanding(policy) if policy and one.name == SellerStanding.name else one)
+        for one in found
+    ]
 
 
 def _instants(log: LogAsOf, steps: Sequence[Given]) -> list[datetime]:
@@ -378,13 +392,14 @@ def _fields(before: Any, after: Any) -> list[ChangedField]:
 
 
 def _compared(
-    log: LogAsOf, fork: Fork, model: ReadModel, around: Around
+    log: LogAsOf, fork: Fork, pair: tuple[ReadModel, ReadModel], around: Around
 ) -> tuple[list[RowChange], list[Finding]]:
     """Return the rows of a read model that differ, and what of the hypothesis it cannot project."""
+    model, supposed = pair
     store = around.open_models(fork)
     skipped = skipped_of(log, model.name)
     before = _filled(log, store, model, skipped)
-    after = _filled(fork, store, model, _places(fork.log, skipped))
+    after = _filled(fork, store, supposed, _places(fork.log, skipped))
     tables = {table.name: table for table in model.tables}
     rows = [
         change

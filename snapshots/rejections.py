@@ -26,7 +26,7 @@ class Rejection(StrEnum):
     OTHER_CODE: other code folded it. OTHER_ERASURES: it has not seen every erasure. OTHER_LOG: the
     log is not the one that it was taken of. MISPLACED: that event is not where it says. DAMAGED:
     its header and its body do not belong together. DIFFERS: folding gives another state, or other
-    rows. UNAVAILABLE: it could not be read.
+    rows. UNAVAILABLE: it could not be read, or what it is of could not.
     """
 
     OTHER_CODE = "other_code"

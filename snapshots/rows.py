@@ -62,10 +62,11 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Written(msgspec.Struct, frozen=True):
-    """A body to be put with its parts, those aside that are there already."""
+    """A body to be put, its new parts by hash, and the hashes of those that are there already."""
 
     body: bytes
     parts: Mapping[bytes, bytes]
+    kept: Set[bytes]
 
 
 class SavedModel:
@@ -151,14 +152,17 @@ class SavedModel:
         part = self._store.part(self.header.subject, part_hash)
         if part is None or sha256(part).digest() != part_hash:
             return None
-        rows: list[Row] = _decoder(table.columns).decode(zlib.decompress(part))
+        try:
+            rows: list[Row] = _decoder(table.columns).decode(zlib.decompress(part))
+        except (zlib.error, msgspec.DecodeError):
+            return None
         return rows
 
     def _made_anew(self, table: Table, number: int) -> Mapping[Key, Row]:
         if self._made is None:
+            self._made = self._anew()
             # So that the next reader does not meet it.
             self._store.drop((self.header,))
-            self._made = self._anew()
         first_keys = self.first_keys(table)
         rows = self._made[table.name]
         keys: list[Any] = [table.key_of(row) for row in rows]
@@ -168,14 +172,23 @@ class SavedModel:
         return dict(zip(keys[begin:end], rows[begin:end], strict=True))
 
     def check_parts(self, tables: Iterable[Table]) -> None:
-        """Read every part; raises NotUsed for one that is damaged or not there."""
+        """
+        Read every part; raises NotUsed for one that is damaged, not there or in another place.
+        """
         for table in tables:
-            for number in range(len(self.first_keys(table))):
-                if self._rows_of(table, number) is None:
+            for number, first_key in enumerate(self.first_keys(table)):
+                rows = self._rows_of(table, number)
+                which = f"part {number + 1} of table {table.name}"
+                if rows is None:
                     raise NotUsed(
                         Rejection.DAMAGED,
-                        f"{place_of(self.header)} lacks part {number + 1} of table {table.name}, "
-                        "or that has another hash",
+                        f"{place_of(self.header)} lacks {which}, or that has another hash",
+                    )
+                if not rows or table.key_of(rows[0]) != first_key:
+                    raise NotUsed(
+                        Rejection.DAMAGED,
+                        f"{place_of(self.header)} says of {which} that it begins at {first_key}, "
+                        "which it does not",
                     )
 
 
@@ -206,16 +219,21 @@ def write(
     """
     found: dict[str, Chunks] = {}
     parts: dict[bytes, bytes] = {}
+    kept: set[bytes] = set()
     for table in tables:
         first_keys: list[Key] = []
         hashes: list[bytes] = []
         for first_key, piece in _pieces(table, base, changes.get(table.name, Change())):
-            part_hash = piece if isinstance(piece, bytes) else _add(parts, piece)
+            if isinstance(piece, bytes):
+                part_hash = piece
+                kept.add(piece)
+            else:
+                part_hash = _add(parts, piece)
             first_keys.append(first_key)
             hashes.append(part_hash)
         found[table.name] = Chunks(msgspec.Raw(msgspec.json.encode(first_keys)), tuple(hashes))
     body = zlib.compress(msgspec.json.encode(Index(digest, found)), _LEVEL)
-    return Written(body, parts)
+    return Written(body, parts, kept - parts.keys())
 
 
 def _pieces(

@@ -166,8 +166,8 @@ def _check(store: EventStore) -> None:
     assert trial.is_balanced
     balances = {(one.account, one.currency): one.debit - one.credit for one in trial.rows}
     assert balances == {key: minor for key, minor in rows.posted.items() if minor}
-    found = list(book.read.verify())
-    assert found == [], found
+    findings = list(book.read.verify())
+    assert findings == [], findings
 
 
 _in_force: list[Keeping] = []

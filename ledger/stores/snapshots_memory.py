@@ -1,10 +1,10 @@
 """The snapshots of a book in memory: for tests, and for books that end with their process."""
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Final
 
-from ..snapshot_ports import Header, SnapshotKind
+from ..snapshot_ports import Header, Named, SnapshotKind
 
 _Place = tuple[str, str, int]
 
@@ -17,11 +17,20 @@ class MemorySnapshots:
         self._snapshots: Final[dict[_Place, tuple[Header, bytes]]] = {}
         self._parts: Final[dict[tuple[str, bytes], bytes]] = {}
 
-    def put(self, header: Header, body: bytes, parts: Mapping[bytes, bytes]) -> None:
+    def put(
+        self,
+        header: Header,
+        body: bytes,
+        parts: Mapping[bytes, bytes],
+        kept: Set[bytes] = frozenset(),
+    ) -> bool:
         with self._lock:
+            if any((header.subject, part_hash) not in self._parts for part_hash in kept):
+                return False
             for part_hash, part in parts.items():
                 self._parts[(header.subject, part_hash)] = part
             self._snapshots[_place(header)] = (header, body)
+            return True
 
     def newest(
         self, kind: SnapshotKind, subjects: Sequence[str], *, until: int | None = None
@@ -59,10 +68,12 @@ class MemorySnapshots:
                 if self.body(header) is not None:
                     del self._snapshots[_place(header)]
 
-    def sweep(self, subject: str, used: Iterable[bytes]) -> int:
-        kept = {(subject, part_hash) for part_hash in used}
+    def sweep(self, subject: str, named: Named) -> int:
         with self._lock:
-            unused = [one for one in self._parts if one[0] == subject and one not in kept]
+            headers = [one for one in self._of(SnapshotKind.MODEL) if one.subject == subject]
+            bodies = [self._snapshots[_place(header)][1] for header in headers]
+            used = {(subject, part_hash) for body in bodies for part_hash in named(body)}
+            unused = [one for one in self._parts if one[0] == subject and one not in used]
             for one in unused:
                 del self._parts[one]
             return len(unused)

@@ -1,10 +1,10 @@
 """The snapshots of one book in PostgreSQL."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
 from ..errors import Unavailable
-from ..snapshot_ports import Header, SnapshotKind
+from ..snapshot_ports import Header, Named, SnapshotKind
 from .named_sql import statements
 from .postgres_connections import Connections, Session
 
@@ -25,9 +25,19 @@ class PostgresSnapshots:
         self._book_id: Final = book_id
         self._is_closed = False
 
-    def put(self, header: Header, body: bytes, parts: Mapping[bytes, bytes]) -> None:
+    def put(
+        self,
+        header: Header,
+        body: bytes,
+        parts: Mapping[bytes, bytes],
+        kept: Set[bytes] = frozenset(),
+    ) -> bool:
         self._check_open()
         with self._connections.session() as session, session.connection.transaction():
+            if header.kind is SnapshotKind.MODEL:
+                self._take_turn(session, header.subject)
+            if kept and kept - self._hashes(session, header.subject):
+                return False
             for part_hash, part in parts.items():
                 of_part = {"subject": header.subject, "hash": part_hash, "body": part}
                 self._run(session, "put_part", of_part)
@@ -46,6 +56,7 @@ class PostgresSnapshots:
                     "body": body,
                 },
             )
+        return True
 
     def newest(
         self, kind: SnapshotKind, subjects: Sequence[str], *, until: int | None = None
@@ -85,14 +96,25 @@ class PostgresSnapshots:
             for header in headers:
                 self._run(session, "drop", _place(header))
 
-    def sweep(self, subject: str, used: Iterable[bytes]) -> int:
-        kept = set(used)
-        rows = self._rows("hashes", {"subject": subject})
-        unused = [found for (found,) in rows if bytes(found) not in kept]
+    def sweep(self, subject: str, named: Named) -> int:
+        self._check_open()
+        of_subject = {"subject": subject}
         with self._connections.session() as session, session.connection.transaction():
+            self._take_turn(session, subject)
+            bodies = self._run(session, "bodies", of_subject).fetchall()
+            used = {part_hash for (body,) in bodies for part_hash in named(bytes(body))}
+            unused = self._hashes(session, subject) - used
             for part_hash in unused:
-                self._run(session, "drop_part", {"subject": subject, "hash": part_hash})
+                self._run(session, "drop_part", {**of_subject, "hash": part_hash})
         return len(unused)
+
+    def _take_turn(self, session: Session, subject: str) -> None:
+        session.cursor.execute(self._sql["patience"].encode())
+        self._run(session, "take_turn", {"subject": subject})
+
+    def _hashes(self, session: Session, subject: str) -> set[bytes]:
+        rows = self._run(session, "hashes", {"subject": subject}).fetchall()
+        return {bytes(found) for (found,) in rows}
 
     def close(self) -> None:
         self._is_closed = True

@@ -1,12 +1,12 @@
 """The snapshots of one book in its SQLite file."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any, Final
 
 from ..codec import encode_json
-from ..errors import Unavailable
-from ..snapshot_ports import Header, SnapshotKind
+from ..errors import StorageError, Unavailable
+from ..snapshot_ports import Header, Named, SnapshotKind
 from .named_sql import statements
 from .sqlite_append import iso_text
 from .sqlite_files import SqliteFile
@@ -23,10 +23,20 @@ class SqliteSnapshots:
         self._book_id: Final = book_id
         self._is_closed = False
 
-    def put(self, header: Header, body: bytes, parts: Mapping[bytes, bytes]) -> None:
+    def put(
+        self,
+        header: Header,
+        body: bytes,
+        parts: Mapping[bytes, bytes],
+        kept: Set[bytes] = frozenset(),
+    ) -> bool:
         self._check_open()
         of_subject = {"book_id": self._book_id, "subject": header.subject}
         with self._file.writing() as connection:
+            if kept:
+                rows = connection.execute(_SQL["hashes"], of_subject)
+                if kept - {found for (found,) in rows}:
+                    return False
             for part_hash, part in parts.items():
                 connection.execute(
                     _SQL["put_part"], {**of_subject, "hash": part_hash, "body": part}
@@ -46,6 +56,7 @@ class SqliteSnapshots:
                     "body": body,
                 },
             )
+        return True
 
     def newest(
         self, kind: SnapshotKind, subjects: Sequence[str], *, until: int | None = None
@@ -85,12 +96,14 @@ class SqliteSnapshots:
             for header in headers:
                 connection.execute(_SQL["drop"], {"book_id": self._book_id, **_place(header)})
 
-    def sweep(self, subject: str, used: Iterable[bytes]) -> int:
+    def sweep(self, subject: str, named: Named) -> int:
         self._check_open()
-        kept, of_subject = set(used), {"book_id": self._book_id, "subject": subject}
+        of_subject = {"book_id": self._book_id, "subject": subject}
         with self._file.writing() as connection:
+            bodies = connection.execute(_SQL["bodies"], of_subject)
+            used = {part_hash for (body,) in bodies for part_hash in named(body)}
             rows = connection.execute(_SQL["hashes"], of_subject).fetchall()
-            unused = [row[0] for row in rows if row[0] not in kept]
+            unused = [row[0] for row in rows if row[0] not in used]
             for part_hash in unused:
                 connection.execute(_SQL["drop_part"], {**of_subject, "hash": part_hash})
         return len(unused)
@@ -125,6 +138,15 @@ def _only(rows: Sequence[Any]) -> bytes | None:
 def _header(row: Any) -> Header:
     kind, subject, version, position, leaf_hash, fingerprint, codec, epoch = row[:8]
     body_hash, size, taken_at = row[8:]
+    try:
+        taken = datetime.fromisoformat(taken_at)
+    except ValueError as error:
+        raise StorageError(
+            f"the snapshot of {subject} at position {position} was taken at {taken_at!r}, which is "
+            "no instant: delete it",
+            subject=subject,
+            position=position,
+        ) from error
     return Header(
         kind=SnapshotKind(kind),
         subject=subject,
@@ -136,5 +158,5 @@ def _header(row: Any) -> Header:
         erasure_epoch=epoch,
         body_hash=body_hash,
         size=size,
-        taken_at=datetime.fromisoformat(taken_at),
+        taken_at=taken,
     )

@@ -11,7 +11,7 @@ import pytest
 from orderledger import Book
 from orderledger.databases import open_models
 from orderledger.ledger.as_of import LogAsOf, Point
-from orderledger.ledger.errors import IntegrityViolation, NotFound
+from orderledger.ledger.errors import IntegrityViolation, NotFound, OrderLedgerError
 from orderledger.ledger.model_ports import Column, Key, Kind, Row, Table, TableChanges
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.snapshot_ports import Header, SnapshotKind
@@ -141,8 +141,34 @@ def test_what_did_not_change_is_kept_once(store: EventStore) -> None:
         assert kept.part("timeline", part_hash) is not None
     dropped = headers[:-1]
     kept.drop(dropped)
-    assert kept.sweep("timeline", named[-1]) == len(distinct) - len(set(named[-1]))
+    assert kept.sweep("timeline", saved_rows.hashes_of) == len(distinct) - len(set(named[-1]))
     assert take(snapshots, "timeline") == []
+
+
+def test_what_one_begins_at_may_go_while_it_is_taken(
+    store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a snapshot on top of parts that another process thinned, or none at all."""
+    snapshots, kept = Snapshots(store), snapshots_of(store)
+    put = snapshots.store.put
+    refused: list[int] = []
+
+    def raced(header: Header, body: bytes, parts: Any, named: Any = frozenset()) -> bool:
+        if named and not refused:
+            kept.drop(kept.headers(MODEL, "timeline"))
+            kept.sweep("timeline", saved_rows.hashes_of)
+            refused.append(header.position)
+            assert not put(header, body, parts, named)
+            return False
+        return put(header, body, parts, named)
+
+    monkeypatch.setattr(snapshots.store, "put", raced)
+    taken = take(snapshots, "timeline")
+    assert refused == [120]
+    assert [one.position for one in taken[:3]] == [60, 60, 120]
+    headers = kept.headers(MODEL, "timeline")
+    assert headers[-1].position == store.head().size
+    assert [one.reason for one in snapshots.check(headers)] == [None] * OFTEN.keep
 
 
 def test_taken_again_only_what_came(store: EventStore) -> None:
@@ -180,8 +206,35 @@ def test_a_worker_takes_them(store: EventStore, monkeypatch: pytest.MonkeyPatch)
     # As if a stream were parked.
     monkeypatch.setattr(book.snapshots.models, "take", none)
     assert rounds.look()
-    assert not rounds.look()
+    with pytest.raises(OrderLedgerError, match="projection parked stock"):
+        rounds.look()
     assert calls == ["stock"]
+
+
+def test_a_worker_says_that_none_is_taken_and_goes_on_when_it_may() -> None:
+    """Catches a model that parks a stream and has no snapshots, unseen or for good."""
+    store = MemoryStore()
+    fill(store)
+    picky = Picky(cannot_read={20})
+    book = Book(store, models=[picky])
+    book.snapshots.models.policy = ModelPolicy(every=60)
+    rounds = saving(book.machinery, book.snapshots)
+
+    def work_off() -> None:
+        while rounds.look():
+            pass
+
+    with pytest.raises(OrderLedgerError, match=r"taken of picky: .* projection parked picky"):
+        work_off()
+    assert snapshots_of(store).headers(MODEL, "picky") == []
+    with pytest.raises(OrderLedgerError, match="taken of picky"):
+        rounds.look()
+    book.read.models.catch_up("picky")
+    (parked,) = book.read.models.parked("picky")
+    book.skip_parked("picky", parked.stream, reason="not for us")
+    assert rounds.look()
+    assert [one.position for one in snapshots_of(store).headers(MODEL, "picky")] == [60]
+    assert not rounds.look()
 
 
 def test_none_is_taken_while_a_stream_is_parked() -> None:

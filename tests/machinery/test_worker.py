@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,12 +19,15 @@ from orderledger.commands.process_payments import PaymentOperations
 from orderledger.ledger.errors import IntegrityViolation, StorageError
 from orderledger.ledger.orders import Lifecycle
 from orderledger.ledger.provider_ports import Notify, NotifyAnswer, Ports
+from orderledger.ledger.snapshot_ports import Header
+from orderledger.ledger.stores.snapshots_memory import MemorySnapshots
 from orderledger.ledger.stores.work_memory import MemoryWork
 from orderledger.ledger.work_ports import Heartbeat, Lane, Outcome, Work, WorkStatus
 from orderledger.machinery import Wiring
 from orderledger.machinery_status import PartStatus, State
 from orderledger.projections.deadlines import Deadlines
 from orderledger.projections.models import Recorded, Rows
+from orderledger.snapshots.policy import ModelPolicy
 from orderledger.testing import memory_book
 from orderledger.testing.fakes import Failure, FakeWorld
 from orderledger.worker import BookWorker, Pace
@@ -216,3 +219,53 @@ def test_silence_dead_letters_and_lag_are_red() -> None:
     assert part(book, "queue").state is State.SILENT
     work.beat(Heartbeat(part="queue", owner="w", seen_at=clock.now, problem="down"))
     assert part(book, "queue").state is State.FAILING
+
+
+def test_snapshots_that_nobody_takes_any_more_are_red() -> None:
+    """Catches a worker that stopped saving read models unseen, and an alarm while it saves one."""
+    clock = Clock()
+    book = open_book(clock)
+    book.snapshots.models.policy = ModelPolicy(every=2)
+    run(book, place(), place("o2"))
+    list(book.snapshots.take_model("orders"))
+    assert "snapshots" not in {one.part for one in book.read.status().parts}
+    work = book.machinery.work
+    work.beat(Heartbeat(part="snapshots", owner="w", seen_at=clock.now))
+    clock.move(hours=3)
+    assert part(book, "snapshots").state is State.OK, "nothing is due"
+    run(book, place("o3"), place("o4"))
+    due_at = book.store.read(3, limit=1)[0].recorded_at
+    clock.move(minutes=50)
+    found = part(book, "snapshots")
+    assert (found.state, found.lag, found.oldest_due_at) == (State.OK, 1, due_at)
+    clock.move(minutes=20)
+    found = part(book, "snapshots")
+    assert (found.state, "work --snapshots" in found.advice) == (State.OVERDUE, True)
+    work.beat(Heartbeat(part="snapshots", owner="w", seen_at=clock.now))
+    assert part(book, "snapshots").state is State.OK, "its worker knows what is due"
+    clock.move(minutes=70)
+    list(book.snapshots.take_model("stock"))
+    assert part(book, "snapshots").state is State.OK, "one was taken meanwhile"
+    clock.move(minutes=70)
+    assert part(book, "snapshots").state is State.OVERDUE
+    list(book.snapshots.take_model("orders"))
+    assert part(book, "snapshots").lag == 0
+
+
+def test_snapshots_that_cannot_be_taken_are_red(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a model that has none taken, and a failure that is told long after it was mended."""
+    clock = Clock()
+    book = open_book(clock)
+    work = book.machinery.work
+    work.beat(Heartbeat(part="snapshots", owner="w", seen_at=clock.now, problem="no room"))
+    found = part(book, "snapshots")
+    assert (found.state, found.problem) == (State.FAILING, "no room")
+    clock.move(minutes=70)
+    assert part(book, "snapshots").state is State.OK, "nobody fails any more, and nothing is due"
+
+    def broken(self: MemorySnapshots, *_: object, **__: object) -> Mapping[str, Header]:
+        raise StorageError("no right to the table")
+
+    monkeypatch.setattr(MemorySnapshots, "newest", broken)
+    found = part(book, "snapshots")
+    assert (found.state, "no right" in found.problem) == (State.FAILING, True)

@@ -2,7 +2,8 @@
 A book in which everything that can be tampered with is there, and how it is read again.
 
 A marketplace's trouble, entries beyond two tiles, stored value, a constrained account, a closed
-period, effects, deadlines and queued commands, read models at the head, a checkpoint outside.
+period, effects, deadlines and queued commands, read models at the head, snapshots of a stream and a
+model, a checkpoint outside.
 """
 
 from collections.abc import Sequence
@@ -37,6 +38,8 @@ SIZE_MIN: Final = 600
 """More than two tiles of 256."""
 LIMITED: Final = "assets:bank:petty"
 SUSPENSE: Final = "equity:opening"
+SAVED_STREAM: Final = "order-o1"
+SAVED_MODEL: Final = "orders"
 JANUARY_ENDS: Final = datetime.fromisoformat("2026-02-01T00:00:00+00:00")
 
 
@@ -76,6 +79,8 @@ def fill(store: EventStore) -> None:
     models = market.book.read.models
     for name in models.names:
         models.catch_up(name)
+    market.book.snapshots.take(SAVED_STREAM)
+    assert len(list(market.book.snapshots.take_model(SAVED_MODEL))) == 1
     market.book.read.close()
 
 

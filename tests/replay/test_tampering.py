@@ -16,10 +16,11 @@ from tests.replay.forger import Database, Forger, PostgresDatabase, SqliteDataba
 from tests.replay.tampered_book import fill, held, verified
 from tests.replay.tampering import COMMANDS, EVENTS, LOG, Expected, Kind
 from tests.replay.tampering_around import AROUND, DOMAIN, MODELS
+from tests.replay.tampering_snapshots import SNAPSHOTS
 from tests.replay.tampering_work import WORK
 from tests.replay.test_verify_periods import FAULTS as PERIOD_FAULTS
 
-KINDS = (*EVENTS, *LOG, *COMMANDS, *DOMAIN, *AROUND, *MODELS, *WORK)
+KINDS = (*EVENTS, *LOG, *COMMANDS, *DOMAIN, *AROUND, *MODELS, *WORK, *SNAPSHOTS)
 KINDS_MIN = 60
 
 

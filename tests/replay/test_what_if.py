@@ -2,19 +2,23 @@
 
 import json
 import random
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from orderledger import Book
 from orderledger.ledger.as_of import LogAsOf, Point
 from orderledger.ledger.errors import InvalidInput, NotFound
 from orderledger.ledger.hypothetical import MARK, EditedLog
 from orderledger.ledger.ports import EventStore
+from orderledger.ledger.standing_policy import DEFAULT, score_of, standing_of
 from orderledger.ledger.stores.memory import MemoryStore
 from orderledger.ledger.stores.models import models_of
 from orderledger.projections.read_models import ReadModels
+from orderledger.projections.seller_standing import SellerStandingRow, counts_of
 from orderledger.projections.shipped import SHIPPED
 from orderledger.reading import Reading
 from orderledger.replay.as_of import state_as_of
@@ -30,6 +34,9 @@ from tests.seeding import ticking
 NAMES = [model.name for model in SHIPPED]
 FILED, ISSUED = 8, 31
 """Where ``DisputeShop`` files and rules, in a market book alone."""
+
+
+POLICY: Final[dict[str, Any]] = msgspec.to_builtins(DEFAULT)
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +235,32 @@ def test_another_risk_policy_gives_another_outcome(market: EventStore) -> None:
         _ask(market, **asked, risk={"version": "1", "amount": []})
 
 
+def test_another_standing_policy_scores_every_seller_anew(market: EventStore) -> None:
+    """Catches a policy that scores some sellers, other counts, or what was decided too."""
+    strict = replace(DEFAULT, name="strict", minimum_orders=1, refund_weight=Decimal(3))
+    given = msgspec.to_builtins(strict)
+    found = _ask(market, standing=given)
+    assert (found.steps, found.balances, found.states, found.findings) == ((), (), (), ())
+    told = {
+        (row.key, one.name): (one.before, one.after) for row in found.rows for one in row.fields
+    }
+    wanted: dict[Any, Any] = {}
+    reading = Reading(market)
+    reading.models.catch_up("seller_standing")
+    for row in reading.models.select(SellerStandingRow):
+        counts = counts_of(row)
+        score, standing = score_of(counts, strict), standing_of(counts, strict).value
+        if score != row.earned_score:
+            wanted[((row.seller,), "earned_score")] = (row.earned_score, score)
+        if standing != row.earned_standing:
+            wanted[((row.seller,), "earned_standing")] = (row.earned_standing, standing)
+    assert told == wanted
+    assert {name for _, name in told} == {"earned_score", "earned_standing"}
+    # With the same policy nothing is another, and edits are scored by the one that is supposed.
+    assert _ask(market, standing=msgspec.to_builtins(DEFAULT)).rows == ()
+    reading.close()
+
+
 def test_what_is_wrong_with_a_hypothesis_is_told(market: EventStore) -> None:
     """Catches a hypothesis whose books do not balance, or cannot be folded, that says nothing."""
     legs = [{"account": "assets:bank:main", "currency": "USD", "minor": 5}]
@@ -294,6 +327,15 @@ CLOSING: dict[str, Any] = {
 }
 BAD: list[tuple[dict[str, Any], str]] = [
     ({}, "supposes nothing"),
+    ({"standing": {"name": "x"}}, "standing: Object missing required field `minimum_orders`"),
+    ({"standing": {**POLICY, "weight": 1}}, "standing: StandingPolicy has no field 'weight'"),
+    ({"standing": {**POLICY, "lost_weight": "NaN"}}, "standing: lost_weight is NaN, which is no"),
+    ({"standing": {**POLICY, "refund_weight": "-1"}}, "standing: refund_weight is -1, which is no"),
+    ({"standing": {**POLICY, "minimum_orders": -1}}, "standing: minimum_orders is -1"),
+    (
+        {"standing": {**POLICY, "thresholds": [*POLICY["thresholds"][::-1]]}},
+        "standing: thresholds have the scores",
+    ),
     ({"omitted": []}, r"unknown field `omitted`"),
     ({"omit": [{"pos": 1}]}, r"unknown field `pos` - at `\$\.omit\[0\]`"),
     ({"omit": [{}]}, r"omit\[0\]: name a position, or a stream and a version"),

@@ -101,7 +101,7 @@ SELECT key_hash, key, command_id, fingerprint, command, refused, reply, appended
 FROM orderledger.commands_archive WHERE book_id = %(book)s AND command_id = %(id)s
 
 -- name: refusals
--- All records in the order of the index, after a key hash; a record is in one table or the other.
+-- By indexes of these alone, after a key hash; a record is in one table or the other.
 SELECT key_hash, key, command_id, fingerprint, command, refused, reply, appended_at
 FROM (
     (SELECT * FROM orderledger.commands

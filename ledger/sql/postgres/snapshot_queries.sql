@@ -58,6 +58,21 @@ DELETE FROM orderledger.snapshots
 WHERE book_id = %(book_id)s AND kind = %(kind)s AND subject = %(subject)s
     AND position = %(position)s AND body_hash = %(body_hash)s;
 
+-- name: patience
+-- Nobody waits for who takes a snapshot, and its turn may come late.
+SET LOCAL lock_timeout = '30s';
+
+-- name: take_turn
+-- Who writes snapshots of a read model and who sweeps their parts go one after the other: a part is
+-- not deleted between the look for what names it and the commit of what names it.
+SELECT pg_advisory_xact_lock(
+    hashtext('orderledger snapshots of ' || %(subject)s::text), %(book_id)s
+);
+
+-- name: bodies
+SELECT body FROM orderledger.snapshots
+WHERE book_id = %(book_id)s AND kind = 'model' AND subject = %(subject)s;
+
 -- name: hashes
 SELECT hash FROM orderledger.snapshot_parts
 WHERE book_id = %(book_id)s AND subject = %(subject)s;

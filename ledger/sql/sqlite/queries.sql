@@ -70,7 +70,7 @@ FROM orderledger_commands
 WHERE book_id = ? AND command_id = ?;
 
 -- name: refusals
--- All records in the order of the index; ?2 is the last key hash of the page before.
+-- By an index of these alone; ?2 is the last key hash of the page before.
 SELECT key, command_id, fingerprint, command, refused, reply, appended_at, key_hash
 FROM orderledger_commands
 WHERE book_id = ? AND key_hash > ? AND refused = 1

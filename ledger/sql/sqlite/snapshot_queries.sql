@@ -59,6 +59,10 @@ DELETE FROM orderledger_snapshots
 WHERE book_id = :book_id AND kind = :kind AND subject = :subject AND position = :position
     AND body_hash = :body_hash;
 
+-- name: bodies
+SELECT body FROM orderledger_snapshots
+WHERE book_id = :book_id AND kind = 'model' AND subject = :subject;
+
 -- name: hashes
 SELECT hash FROM orderledger_snapshot_parts WHERE book_id = :book_id AND subject = :subject;
 
