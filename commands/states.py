@@ -2,7 +2,8 @@
 The folded states of streams, cached between commands and read again when they moved.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,6 +17,15 @@ from .deciding import Versioned
 
 CACHE_STREAMS: Final = 50_000
 """Folded streams kept in memory; the half that was written longest ago is dropped when full."""
+FIRST_EVENTS: Final = 256
+"""
+Events of a stream that are read before a snapshot of it is asked for.
+
+That is another query at least, which takes longer than to fold as many: a stream that is not longer
+is there in one.
+"""
+PAGE_EVENTS: Final = 5_000
+"""Events of a stream that are read at once then: what a long one takes of memory."""
 
 
 class StateCache:
@@ -27,7 +37,7 @@ class StateCache:
     succeeded. Values are immutable and each operation is one dict operation, so threads may share
     it.
 
-    A stream is folded from its last snapshot on, where ``snapshots`` has one.
+    A long stream is folded from its last snapshot on, where ``snapshots`` has one.
     """
 
     def __init__(
@@ -72,10 +82,10 @@ class StateCache:
         self, streams: Iterable[str], *, connection: object | None = None
     ) -> dict[str, Versioned]:
         """Read and fold whole streams; what a host's transaction sees is not cached."""
-        states = self._begun(streams)
-        versions = {stream: state.version for stream, state in states.items()}
-        rows = self._store.load(versions, connection=connection)
-        self._fold(states, rows)
+        states = {stream: Versioned(0, fold_of(stream).initial) for stream in streams}
+        long = self._read(states, FIRST_EVENTS, connection)
+        states.update(self._saved(states, long))
+        self._read_on(states, long, connection)
         if connection is None:
             self.remember({name: state for name, state in states.items() if state.version})
         return states
@@ -83,21 +93,46 @@ class StateCache:
     def fresh(self, stream: str) -> Versioned:
         """Return the committed state of a stream, reading only what came after the cached one."""
         cached = self._folded.get(stream)
-        states = {stream: cached} if cached else self._begun((stream,))
-        self._fold(states, self._store.load({stream: states[stream].version}))
-        if states[stream].version:
-            self.remember(states)
+        if cached is None:
+            return self.load((stream,))[stream]
+        states = {stream: cached}
+        self._read_on(states, (stream,), None)
+        self.remember(states)
         return states[stream]
 
-    def _begun(self, streams: Iterable[str]) -> dict[str, Versioned]:
-        """Return the states from which streams are folded on: those of snapshots, or initial."""
-        states = {stream: Versioned(0, fold_of(stream).initial) for stream in streams}
-        if self._snapshots is not None:
-            for stream, found in self._snapshots.nearest(states).items():
-                states[stream] = Versioned(found.version, found.state)
+    def _read(
+        self, states: dict[str, Versioned], limit: int, connection: object | None
+    ) -> Sequence[str]:
+        """Fold what comes next, at most ``limit`` events a stream; return which may have more."""
+        versions = {stream: state.version for stream, state in states.items()}
+        rows = self._store.load(versions, limit=limit, connection=connection)
+        self._fold(states, rows)
+        if len(rows) < limit:
+            return ()
+        counts = Counter([row.stream for row in rows])
+        return [stream for stream, count in counts.items() if count == limit]
+
+    def _read_on(
+        self, states: dict[str, Versioned], streams: Sequence[str], connection: object | None
+    ) -> None:
+        while streams:
+            following = {stream: states[stream] for stream in streams}
+            streams = self._read(following, PAGE_EVENTS, connection)
+            states.update(following)
+
+    def _saved(
+        self, states: Mapping[str, Versioned], streams: Sequence[str]
+    ) -> dict[str, Versioned]:
+        """Return the states of streams that snapshots have further on."""
+        if self._snapshots is None or not streams:
+            return {}
+        saved: dict[str, Versioned] = {}
+        for stream, found in self._snapshots.nearest(streams).items():
+            if found.version > states[stream].version:
+                saved[stream] = Versioned(found.version, found.state)
                 # As if the events had been read: ids of a stream grow with its versions.
                 self._observe_id(found.event_id)
-        return states
+        return saved
 
     def remember(self, states: Mapping[str, Versioned]) -> None:
         """Keep states that were committed."""

@@ -271,13 +271,18 @@ class EventStore(Protocol):
         ...
 
     def load(
-        self, streams: Mapping[str, int], *, connection: object | None = None
+        self,
+        streams: Mapping[str, int],
+        *,
+        limit: int | None = None,
+        connection: object | None = None,
     ) -> Sequence[StoredEvent]:
         """
         Return the events of the streams after the given versions, ordered by stream and version.
 
-        For folding: position and recorded_at are not looked up and are None. With ``connection``
-        the read runs in the host's open transaction and sees what it wrote.
+        With ``limit`` the first so many of each stream. For folding: position and recorded_at are
+        not looked up and are None. With ``connection`` the read runs in the host's open transaction
+        and sees what it wrote.
         """
         ...
 

@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import chain
+from itertools import chain, islice
 from typing import Final, NoReturn
 from uuid import UUID
 
@@ -40,10 +40,18 @@ class ForkStore(MemoryStore, Hypothetical):
         return tuple(self._log)
 
     def load(
-        self, streams: Mapping[str, int], *, connection: object | None = None
+        self,
+        streams: Mapping[str, int],
+        *,
+        limit: int | None = None,
+        connection: object | None = None,
     ) -> Sequence[StoredEvent]:
         refuse_joining(connection)
-        return [row for name in sorted(streams) for row in self.stream(name, after=streams[name])]
+        return [
+            row
+            for name in sorted(streams)
+            for row in islice(self.stream(name, after=streams[name]), limit)
+        ]
 
     def stream(
         self, stream: str, *, after: int = 0, until: int | None = None

@@ -2,6 +2,7 @@
 
 import bisect
 import heapq
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -247,7 +248,11 @@ class MemoryStore:
         yield from found
 
     def load(
-        self, streams: Mapping[str, int], *, connection: object | None = None
+        self,
+        streams: Mapping[str, int],
+        *,
+        limit: int | None = None,
+        connection: object | None = None,
     ) -> Sequence[StoredEvent]:
         """Return the events of the streams after the given versions, without positions."""
         refuse_joining(connection)
@@ -256,9 +261,11 @@ class MemoryStore:
             return [
                 msgspec.structs.replace(event, position=None, recorded_at=None)
                 for stream, after in sorted(streams.items())
-                for event in self._streams.get(stream, ())
-                if event.version > after
+                for event in itertools.islice(self._after(stream, after), limit)
             ]
+
+    def _after(self, stream: str, version: int) -> Iterator[StoredEvent]:
+        return (event for event in self._streams.get(stream, ()) if event.version > version)
 
     def stream(
         self, stream: str, *, after: int = 0, until: int | None = None

@@ -8,8 +8,7 @@ application's role needs no right to write any table.
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from time import monotonic, sleep
 from typing import Final, NoReturn, cast
@@ -17,8 +16,7 @@ from uuid import UUID
 
 import msgspec
 import psycopg
-from psycopg.pq import Format, TransactionStatus
-from psycopg.rows import tuple_row
+from psycopg.pq import TransactionStatus
 
 from ..errors import InvalidInput, Unavailable
 from ..forks import in_child
@@ -45,20 +43,18 @@ from .postgres_arrays import (
     integer,
     read_bigint,
     read_timestamp,
-    register,
     text_array,
     timestamp,
     uuid_array,
     uuid_array_of_bytes,
 )
 from .postgres_batch import encode_batch, encode_frame, encode_one, is_one
-from .postgres_connections import BinaryStatement, Connections, Row, Session
+from .postgres_connections import BinaryStatement, Connections, Row, Session, joined
 from .postgres_errors import (
     CONFLICTS,
     GENERATION_MOVED,
     ISOLATION,
     sqlstate,
-    translating,
 )
 from .postgres_schema import check
 
@@ -141,7 +137,7 @@ class PostgresStore:
 
     def append(self, batch: Batch, *, connection: object | None = None) -> Appended:
         if connection is not None:
-            with _joined(connection) as cursor:
+            with joined(connection) as cursor:
                 return self._append_joined(cursor, batch)
         was_sent = False
         try:
@@ -401,12 +397,17 @@ class PostgresStore:
             after = rows[-1][0]
 
     def load(
-        self, streams: Mapping[str, int], *, connection: object | None = None
+        self,
+        streams: Mapping[str, int],
+        *,
+        limit: int | None = None,
+        connection: object | None = None,
     ) -> Sequence[StoredEvent]:
         parameters = (
             text_array(list(streams)),
             bigint_array(list(streams.values())),
             self._book_id,
+            limit,
         )
         rows = self._query("load", parameters, connection)
         events = [StoredEvent(*row) for row in cast("list[_EventRow]", rows)]
@@ -536,7 +537,7 @@ class PostgresStore:
         connection: object | None = None,
     ) -> list[Row]:
         if connection is not None:
-            with _joined(connection) as cursor:
+            with joined(connection) as cursor:
                 return self._rows(cursor, name, parameters)
         with self._connections.session() as session:
             return self._rows(session.cursor, name, parameters)
@@ -553,35 +554,6 @@ class PostgresStore:
 
 class _Impossible(Exception):
     """The batch contradicts itself about a stream's version."""
-
-
-@contextmanager
-def _joined(connection: object) -> Generator[psycopg.Cursor[Row]]:
-    """
-    Give a cursor in a host's open transaction; nothing of the host's settings changes.
-
-    Raises InvalidInput for what is no psycopg connection, or not in a usable transaction.
-    """
-    if not isinstance(connection, psycopg.Connection):
-        raise InvalidInput(
-            f"connection must be a psycopg.Connection, not {type(connection).__name__}"
-        )
-    host = cast("psycopg.Connection[object]", connection)
-    status = host.info.transaction_status
-    if status == TransactionStatus.IDLE and host.autocommit:
-        raise InvalidInput(
-            "the connection is in autocommit mode and has no open transaction to join; "
-            "use `with connection.transaction():`"
-        )
-    if status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
-        raise InvalidInput(
-            f"the connection cannot be joined: its transaction is {status.name}", status=status.name
-        )
-    # A cursor of our own class and row factory, whatever the host prefers.
-    with translating(), psycopg.Cursor(host, row_factory=tuple_row) as cursor:
-        cursor.format = Format.BINARY
-        register(cursor.adapters)
-        yield cursor
 
 
 def _stored_command(row: _CommandRow) -> StoredCommand:

@@ -16,14 +16,21 @@ from typing import Final, cast
 import psycopg
 import psycopg.conninfo
 from psycopg.adapt import Transformer
-from psycopg.pq import ExecStatus, Format
+from psycopg.pq import ExecStatus, Format, TransactionStatus
 from psycopg.pq.abc import PGresult
 from psycopg.rows import tuple_row
 
 from ..errors import InvalidInput, Unavailable
 from ..forks import in_child
 from .postgres_arrays import register
-from .postgres_errors import NO_SUCH_STATEMENT, error_of, is_broken, result_state, translated
+from .postgres_errors import (
+    NO_SUCH_STATEMENT,
+    error_of,
+    is_broken,
+    result_state,
+    translated,
+    translating,
+)
 
 Row = tuple[object, ...]
 
@@ -114,6 +121,35 @@ class Session:
         if result.status != ExecStatus.COMMAND_OK:
             raise error_of(result)
         self._prepared.add(statement.name)
+
+
+@contextmanager
+def joined(connection: object) -> Generator[psycopg.Cursor[Row]]:
+    """
+    Give a cursor in a host's open transaction; nothing of the host's settings changes.
+
+    Raises InvalidInput for what is no psycopg connection, or not in a usable transaction.
+    """
+    if not isinstance(connection, psycopg.Connection):
+        raise InvalidInput(
+            f"connection must be a psycopg.Connection, not {type(connection).__name__}"
+        )
+    host = cast("psycopg.Connection[object]", connection)
+    status = host.info.transaction_status
+    if status == TransactionStatus.IDLE and host.autocommit:
+        raise InvalidInput(
+            "the connection is in autocommit mode and has no open transaction to join; "
+            "use `with connection.transaction():`"
+        )
+    if status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
+        raise InvalidInput(
+            f"the connection cannot be joined: its transaction is {status.name}", status=status.name
+        )
+    # A cursor of our own class and row factory, whatever the host prefers.
+    with translating(), psycopg.Cursor(host, row_factory=tuple_row) as cursor:
+        cursor.format = Format.BINARY
+        register(cursor.adapters)
+        yield cursor
 
 
 def checked_url(url: str) -> str:

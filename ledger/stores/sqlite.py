@@ -33,7 +33,7 @@ from ..ports import (
 )
 from ..trial_balance import AccountKey, add
 from .named_sql import statements
-from .sqlite_append import Appender, iso_text, json_text
+from .sqlite_append import Appender, iso_text
 from .sqlite_files import SqliteFile
 
 _SQL: Final = statements("sqlite")
@@ -255,18 +255,20 @@ class SqliteStore:
             after = rows[-1][-1]
 
     def load(
-        self, streams: Mapping[str, int], *, connection: object | None = None
+        self,
+        streams: Mapping[str, int],
+        *,
+        limit: int | None = None,
+        connection: object | None = None,
     ) -> Sequence[StoredEvent]:
         """Return the events of the streams after the given versions; see ``EventStore.load``."""
-        query = "load_one" if len(streams) == 1 else "load_many"
-        parameters: tuple[object, ...]
-        if len(streams) == 1:
-            ((stream, after),) = streams.items()
-            parameters = (self._book_id, stream, after)
-        else:
-            parameters = (self._book_id, json_text(sorted(streams.items())))
+        most = -1 if limit is None else limit
         with self._cursor(connection) as cursor:
-            return [_stored(row) for row in cursor.execute(_SQL[query], parameters)]
+            return [
+                _stored(row)
+                for stream, after in sorted(streams.items())
+                for row in cursor.execute(_SQL["load"], (self._book_id, stream, after, most))
+            ]
 
     def stream(
         self, stream: str, *, after: int = 0, until: int | None = None

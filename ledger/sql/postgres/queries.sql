@@ -131,7 +131,8 @@ SELECT NULL, NULL, e.event_id, e.stream, e.version, e.topic, e.occurred_at, e.ap
 FROM unnest(%s::text[], %s::bigint[]) AS u (stream, after)
 CROSS JOIN LATERAL (
     SELECT * FROM orderledger.events e
-    WHERE e.book_id = %s AND e.stream = u.stream AND e.version > u.after ORDER BY e.version
+    WHERE e.book_id = %s AND e.stream = u.stream AND e.version > u.after
+    ORDER BY e.version LIMIT %s::bigint
 ) e
 ORDER BY u.stream COLLATE "C", e.version
 
