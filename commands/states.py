@@ -4,13 +4,16 @@ The folded states of streams, cached between commands and read again when they m
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
 from uuid import UUID
 
 from orderledger.ledger.codec import decode_event
 from orderledger.ledger.errors import CorruptEvent, UnknownTopic
+from orderledger.ledger.events import Event
 from orderledger.ledger.folds import fold_of
-from orderledger.ledger.ports import EventStore, StoredEvent
+from orderledger.ledger.ports import EventStore, LoadedEvent
 from orderledger.ledger.snapshot_ports import StateSnapshots
 
 from .deciding import Versioned
@@ -146,31 +149,35 @@ class StateCache:
         for stream in streams:
             self._folded.pop(stream, None)
 
-    def _fold(self, states: dict[str, Versioned], rows: Iterable[StoredEvent]) -> None:
+    def _fold(self, states: dict[str, Versioned], rows: Iterable[LoadedEvent]) -> None:
+        for stream, of_stream in groupby(rows, attrgetter("stream")):
+            states[stream] = self._folded_on(stream, states[stream], of_stream)
+
+    def _folded_on(self, stream: str, before: Versioned, rows: Iterable[LoadedEvent]) -> Versioned:
+        fold = fold_of(stream)
+        version, state = before.version, before.state
         for row in rows:
-            before = states[row.stream]
-            if row.version != before.version + 1:
+            if row.version != version + 1:
                 raise CorruptEvent(
-                    f"stream {row.stream} has version {row.version} after {before.version}",
-                    stream=row.stream,
+                    f"stream {stream} has version {row.version} after {version}",
+                    stream=stream,
                     version=row.version,
-                    expected=before.version + 1,
+                    expected=version + 1,
                 )
-            states[row.stream] = Versioned(row.version, fold_row(before.state, row))
+            version = row.version
+            state = fold.apply(state, _decoded(row))
             self._observe_id(row.event_id)
+        return Versioned(version, state)
 
 
-def fold_row(state: Any, row: StoredEvent) -> Any:
-    """Return the state after a stored event; a bad row is reported with its place."""
+def _decoded(row: LoadedEvent) -> Event:
+    """Return the event of a row; a bad one is reported with its place."""
     try:
-        event = decode_event(row.topic, row.payload)
+        return decode_event(row.topic, row.payload)
     except (UnknownTopic, CorruptEvent) as error:
         raise type(error)(
-            f"{error.message} (stream {row.stream}, version {row.version}, "
-            f"position {row.position})",
+            f"{error.message} (stream {row.stream}, version {row.version})",
             stream=row.stream,
             version=row.version,
-            position=row.position,
             topic=row.topic,
         ) from error
-    return fold_of(row.stream).apply(state, event)

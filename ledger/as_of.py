@@ -24,6 +24,7 @@ from .ports import (
     EventStore,
     Head,
     LedgerCut,
+    LoadedEvent,
     StoredCommand,
     StoredEvent,
 )
@@ -162,10 +163,10 @@ class LogAsOf:
         *,
         limit: int | None = None,
         connection: object | None = None,
-    ) -> Sequence[StoredEvent]:
+    ) -> Sequence[LoadedEvent]:
         del connection
         return [
-            row
+            LoadedEvent.of(row)
             for name in sorted(streams)
             for row in itertools.islice(self.stream(name, after=streams[name]), limit)
         ]

@@ -11,7 +11,7 @@ from ..as_of import LogAsOf
 from ..codec import decode_event
 from ..folds import fold_of
 from ..hypothetical import Hypothetical, hypothetical_name, mark_of, without_tree
-from ..ports import ConstraintSet, StoredEvent
+from ..ports import ConstraintSet, LoadedEvent, StoredEvent
 from ..streams import PERIODS, id_of
 from .memory import MemoryStore, refuse_joining
 
@@ -45,10 +45,10 @@ class ForkStore(MemoryStore, Hypothetical):
         *,
         limit: int | None = None,
         connection: object | None = None,
-    ) -> Sequence[StoredEvent]:
+    ) -> Sequence[LoadedEvent]:
         refuse_joining(connection)
         return [
-            row
+            LoadedEvent.of(row)
             for name in sorted(streams)
             for row in islice(self.stream(name, after=streams[name]), limit)
         ]

@@ -26,6 +26,7 @@ from ..ports import (
     EarlyEntry,
     Head,
     LedgerCut,
+    LoadedEvent,
     NewAppend,
     NewEvent,
     StoredCommand,
@@ -253,13 +254,13 @@ class MemoryStore:
         *,
         limit: int | None = None,
         connection: object | None = None,
-    ) -> Sequence[StoredEvent]:
-        """Return the events of the streams after the given versions, without positions."""
+    ) -> Sequence[LoadedEvent]:
+        """Return the events of the streams after the given versions."""
         refuse_joining(connection)
         with self._lock:
             self._check_open()
             return [
-                msgspec.structs.replace(event, position=None, recorded_at=None)
+                LoadedEvent.of(event)
                 for stream, after in sorted(streams.items())
                 for event in itertools.islice(self._after(stream, after), limit)
             ]

@@ -9,9 +9,9 @@ statements and session settings do not survive a transaction-pooling proxy.
 import itertools
 import re
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import psycopg
 import psycopg.conninfo
@@ -33,6 +33,7 @@ from .postgres_errors import (
 )
 
 Row = tuple[object, ...]
+R = TypeVar("R")
 
 LOCK_TIMEOUT_MS: Final = 150
 """How long an append waits for a row. Longer only hides that a host's transaction is open."""
@@ -104,17 +105,24 @@ class Session:
                 return result
         raise error_of(result)
 
-    def rows(self, statement: BinaryStatement, parameters: Sequence[bytes | None]) -> Sequence[Row]:
+    def rows(
+        self,
+        statement: BinaryStatement,
+        parameters: Sequence[bytes | None],
+        made: Callable[[Sequence[Any]], R],
+    ) -> Sequence[R]:
         """
-        Return the rows of a statement, as ``call`` runs it.
+        Return what is made of the rows of a statement, as ``call`` runs it.
 
-        A cursor takes a large answer in pieces and asks for the interpreter's lock for each: beside
-        a thread that computes it would wait for every one.
+        Each is made while its row is at hand: thousands of rows alive at once would have the
+        garbage collector look through the whole process. A cursor takes a large answer in pieces
+        and asks for the interpreter's lock for each: beside a thread that computes it would wait
+        for every one.
         """
         result = self.call(statement, parameters)
         loader = Transformer(self.connection)
         loader.set_pgresult(result, format=Format.BINARY)
-        return loader.load_rows(0, result.ntuples, tuple)
+        return loader.load_rows(0, result.ntuples, made)
 
     def _prepare(self, statement: BinaryStatement) -> None:
         result = self.connection.pgconn.prepare(statement.name, statement.sql)

@@ -28,6 +28,7 @@ from ..ports import (
     EarlyEntry,
     Head,
     LedgerCut,
+    LoadedEvent,
     StoredCommand,
     StoredEvent,
 )
@@ -260,12 +261,12 @@ class SqliteStore:
         *,
         limit: int | None = None,
         connection: object | None = None,
-    ) -> Sequence[StoredEvent]:
+    ) -> Sequence[LoadedEvent]:
         """Return the events of the streams after the given versions; see ``EventStore.load``."""
         most = -1 if limit is None else limit
         with self._cursor(connection) as cursor:
             return [
-                _stored(row)
+                _loaded(row)
                 for stream, after in sorted(streams.items())
                 for row in cursor.execute(_SQL["load"], (self._book_id, stream, after, most))
             ]
@@ -399,8 +400,21 @@ def _stored(row: tuple[Any, ...]) -> StoredEvent:
             row[11],
         )
     except ValueError as error:
-        raise CorruptEvent(
-            f"version {row[4]} of stream {row[3]} has an instant or an id that cannot be read",
-            stream=row[3],
-            version=row[4],
-        ) from error
+        raise _unreadable(row[3], row[4]) from error
+
+
+def _loaded(row: tuple[Any, ...]) -> LoadedEvent:
+    event_id, stream, version, topic, occurred_at, postings, payload = row
+    try:
+        at = datetime.fromisoformat(occurred_at)
+        return LoadedEvent(_uuid(event_id), stream, version, topic, at, postings, payload)
+    except ValueError as error:
+        raise _unreadable(stream, version) from error
+
+
+def _unreadable(stream: str, version: int) -> CorruptEvent:
+    return CorruptEvent(
+        f"version {version} of stream {stream} has an instant or an id that cannot be read",
+        stream=stream,
+        version=version,
+    )

@@ -126,9 +126,7 @@ WHERE book_id = ?1 AND row_id > ?2 AND postings <> '' AND instr(postings, ?3) > 
 ORDER BY row_id;
 
 -- name: load
-SELECT
-    NULL, NULL, event_id, stream, version, topic, occurred_at, appended_at, command_id, context,
-    postings, payload
+SELECT event_id, stream, version, topic, occurred_at, postings, payload
 FROM orderledger_events
 WHERE book_id = ? AND stream = ? AND version > ?
 ORDER BY version
