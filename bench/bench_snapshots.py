@@ -20,36 +20,17 @@ from bench.harness import (
     main,
     measured,
 )
-from bench.many_orders import EVENTS_PER_ORDER, ORDERED_ID
+from bench.long_stream import STREAM, fill_stream
+from bench.many_orders import EVENTS_PER_ORDER
 from bench.many_orders import fill as fill_orders
 from orderledger import Book
-from orderledger.commands.account_commands import ConstrainAccount, PostEntry, PostingInput
 from orderledger.commands.states import StateCache
-from orderledger.ledger.account_events import ConstraintKind
 from orderledger.snapshots.policy import ModelPolicy
 
 STREAM_EVENTS, STREAM_EVENTS_FULL = 100_000, 1_000_000
 BOOK_EVENTS, BOOK_EVENTS_FULL = 20_000, 1_000_000
 INSTANTS: Final = 10
 """Random instants at which every read model is asked for."""
-CASH: Final = "assets:bank:main"
-STREAM: Final = f"account-{CASH}"
-
-# The last event of the stream again and again: what an account of many entries looks like.
-_FILL: Final = """
-INSERT INTO orderledger.events (book_id, event_id, stream, version, topic, occurred_at,
-    appended_at, command_id, context, postings, payload)
-SELECT 1, pg_temp.ordered_id(n, 'e'), stream, version + n, topic, occurred_at, appended_at,
-    pg_temp.ordered_id(n, 'c'), context, postings, payload
-FROM generate_series(1::bigint, {count}) AS n,
-    (SELECT * FROM orderledger.events WHERE stream = '{stream}' ORDER BY version DESC LIMIT 1) AS e;
-INSERT INTO orderledger.log (book_id, position, event_id, recorded_at, leaf_hash)
-SELECT 1, position + n, pg_temp.ordered_id(n, 'e'), recorded_at + n * interval '1 microsecond',
-    sha256(int8send(n))
-FROM generate_series(1::bigint, {count}) AS n,
-    (SELECT * FROM orderledger.log ORDER BY position DESC LIMIT 1) AS l;
-VACUUM ANALYZE;
-"""
 
 
 def run(settings: Settings) -> Answer:
@@ -59,7 +40,7 @@ def run(settings: Settings) -> Answer:
         with databases.fresh_database() as url, postgres_book(url) as book:
             count = settings.sized(STREAM_EVENTS, 500)
             count = STREAM_EVENTS_FULL if settings.is_full else count
-            _fill_stream(book, url, count)
+            fill_stream(book, url, count)
             book.snapshots.take(STREAM)
             peak = _peak_kib()
             quick = [
@@ -90,19 +71,6 @@ def run(settings: Settings) -> Answer:
         measured(Arm(f"a read model as of an instant of {events:,} events", "ms", nothing), every),
     ]
     return Answer(arms, [], facts)
-
-
-def _fill_stream(book: Book, url: str, count: int) -> None:
-    book.execute(ConstrainAccount(account=CASH, kind=ConstraintKind.NO_CREDIT_BALANCE))
-    legs = (PostingInput(CASH, "EUR", 100), PostingInput("equity:opening", "EUR", -100))
-    book.execute(PostEntry(entry_id="e1", description="takings", postings=legs))
-    while book.store.sequence():
-        pass
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("SET synchronous_commit = off")
-        connection.execute(ORDERED_ID)
-        for statement in _FILL.format(count=count, stream=STREAM).split(";\n")[:-1]:
-            connection.execute(statement.encode())
 
 
 def _folding(book: Book, *, with_snapshot: bool) -> Callable[[], object]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
+from uuid import UUID
 
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
@@ -21,6 +22,8 @@ from eventsourcing.domain import Aggregate, event
 from bench.postings import PLATFORM
 
 _POOL_MAX: Final = 64
+# Some thousand inserts in one pipeline of its recorder never come back.
+_SAVED_AT_ONCE: Final = 500
 
 
 class StockEntry(Aggregate):
@@ -41,6 +44,33 @@ def stock_entry(amount: int) -> StockEntry:
             {"account": "liabilities:seller:s1", "currency": "GBP", "minor": -amount},
         ],
     )
+
+
+class StockAccount(Aggregate):
+    """An account of entries as an aggregate: what each adds up to, and how many there were."""
+
+    @event("Opened")
+    def __init__(self, account: str) -> None:
+        self.account = account
+        self.balances: dict[str, int] = {}
+        self.entries = 0
+
+    @event("Posted")
+    def post(self, entry_id: str, currency: str, minor: int) -> None:
+        """Add what an entry moves on the account."""
+        self.balances[currency] = self.balances.get(currency, 0) + minor
+        self.entries += 1
+
+
+def save_account(application: Application[Any], events: int) -> UUID:
+    """Save an account of so many events and return its id."""
+    account = StockAccount(PLATFORM)
+    for number in range(events - 1):
+        account.post(f"e{number}", "GBP", 12_345)
+        if number % _SAVED_AT_ONCE == 0:
+            application.save(account)
+    application.save(account)
+    return account.id
 
 
 def saving(application: Application[Any]) -> Callable[[], Any]:

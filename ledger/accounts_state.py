@@ -185,11 +185,9 @@ def _refusal(account: str, reason: Reason, found: _Breach) -> Rejected:
 def _add(
     balances: Mapping[str, Mapping[str, int]], layer: Layer, currency: str, change: int
 ) -> dict[str, Mapping[str, int]]:
-    of_layer = balances.get(layer.value, {})
-    return {
-        **balances,
-        layer.value: {**of_layer, currency: of_layer.get(currency, 0) + change},
-    }
+    name = layer.value
+    of_layer = balances.get(name, {})
+    return {**balances, name: {**of_layer, currency: of_layer.get(currency, 0) + change}}
 
 
 def _open(state: AccountState, account: str, opening: tuple[AccountBalance, ...]) -> AccountState:

@@ -6,6 +6,7 @@ The two clocks are those of every balance: ``recorded_to`` asks what was known, 
 what had happened. What was recorded later never changes an answer about earlier knowledge.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NoReturn
@@ -23,6 +24,7 @@ from .ports import (
     EventStore,
     Head,
     LedgerCut,
+    LoadedEvent,
     StoredCommand,
     StoredEvent,
 )
@@ -156,10 +158,18 @@ class LogAsOf:
                 yield row
 
     def load(
-        self, streams: Mapping[str, int], *, connection: object | None = None
-    ) -> Sequence[StoredEvent]:
+        self,
+        streams: Mapping[str, int],
+        *,
+        limit: int | None = None,
+        connection: object | None = None,
+    ) -> Sequence[LoadedEvent]:
         del connection
-        return [row for name in sorted(streams) for row in self.stream(name, after=streams[name])]
+        return [
+            LoadedEvent.of(row)
+            for name in sorted(streams)
+            for row in itertools.islice(self.stream(name, after=streams[name]), limit)
+        ]
 
     def read(
         self, after: int, *, until: int | None = None, limit: int = 1000

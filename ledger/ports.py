@@ -125,6 +125,31 @@ class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     payload: str
 
 
+class LoadedEvent(msgspec.Struct, frozen=True, gc=False):
+    """What is needed of a stored event to fold its stream, wherever it stands in the log."""
+
+    event_id: UUID
+    stream: str
+    version: int
+    topic: str
+    occurred_at: datetime
+    postings: str
+    payload: str
+
+    @classmethod
+    def of(cls, row: StoredEvent) -> "LoadedEvent":
+        """Return what is needed of an event that was read whole."""
+        return cls(
+            row.event_id,
+            row.stream,
+            row.version,
+            row.topic,
+            row.occurred_at,
+            row.postings,
+            row.payload,
+        )
+
+
 class StoredCommand(msgspec.Struct, frozen=True):
     """The record of a command that ran or was refused; ``appended_at`` is that of its batch."""
 
@@ -272,13 +297,17 @@ class EventStore(Protocol):
         ...
 
     def load(
-        self, streams: Mapping[str, int], *, connection: object | None = None
-    ) -> Sequence[StoredEvent]:
+        self,
+        streams: Mapping[str, int],
+        *,
+        limit: int | None = None,
+        connection: object | None = None,
+    ) -> Sequence[LoadedEvent]:
         """
         Return the events of the streams after the given versions, ordered by stream and version.
 
-        For folding: position and recorded_at are not looked up and are None. With ``connection``
-        the read runs in the host's open transaction and sees what it wrote.
+        With ``limit`` the first so many of each stream. With ``connection`` the read runs in the
+        host's open transaction and sees what it wrote.
         """
         ...
 

@@ -19,7 +19,7 @@ from orderledger.ledger.errors import (
 from orderledger.ledger.events import is_old
 from orderledger.ledger.folds import Fold, fold_of
 from orderledger.ledger.journal import decode_entry
-from orderledger.ledger.ports import EventStore, StoredEvent
+from orderledger.ledger.ports import EventStore, LoadedEvent, StoredEvent
 from orderledger.ledger.streams import kind_of
 
 from .findings import Check, Finding, error
@@ -222,7 +222,7 @@ class StreamPass:
             if row.event_id not in placed:
                 self._note_unplaced(row)
 
-    def _note_unplaced(self, row: StoredEvent) -> None:
+    def _note_unplaced(self, row: StoredEvent | LoadedEvent) -> None:
         self.state.unplaced += 1
         self.state.first_unplaced = self.state.first_unplaced or (row.stream, row.version)
 

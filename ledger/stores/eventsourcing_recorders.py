@@ -35,6 +35,7 @@ from ..ports import (
     Appended,
     Batch,
     EventStore,
+    LoadedEvent,
     LockTimeout,
     NewAppend,
     NewEvent,
@@ -187,7 +188,7 @@ def _new_batch(store: EventStore, stored_events: Sequence[StoredEvent]) -> Batch
     )
 
 
-def _stored(row: LedgerRow) -> StoredEvent:
+def _stored(row: LoadedEvent) -> StoredEvent:
     originator_id, state = originator_of(row.stream), row.payload.encode()
     if is_registered_form(row.topic):
         return LedgerStoredEvent(

@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import chain
+from itertools import chain, islice
 from typing import Final, NoReturn
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from ..as_of import LogAsOf
 from ..codec import decode_event
 from ..folds import fold_of
 from ..hypothetical import Hypothetical, hypothetical_name, mark_of, without_tree
-from ..ports import ConstraintSet, StoredEvent
+from ..ports import ConstraintSet, LoadedEvent, StoredEvent
 from ..streams import PERIODS, id_of
 from .memory import MemoryStore, refuse_joining
 
@@ -40,10 +40,18 @@ class ForkStore(MemoryStore, Hypothetical):
         return tuple(self._log)
 
     def load(
-        self, streams: Mapping[str, int], *, connection: object | None = None
-    ) -> Sequence[StoredEvent]:
+        self,
+        streams: Mapping[str, int],
+        *,
+        limit: int | None = None,
+        connection: object | None = None,
+    ) -> Sequence[LoadedEvent]:
         refuse_joining(connection)
-        return [row for name in sorted(streams) for row in self.stream(name, after=streams[name])]
+        return [
+            LoadedEvent.of(row)
+            for name in sorted(streams)
+            for row in islice(self.stream(name, after=streams[name]), limit)
+        ]
 
     def stream(
         self, stream: str, *, after: int = 0, until: int | None = None

@@ -2,6 +2,7 @@
 
 import bisect
 import heapq
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from ..ports import (
     EarlyEntry,
     Head,
     LedgerCut,
+    LoadedEvent,
     NewAppend,
     NewEvent,
     StoredCommand,
@@ -247,18 +249,24 @@ class MemoryStore:
         yield from found
 
     def load(
-        self, streams: Mapping[str, int], *, connection: object | None = None
-    ) -> Sequence[StoredEvent]:
-        """Return the events of the streams after the given versions, without positions."""
+        self,
+        streams: Mapping[str, int],
+        *,
+        limit: int | None = None,
+        connection: object | None = None,
+    ) -> Sequence[LoadedEvent]:
+        """Return the events of the streams after the given versions."""
         refuse_joining(connection)
         with self._lock:
             self._check_open()
             return [
-                msgspec.structs.replace(event, position=None, recorded_at=None)
+                LoadedEvent.of(event)
                 for stream, after in sorted(streams.items())
-                for event in self._streams.get(stream, ())
-                if event.version > after
+                for event in itertools.islice(self._after(stream, after), limit)
             ]
+
+    def _after(self, stream: str, version: int) -> Iterator[StoredEvent]:
+        return (event for event in self._streams.get(stream, ()) if event.version > version)
 
     def stream(
         self, stream: str, *, after: int = 0, until: int | None = None

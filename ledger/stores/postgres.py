@@ -8,17 +8,15 @@ application's role needs no right to write any table.
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from time import monotonic, sleep
-from typing import Final, NoReturn, cast
+from typing import Any, Final, NoReturn, cast
 from uuid import UUID
 
 import msgspec
 import psycopg
-from psycopg.pq import Format, TransactionStatus
-from psycopg.rows import tuple_row
+from psycopg.pq import TransactionStatus
 
 from ..errors import InvalidInput, Unavailable
 from ..forks import in_child
@@ -31,6 +29,7 @@ from ..ports import (
     EarlyEntry,
     Head,
     LedgerCut,
+    LoadedEvent,
     LockTimeout,
     StoredCommand,
     StoredEvent,
@@ -45,20 +44,18 @@ from .postgres_arrays import (
     integer,
     read_bigint,
     read_timestamp,
-    register,
     text_array,
     timestamp,
     uuid_array,
     uuid_array_of_bytes,
 )
 from .postgres_batch import encode_batch, encode_frame, encode_one, is_one
-from .postgres_connections import BinaryStatement, Connections, Row, Session
+from .postgres_connections import BinaryStatement, Connections, Row, Session, joined
 from .postgres_errors import (
     CONFLICTS,
     GENERATION_MOVED,
     ISOLATION,
     sqlstate,
-    translating,
 )
 from .postgres_schema import check
 
@@ -75,9 +72,6 @@ _CHANGE_REST_S: Final = 0.25
 _STREAM_BATCH: Final = 1000
 _BIGINT_MAX: Final = 2**63 - 1
 
-_EventRow = tuple[
-    int | None, datetime | None, UUID, str, int, str, datetime, datetime, UUID, str, str, str
-]
 _CommandRow = tuple[UUID, str, UUID, bytes, str, bool, str, datetime]
 
 
@@ -104,6 +98,7 @@ class PostgresStore:
         self._clock: Final = clock
         self._connections: Final = Connections(url, max_size=connections_max)
         self._read: Final = BinaryStatement("read", self._sql["read"])
+        self._load: Final = BinaryStatement("load", self._sql["load"])
         self._append_many: Final = BinaryStatement("append", self._sql["append"])
         self._append_one: Final = BinaryStatement("append_one", self._sql["append_one"])
         self._place_waiting: Final = BinaryStatement("sequence", self._sql["sequence"])
@@ -141,7 +136,7 @@ class PostgresStore:
 
     def append(self, batch: Batch, *, connection: object | None = None) -> Appended:
         if connection is not None:
-            with _joined(connection) as cursor:
+            with joined(connection) as cursor:
                 return self._append_joined(cursor, batch)
         was_sent = False
         try:
@@ -401,16 +396,19 @@ class PostgresStore:
             after = rows[-1][0]
 
     def load(
-        self, streams: Mapping[str, int], *, connection: object | None = None
-    ) -> Sequence[StoredEvent]:
-        parameters = (
-            text_array(list(streams)),
-            bigint_array(list(streams.values())),
-            self._book_id,
-        )
-        rows = self._query("load", parameters, connection)
-        events = [StoredEvent(*row) for row in cast("list[_EventRow]", rows)]
-        return events if connection is None else [_in_utc(event) for event in events]
+        self,
+        streams: Mapping[str, int],
+        *,
+        limit: int | None = None,
+        connection: object | None = None,
+    ) -> Sequence[LoadedEvent]:
+        names, afters = text_array(list(streams)), bigint_array(list(streams.values()))
+        if connection is not None:
+            rows = self._query("load", (names, afters, self._book_id, limit), connection)
+            return [_in_utc(_loaded(row)) for row in rows]
+        most = None if limit is None else bigint(limit)
+        with self._connections.session() as session:
+            return session.rows(self._load, [names, afters, integer(self._book_id), most], _loaded)
 
     def stream(
         self, stream: str, *, after: int = 0, until: int | None = None
@@ -419,12 +417,11 @@ class PostgresStore:
         while True:
             # By key, not by a server-side cursor: an abandoned iterator holds no snapshot open.
             parameters = (self._book_id, stream, after, last, _STREAM_BATCH)
-            rows = cast("list[_EventRow]", self._query("stream", parameters))
-            for row in rows:
-                yield StoredEvent(*row)
+            rows = [_stored_event(row) for row in self._query("stream", parameters)]
+            yield from rows
             if len(rows) < _STREAM_BATCH:
                 return
-            after = rows[-1][4]
+            after = rows[-1].version
 
     def read(
         self, after: int, *, until: int | None = None, limit: int = 1000
@@ -432,8 +429,7 @@ class PostgresStore:
         last = _BIGINT_MAX if until is None else until
         parameters = [integer(self._book_id), bigint(after), bigint(last), bigint(limit)]
         with self._connections.session() as session:
-            rows = session.rows(self._read, parameters)
-        return [StoredEvent(*row) for row in cast("list[_EventRow]", rows)]
+            return session.rows(self._read, parameters, _stored_event)
 
     def streams(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[str]:
         parameters = {"book": self._book_id, "prefix": prefix, "after": after, "limit": limit}
@@ -536,7 +532,7 @@ class PostgresStore:
         connection: object | None = None,
     ) -> list[Row]:
         if connection is not None:
-            with _joined(connection) as cursor:
+            with joined(connection) as cursor:
                 return self._rows(cursor, name, parameters)
         with self._connections.session() as session:
             return self._rows(session.cursor, name, parameters)
@@ -555,44 +551,19 @@ class _Impossible(Exception):
     """The batch contradicts itself about a stream's version."""
 
 
-@contextmanager
-def _joined(connection: object) -> Generator[psycopg.Cursor[Row]]:
-    """
-    Give a cursor in a host's open transaction; nothing of the host's settings changes.
-
-    Raises InvalidInput for what is no psycopg connection, or not in a usable transaction.
-    """
-    if not isinstance(connection, psycopg.Connection):
-        raise InvalidInput(
-            f"connection must be a psycopg.Connection, not {type(connection).__name__}"
-        )
-    host = cast("psycopg.Connection[object]", connection)
-    status = host.info.transaction_status
-    if status == TransactionStatus.IDLE and host.autocommit:
-        raise InvalidInput(
-            "the connection is in autocommit mode and has no open transaction to join; "
-            "use `with connection.transaction():`"
-        )
-    if status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
-        raise InvalidInput(
-            f"the connection cannot be joined: its transaction is {status.name}", status=status.name
-        )
-    # A cursor of our own class and row factory, whatever the host prefers.
-    with translating(), psycopg.Cursor(host, row_factory=tuple_row) as cursor:
-        cursor.format = Format.BINARY
-        register(cursor.adapters)
-        yield cursor
-
-
 def _stored_command(row: _CommandRow) -> StoredCommand:
     # The host's session may show time in another zone.
     return StoredCommand(*row[1:7], appended_at=row[7].astimezone(UTC))
 
 
-def _in_utc(event: StoredEvent) -> StoredEvent:
+def _stored_event(row: Sequence[Any]) -> StoredEvent:
+    return StoredEvent(*row)
+
+
+def _loaded(row: Sequence[Any]) -> LoadedEvent:
+    return LoadedEvent(*row)
+
+
+def _in_utc(event: LoadedEvent) -> LoadedEvent:
     # The host's session may show time in another zone.
-    return msgspec.structs.replace(
-        event,
-        occurred_at=event.occurred_at.astimezone(UTC),
-        appended_at=event.appended_at.astimezone(UTC),
-    )
+    return msgspec.structs.replace(event, occurred_at=event.occurred_at.astimezone(UTC))

@@ -9,23 +9,31 @@ statements and session settings do not survive a transaction-pooling proxy.
 import itertools
 import re
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import psycopg
 import psycopg.conninfo
 from psycopg.adapt import Transformer
-from psycopg.pq import ExecStatus, Format
+from psycopg.pq import ExecStatus, Format, TransactionStatus
 from psycopg.pq.abc import PGresult
 from psycopg.rows import tuple_row
 
 from ..errors import InvalidInput, Unavailable
 from ..forks import in_child
 from .postgres_arrays import register
-from .postgres_errors import NO_SUCH_STATEMENT, error_of, is_broken, result_state, translated
+from .postgres_errors import (
+    NO_SUCH_STATEMENT,
+    error_of,
+    is_broken,
+    result_state,
+    translated,
+    translating,
+)
 
 Row = tuple[object, ...]
+R = TypeVar("R")
 
 LOCK_TIMEOUT_MS: Final = 150
 """How long an append waits for a row. Longer only hides that a host's transaction is open."""
@@ -97,23 +105,59 @@ class Session:
                 return result
         raise error_of(result)
 
-    def rows(self, statement: BinaryStatement, parameters: Sequence[bytes | None]) -> Sequence[Row]:
+    def rows(
+        self,
+        statement: BinaryStatement,
+        parameters: Sequence[bytes | None],
+        made: Callable[[Sequence[Any]], R],
+    ) -> Sequence[R]:
         """
-        Return the rows of a statement, as ``call`` runs it.
+        Return what is made of the rows of a statement, as ``call`` runs it.
 
-        A cursor takes a large answer in pieces and asks for the interpreter's lock for each: beside
-        a thread that computes it would wait for every one.
+        Each is made while its row is at hand: thousands of rows alive at once would have the
+        garbage collector look through the whole process. A cursor takes a large answer in pieces
+        and asks for the interpreter's lock for each: beside a thread that computes it would wait
+        for every one.
         """
         result = self.call(statement, parameters)
         loader = Transformer(self.connection)
         loader.set_pgresult(result, format=Format.BINARY)
-        return loader.load_rows(0, result.ntuples, tuple)
+        return loader.load_rows(0, result.ntuples, made)
 
     def _prepare(self, statement: BinaryStatement) -> None:
         result = self.connection.pgconn.prepare(statement.name, statement.sql)
         if result.status != ExecStatus.COMMAND_OK:
             raise error_of(result)
         self._prepared.add(statement.name)
+
+
+@contextmanager
+def joined(connection: object) -> Generator[psycopg.Cursor[Row]]:
+    """
+    Give a cursor in a host's open transaction; nothing of the host's settings changes.
+
+    Raises InvalidInput for what is no psycopg connection, or not in a usable transaction.
+    """
+    if not isinstance(connection, psycopg.Connection):
+        raise InvalidInput(
+            f"connection must be a psycopg.Connection, not {type(connection).__name__}"
+        )
+    host = cast("psycopg.Connection[object]", connection)
+    status = host.info.transaction_status
+    if status == TransactionStatus.IDLE and host.autocommit:
+        raise InvalidInput(
+            "the connection is in autocommit mode and has no open transaction to join; "
+            "use `with connection.transaction():`"
+        )
+    if status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
+        raise InvalidInput(
+            f"the connection cannot be joined: its transaction is {status.name}", status=status.name
+        )
+    # A cursor of our own class and row factory, whatever the host prefers.
+    with translating(), psycopg.Cursor(host, row_factory=tuple_row) as cursor:
+        cursor.format = Format.BINARY
+        register(cursor.adapters)
+        yield cursor
 
 
 def checked_url(url: str) -> str:

@@ -28,12 +28,13 @@ from ..ports import (
     EarlyEntry,
     Head,
     LedgerCut,
+    LoadedEvent,
     StoredCommand,
     StoredEvent,
 )
 from ..trial_balance import AccountKey, add
 from .named_sql import statements
-from .sqlite_append import Appender, iso_text, json_text
+from .sqlite_append import Appender, iso_text
 from .sqlite_files import SqliteFile
 
 _SQL: Final = statements("sqlite")
@@ -255,18 +256,20 @@ class SqliteStore:
             after = rows[-1][-1]
 
     def load(
-        self, streams: Mapping[str, int], *, connection: object | None = None
-    ) -> Sequence[StoredEvent]:
+        self,
+        streams: Mapping[str, int],
+        *,
+        limit: int | None = None,
+        connection: object | None = None,
+    ) -> Sequence[LoadedEvent]:
         """Return the events of the streams after the given versions; see ``EventStore.load``."""
-        query = "load_one" if len(streams) == 1 else "load_many"
-        parameters: tuple[object, ...]
-        if len(streams) == 1:
-            ((stream, after),) = streams.items()
-            parameters = (self._book_id, stream, after)
-        else:
-            parameters = (self._book_id, json_text(sorted(streams.items())))
+        most = -1 if limit is None else limit
         with self._cursor(connection) as cursor:
-            return [_stored(row) for row in cursor.execute(_SQL[query], parameters)]
+            return [
+                _loaded(row)
+                for stream, after in sorted(streams.items())
+                for row in cursor.execute(_SQL["load"], (self._book_id, stream, after, most))
+            ]
 
     def stream(
         self, stream: str, *, after: int = 0, until: int | None = None
@@ -397,8 +400,21 @@ def _stored(row: tuple[Any, ...]) -> StoredEvent:
             row[11],
         )
     except ValueError as error:
-        raise CorruptEvent(
-            f"version {row[4]} of stream {row[3]} has an instant or an id that cannot be read",
-            stream=row[3],
-            version=row[4],
-        ) from error
+        raise _unreadable(row[3], row[4]) from error
+
+
+def _loaded(row: tuple[Any, ...]) -> LoadedEvent:
+    event_id, stream, version, topic, occurred_at, postings, payload = row
+    try:
+        at = datetime.fromisoformat(occurred_at)
+        return LoadedEvent(_uuid(event_id), stream, version, topic, at, postings, payload)
+    except ValueError as error:
+        raise _unreadable(stream, version) from error
+
+
+def _unreadable(stream: str, version: int) -> CorruptEvent:
+    return CorruptEvent(
+        f"version {version} of stream {stream} has an instant or an id that cannot be read",
+        stream=stream,
+        version=version,
+    )

@@ -12,7 +12,7 @@ from orderledger.ledger.errors import (
     StorageError,
     UnbalancedEntry,
 )
-from orderledger.ledger.ports import AppendConflict, EventStore
+from orderledger.ledger.ports import AppendConflict, EventStore, LoadedEvent
 from tests.contract.batches import (
     BALANCED,
     START,
@@ -39,9 +39,7 @@ def test_stores_every_column(store: EventStore) -> None:
     assert (stored.command_id, stored.context) == (append.command_id, append.context)
     assert stored.postings == BALANCED
     (loaded,) = store.load({"order/1": 0})
-    assert loaded.position is None
-    assert loaded.recorded_at is None
-    assert (loaded.event_id, loaded.payload) == (new.event_id, new.payload)
+    assert loaded == LoadedEvent.of(stored)
 
 
 def test_reports_where_the_batch_went(store: EventStore) -> None:

@@ -14,7 +14,7 @@ from orderledger.databases import open_fork, open_work
 from orderledger.ledger.as_of import HIDDEN, LogAsOf, Point
 from orderledger.ledger.errors import InvalidInput, Rejected
 from orderledger.ledger.hypothetical import EditedLog, Edits, is_hypothetical
-from orderledger.ledger.ports import EventStore, StoredEvent
+from orderledger.ledger.ports import EventStore, LoadedEvent, StoredEvent
 from orderledger.ledger.stores.fork import ForkStore
 from orderledger.ledger.stores.memory import MemoryStore
 from orderledger.proving import Proving
@@ -137,7 +137,7 @@ def _check_streams(log: EventStore, expected: list[StoredEvent]) -> None:
         assert list(log.stream(name)) == of_stream
         assert list(log.stream(name, after=1, until=2)) == of_stream[1:2]
     assert list(log.load(dict.fromkeys(names, 1))) == [
-        row for name in names for row in streams[name][1:]
+        LoadedEvent.of(row) for name in names for row in streams[name][1:]
     ]
 
 

@@ -137,7 +137,7 @@ def test_every_read_uses_an_index(pg_url: str, store: PostgresStore) -> None:
         reads: dict[str, Any] = {
             "commands": (hashes, 1, 1),
             "versions": (["s/1", "s/2"], 1),
-            "load": (["s/1", "s/2"], [0, 3], 1),
+            "load": (["s/1", "s/2"], [0, 3], 1, 10),
             "stream": (1, "s/1", 0, 1000, 100),
             "read": (1, 100, 200, 100),
             "streams": {"book": 1, "prefix": "s/", "after": "s/3", "limit": 10},

@@ -42,6 +42,21 @@ def test_load_is_ordered_and_starts_after_versions(store: EventStore) -> None:
     ]
 
 
+def test_load_ends_each_stream_at_the_limit(store: EventStore) -> None:
+    """A limit over all streams, after which a fold takes those behind for finished."""
+    fill(store, "order/b", range(1, 6))
+    fill(store, "order/a", range(1, 4))
+    found = store.load({"order/b": 1, "order/a": 0, "order/x": 0}, limit=3)
+    assert [(one.stream, one.version) for one in found] == [
+        ("order/a", 1),
+        ("order/a", 2),
+        ("order/a", 3),
+        ("order/b", 2),
+        ("order/b", 3),
+        ("order/b", 4),
+    ]
+
+
 def test_names_of_streams_are_any_text(store: EventStore) -> None:
     """A quote, a wildcard or another script in an id that ends up in a pattern or in SQL."""
     names = ['a"b', "a%b", "a'b", "a*b", "a\\b", "a_b", "ä/东京", "🎉/1", "{a,b}"]

@@ -23,8 +23,7 @@ READS: dict[str, dict[str, str] | tuple[int | str | bytes, ...]] = {
     "constraints": (1,),
     "entries_before": (1, 0, 10, "2026"),
     "first_entry_before": (1, 0, 10, "2026"),
-    "load_one": (1, "s/1", 0),
-    "load_many": (1, '[["s/1",0]]'),
+    "load": (1, "s/1", 0, 10),
     "stream_page": (1, "s/1", 0, 10, 10),
     "read": (1, 0, 10, 10),
     "streams": (1, "s/", "", 10),
@@ -61,4 +60,4 @@ def test_reads_seek(connection: sqlite3.Connection, name: str) -> None:
         # What comes out of a list of parameters or a recursion is as small as the question.
         is_small = step.startswith(("SCAN wanted", "SCAN names", "SCAN json_each"))
         assert is_small or not step.startswith("SCAN"), plan
-        assert "USE TEMP B-TREE" not in step or name == "load_many", plan
+        assert "USE TEMP B-TREE" not in step, plan

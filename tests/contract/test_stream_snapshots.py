@@ -1,7 +1,7 @@
 """Snapshots of streams: used where they are right, passed over where not, and never an answer."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +9,9 @@ import msgspec
 import pytest
 
 from orderledger import Book
+from orderledger.commands import states
 from orderledger.commands.account_commands import ConstrainAccount, PostEntry, PostingInput
+from orderledger.commands.deciding import Versioned
 from orderledger.commands.handle import Executor
 from orderledger.commands.requests import Envelope
 from orderledger.commands.states import StateCache
@@ -19,6 +21,7 @@ from orderledger.ledger.errors import NotFound, Unavailable
 from orderledger.ledger.folds import FOLDS, fold_of
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.snapshot_ports import Header, SnapshotKind, SnapshotStore
+from orderledger.ledger.stores.postgres_connections import Connections
 from orderledger.ledger.stores.snapshots import snapshots_of
 from orderledger.reading import Reading
 from orderledger.replay.as_of import state_as_of
@@ -56,6 +59,13 @@ def long_account(book: Book, entries: int, first: int = 0) -> None:
         book.execute(entry(number))
     while book.store.sequence():
         pass
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have snapshots asked for and streams read in pages, though the streams are short."""
+    monkeypatch.setattr(states, "FIRST_EVENTS", 4)
+    monkeypatch.setattr(states, "PAGE_EVENTS", 7)
 
 
 @pytest.fixture
@@ -146,12 +156,77 @@ def test_a_long_stream_is_read_from_its_snapshot(engine: Engine) -> None:
     cache = Counting(store, ids.append, snapshots=snapshots)
     assert cache.load([STREAM])[STREAM].version == 41
     last = list(store.stream(STREAM))[-1]
-    assert (seen, ids) == ([0], [last.event_id]), "ids of a stream must go on growing"
+    assert (seen, ids[-1]) == ([4, 0], last.event_id), "ids of a stream must go on growing"
     long_account(book, 3, first=40)
     assert cache.fresh(STREAM).version == 44
     cache.forget([STREAM])
     assert cache.fresh(STREAM).version == 44
-    assert seen == [0, 3, 3]
+    assert seen == [4, 0, 3, 4, 3]
+
+
+def test_a_short_stream_is_read_without_asking_for_a_snapshot(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a command on cold streams that pays a round trip for a snapshot that is not there."""
+    book = open_book(engine.open())
+    long_account(book, 2)
+    cold = open_book(engine.open())
+    asked: list[Sequence[str]] = []
+    newest = cold.snapshots.store.newest
+
+    def asking(kind: SnapshotKind, subjects: Sequence[str], **of: Any) -> Mapping[str, Header]:
+        asked.append(subjects)
+        return newest(kind, subjects, **of)
+
+    monkeypatch.setattr(cold.snapshots.store, "newest", asking)
+    cold.execute(entry(2))
+    assert asked == []
+    long_account(book, 1, first=3)
+    again = open_book(engine.open())
+    monkeypatch.setattr(again.snapshots.store, "newest", asking)
+    again.execute(entry(4))
+    # Of those that it reads this one alone is long.
+    assert {tuple(subjects) for subjects in asked} == {(STREAM,)}
+
+
+@pytest.mark.pg
+def test_cold_streams_are_read_in_one_round_trip(
+    pg_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a query beside that for the events, on the way of every command of a new process."""
+    engine = PostgresEngine(pg_url)
+    book = open_book(engine.open())
+    for number in range(5):
+        book.execute(entry(number))
+    lent = 0
+    session = Connections.session
+
+    def counting(self: Connections) -> Any:
+        nonlocal lent
+        lent += 1
+        return session(self)
+
+    monkeypatch.setattr(Connections, "session", counting)
+    cold = StateCache(book.store, lambda _: None, snapshots=book.snapshots)
+    found = cold.load([f"journal-e{number}" for number in range(6)])
+    assert [one.version for one in found.values()] == [1, 1, 1, 1, 1, 0]
+    assert lent == 1
+    engine.close()
+
+
+@pytest.mark.parametrize("has_snapshots", [False, True])
+def test_a_stream_of_any_length_is_read_whole(store: EventStore, has_snapshots: bool) -> None:
+    """Catches a stream that ends, for whoever decides, where a page of it does."""
+    book = open_book(store)
+    snapshots = book.snapshots if has_snapshots else None
+    for entries in range(30):
+        long_account(book, 1 if entries else 0, first=entries)
+        cache = StateCache(store, lambda _: None, snapshots=snapshots)
+        whole = state_as_of(store, STREAM, Point(store.head().size))
+        for _ in range(2):
+            assert cache.fresh(STREAM) == Versioned(whole.version, whole.state)
+        if entries % 8 == 5:
+            book.snapshots.take(STREAM)
 
 
 def broken(header: Header, body: bytes, how: str) -> tuple[Header, bytes]:

@@ -126,12 +126,12 @@ CROSS JOIN LATERAL (
 -- name: load
 -- LATERAL with ORDER BY or LIMIT, here and below: whatever it estimates, the planner then cannot
 -- hash the whole table to find a few rows.
-SELECT NULL, NULL, e.event_id, e.stream, e.version, e.topic, e.occurred_at, e.appended_at,
-    e.command_id, e.context, e.postings, e.payload
+SELECT e.event_id, e.stream, e.version, e.topic, e.occurred_at, e.postings, e.payload
 FROM unnest(%s::text[], %s::bigint[]) AS u (stream, after)
 CROSS JOIN LATERAL (
     SELECT * FROM orderledger.events e
-    WHERE e.book_id = %s AND e.stream = u.stream AND e.version > u.after ORDER BY e.version
+    WHERE e.book_id = %s AND e.stream = u.stream AND e.version > u.after
+    ORDER BY e.version LIMIT %s::bigint
 ) e
 ORDER BY u.stream COLLATE "C", e.version
 

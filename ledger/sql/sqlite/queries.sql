@@ -125,25 +125,12 @@ SELECT row_id, postings FROM orderledger_events
 WHERE book_id = ?1 AND row_id > ?2 AND postings <> '' AND instr(postings, ?3) > 0
 ORDER BY row_id;
 
--- name: load_one
-SELECT
-    NULL, NULL, event_id, stream, version, topic, occurred_at, appended_at, command_id, context,
-    postings, payload
+-- name: load
+SELECT event_id, stream, version, topic, occurred_at, postings, payload
 FROM orderledger_events
 WHERE book_id = ? AND stream = ? AND version > ?
-ORDER BY version;
-
--- name: load_many
--- ?2 JSON array of [stream, version] in stream order.
-SELECT
-    NULL, NULL, event_id, stream, version, topic, occurred_at, appended_at, command_id, context,
-    postings, payload
-FROM json_each(?2) AS wanted
-CROSS JOIN orderledger_events
-    ON book_id = ?1
-    AND stream = json_extract(wanted.value, '$[0]')
-    AND version > json_extract(wanted.value, '$[1]')
-ORDER BY wanted.key, version;
+ORDER BY version
+LIMIT ?;
 
 -- name: stream_page
 SELECT
