@@ -221,6 +221,11 @@ class ModelStore(Protocol):
         """Give the right back before its time."""
         ...
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether a row is fetched without a query: then there is no need to ask in bulk."""
+        ...
+
     def fetch(self, generation: Generation, table: Table, keys: Sequence[Key]) -> Mapping[Key, Row]:
         """Return the rows with these keys; absent ones are left out."""
         ...

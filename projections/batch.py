@@ -3,7 +3,8 @@ One batch of events applied to a read model: rows fetched as they are asked for,
 
 A projector asks for rows one by one, and the tables answer best in bulk. So the batch is run on
 the rows that are known; what it asked for beyond them is fetched in one query a table, and where
-any of that exists the batch is run again: projectors are pure, so a run can be thrown away.
+any of that exists the batch is run again: projectors are pure, so a run can be thrown away. Where
+rows are at hand, each is fetched as it is asked for, and one run is enough.
 """
 
 from collections.abc import Container, Mapping, Sequence
@@ -13,6 +14,7 @@ import msgspec
 
 from orderledger.ledger.as_of import HIDDEN
 from orderledger.ledger.codec import decode_event
+from orderledger.ledger.errors import StorageError, Unavailable
 from orderledger.ledger.events import Event, current, is_known
 from orderledger.ledger.model_ports import Changes, Key, LogTable, Row, Table, TableChanges
 from orderledger.ledger.ports import StoredEvent
@@ -21,6 +23,9 @@ from orderledger.ledger.streams import kind_of
 from .digests import moved, row_hash
 from .models import NOT_DECODED, ReadModel, Recorded
 from .shapes import Shape, shape_of
+
+_DATABASE_FAILED: Final = (StorageError, Unavailable)
+"""No fault of the event at hand: a projector that asked for a row or a state met it."""
 
 Place = tuple[str, Key]
 """A table's name and a key."""
@@ -74,6 +79,11 @@ class Source(Protocol):
     @property
     def skipped(self) -> Container[int | None]:
         """The positions of the events that are left out by acknowledgement."""
+        ...
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether a row is fetched at once, without a query of its own."""
         ...
 
     def fetch(self, table: Table, keys: Sequence[Key]) -> Mapping[Key, Row]:
@@ -132,8 +142,10 @@ class Batch:
         if place not in self._known:
             if table not in self._tables or table in self._logs:
                 raise _misused(table, self._tables)
-            self.missing[place] = table
-            return None
+            if not self._source.is_at_hand:
+                self.missing[place] = table
+                return None
+            self._known[place] = self._source.fetch(table, (key,)).get(key)
         return self._known[place]
 
     def put(self, table: Table, row: Row) -> None:
@@ -196,6 +208,8 @@ class Batch:
                 if derived is not None:
                     self._derived(table, key, derived)
                 self._changed[(name, key)] = derived
+            except _DATABASE_FAILED:
+                raise
             except Exception as error:  # noqa: BLE001  # a model may raise anything: parked
                 return Failure(row, error)
         return None
@@ -314,6 +328,8 @@ def _apply(
             batch.position = row.position or 0
             model.project(_recorded(row, topic, event), batch)
             batch.keep(row)
+    except _DATABASE_FAILED:
+        raise
     except Exception as error:  # noqa: BLE001  # a projector may raise anything: parked
         if is_stepped:
             source.undo(row.stream)
@@ -325,6 +341,8 @@ def _apply_entry(model: ReadModel, row: StoredEvent, batch: Batch) -> Failure | 
     batch.position = row.position or 0
     try:
         model.project(_recorded(row, row.topic, NOT_DECODED), batch)
+    except _DATABASE_FAILED:
+        raise
     except Exception as error:  # noqa: BLE001  # as above
         return Failure(row, error)
     batch.keep(row)

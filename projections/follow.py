@@ -3,7 +3,7 @@ A generation of a read model following the log: batch by batch, rows and checkpo
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from datetime import datetime
 from typing import Any, Final
@@ -31,6 +31,8 @@ KNOWN_ROWS: Final = 50_000
 """Rows kept in memory between batches; beyond it those used longest ago are read again."""
 KNOWN_STATES: Final = 20_000
 """Folded streams kept in memory between batches."""
+SHORT_EVENTS: Final = 256
+"""Streams of no more events by then are loaded many at once, longer ones each in pages."""
 
 
 class Follower:
@@ -205,7 +207,9 @@ class Follower:
     ) -> tuple[Generation, Outcome]:
         reached = before.position + len(batch)
         self._states.prepare(batch, self._model.folds)
-        source = _Source(self._store, before, self._states, self._require_written)
+        # Beside a thread that writes, rows are there only once it has: they are asked for in bulk.
+        is_at_hand = self._store.is_at_hand and self._writer is None
+        source = _Source(self._store, before, self._states, self._require_written, is_at_hand)
         outcome = run(self._model, batch, self._known, source, self._parked)
         after = msgspec.structs.replace(
             before,
@@ -294,13 +298,14 @@ class _States:
     """
 
     def __init__(
-        self, events: EventStore, parked: Mapping[str, int], skipped: frozenset[int]
+        self, events: EventStore, parked: Mapping[str, int], skipped: frozenset[int | None]
     ) -> None:
         self._events: Final = events
         # As of what had happened, streams lack what had not.
         self._has_gaps: Final = isinstance(events, LogAsOf) and events.has_gaps
+        self._whole: Final = events.source if isinstance(events, LogAsOf) else events
         self._parked: Final = parked
-        self.skipped: Final[Container[int | None]] = skipped
+        self.skipped: Final[frozenset[int | None]] = skipped
         self._undo: tuple[str, tuple[int, Any] | None] = ("", None)
         self._kept: dict[str, tuple[int, Any]] = {}
         self._now: dict[str, tuple[int, Any]] = {}
@@ -308,12 +313,31 @@ class _States:
     def prepare(self, batch: Sequence[StoredEvent], kinds: frozenset[str]) -> None:
         """Fold what stands before the batch of its streams, where it is not in memory."""
         begun: set[str] = set()
+        short: dict[str, int] = {}
         for row in batch:
             if row.stream in begun or row.stream in self._kept:
                 continue
             begun.add(row.stream)
             if row.version > 1 and kind_of(row.stream) in kinds:
-                self._load(row.stream, (batch[0].position or 0) - 1)
+                is_short = row.version <= SHORT_EVENTS and row.stream not in self._parked
+                if is_short and not self.skipped and not self._has_gaps:
+                    short[row.stream] = row.version
+                else:
+                    self._load(row.stream, (batch[0].position or 0) - 1)
+        self._load_short(short)
+
+    def _load_short(self, versions: Mapping[str, int]) -> None:
+        """Fold streams up to before a version each, many in one query."""
+        for streams in _groups(versions):
+            states = {stream: (0, fold_of(stream).initial) for stream in streams}
+            limit = versions[streams[-1]] - 1
+            for row in self._whole.load(dict.fromkeys(streams, 0), limit=limit):
+                # What stands before an event in its stream stands before it in the log.
+                if row.version < versions[row.stream]:
+                    _, state = states[row.stream]
+                    event = decode_event(row.topic, row.payload)
+                    states[row.stream] = (row.version, fold_of(row.stream).apply(state, event))
+            self._kept.update(states)
 
     def rewind(self) -> None:
         self._now = {}
@@ -379,6 +403,18 @@ class _States:
         return found
 
 
+def _groups(versions: Mapping[str, int]) -> Iterator[Sequence[str]]:
+    """Share streams out, the shortest first, so that no group has too many events to read."""
+    group: list[str] = []
+    for stream in sorted(versions, key=versions.__getitem__):
+        if group and (len(group) + 1) * versions[stream] > BATCH_EVENTS:
+            yield group
+            group = []
+        group.append(stream)
+    if group:
+        yield group
+
+
 def _passed(state: Any, row: StoredEvent) -> tuple[int, Any]:
     """Return a stream after a skipped event: folded where that is possible."""
     try:
@@ -400,7 +436,9 @@ class _Source:
         generation: Generation,
         states: _States,
         require_written: Callable[[], None],
+        is_at_hand: bool,
     ) -> None:
+        self.is_at_hand: Final = is_at_hand
         self._store: Final = store
         self._generation: Final = generation
         self._states: Final = states

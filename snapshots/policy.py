@@ -74,9 +74,9 @@ class ModelPolicy(msgspec.Struct, frozen=True, kw_only=True):
     costs the same per event however long the log is. ``keep`` of a model are kept.
     """
 
-    every: int = 20_000
-    share: int = 32
-    keep: int = 32
+    every: int = 15_000
+    share: int = 64
+    keep: int = 80
 
     def next_after(self, position: int) -> int:
         """Return the position of the snapshot that follows one at a position, or the first."""

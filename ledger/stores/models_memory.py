@@ -49,6 +49,10 @@ class MemoryModels:
         self._rows: Final[dict[_Place, dict[str, dict[Key, Row]]]] = {}
         self._parked: Final[dict[_Place, list[Parked]]] = {}
 
+    @property
+    def is_at_hand(self) -> bool:
+        return True
+
     def generations(self, model: str | None = None) -> Sequence[Generation]:
         with self._lock:
             found = [one for one in self._generations.values() if model in (None, one.model)]

@@ -94,6 +94,10 @@ class PostgresModels:
             raise
         self.book_id = cast(int, rows[0][0])
 
+    @property
+    def is_at_hand(self) -> bool:
+        return False
+
     def generations(self, model: str | None = None) -> Sequence[Generation]:
         return [
             Generation(

@@ -67,6 +67,10 @@ class SqliteModels:
         self._clock: Final = clock
         self._is_closed = False
 
+    @property
+    def is_at_hand(self) -> bool:
+        return False
+
     def generations(self, model: str | None = None) -> Sequence[Generation]:
         rows = self._read("generations", {"book_id": self.book_id, "model": model})
         return [_generation(row) for row in rows]
