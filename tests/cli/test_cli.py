@@ -168,6 +168,7 @@ ELSEWHERE = {
     *(("settlement", verb) for verb in ("breaks", "close", "import", "list", "match")),
     *(("settlement", verb) for verb in ("missing", "resolve", "show")),
     *(("checkpoint", verb) for verb in ("cosign", "key", "publish", "show")),
+    ("backup",),
     *(("snapshot", verb) for verb in ("list", "take", "verify")),
     *(("dossier", verb) for verb in ("export", "verifier", "verify")),
     ("approval", "show"),
