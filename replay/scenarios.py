@@ -8,7 +8,7 @@ Every error names the field, as ``inject[0].payload`` does, and what is wrong wi
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -168,30 +168,32 @@ def steps_of(scenario: Scenario) -> list[Given]:
     return found
 
 
+P = TypeVar("P", RiskPolicy, StandingPolicy)
+
+
 def policy_of(scenario: Scenario) -> RiskPolicy | None:
     """Read the risk policy of a scenario; raises InvalidInput for a rule that could never apply."""
-    if not bytes(scenario.risk):
-        return None
-    try:
-        policy = msgspec.json.decode(scenario.risk, type=RiskPolicy)
-    except msgspec.MsgspecError as error:
-        raise InvalidInput(f"risk: {error}") from error
-    _require_known("risk", msgspec.json.decode(scenario.risk), policy)
-    return policy
+    return _policy("risk", scenario.risk, RiskPolicy)
 
 
 def standing_policy_of(scenario: Scenario) -> StandingPolicy | None:
     """Read the standing policy of a scenario; raises InvalidInput for one that scores nothing."""
-    if not bytes(scenario.standing):
-        return None
-    try:
-        policy = msgspec.json.decode(scenario.standing, type=StandingPolicy)
-    except msgspec.MsgspecError as error:
-        raise InvalidInput(f"standing: {error}") from error
-    _require_known("standing", msgspec.json.decode(scenario.standing), policy)
-    problem = problem_of(policy)
+    policy = _policy("standing", scenario.standing, StandingPolicy)
+    problem = "" if policy is None else problem_of(policy)
     if problem:
         raise InvalidInput(f"standing: {problem}")
+    return policy
+
+
+def _policy(name: str, raw: msgspec.Raw, kind: type[P]) -> P | None:
+    """Read a policy, None where the scenario has none; raises InvalidInput naming the field."""
+    if not bytes(raw):
+        return None
+    try:
+        policy = msgspec.json.decode(raw, type=kind)
+    except msgspec.MsgspecError as error:
+        raise InvalidInput(f"{name}: {error}") from error
+    _require_known(name, msgspec.json.decode(raw), policy)
     return policy
 
 
