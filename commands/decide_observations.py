@@ -321,7 +321,7 @@ def _conflicts(record: Record, op: Operation, amount: int) -> None:
 
 
 def _settle_count(record: Record, op_id: str) -> None:
-    """Let the amount count that the reports leave, where it is another than counts, or none."""
+    """Let count what the reports leave: another amount than counts now, or none at all."""
     op = record.state.operations[op_id]
     if not standing(op.reports):
         _conclude_reversal(record, op_id, "a failure that undoes it was reported before")

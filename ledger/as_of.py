@@ -165,11 +165,7 @@ class LogAsOf:
         connection: object | None = None,
     ) -> Sequence[LoadedEvent]:
         del connection
-        return [
-            LoadedEvent.of(row)
-            for name in sorted(streams)
-            for row in itertools.islice(self.stream(name, after=streams[name]), limit)
-        ]
+        return loaded_of(self, streams, limit)
 
     def read(
         self, after: int, *, until: int | None = None, limit: int = 1000
@@ -261,6 +257,17 @@ class LogAsOf:
 def hidden(row: StoredEvent) -> StoredEvent:
     """Return what stands for an event that is left out: its place, and nothing of it."""
     return msgspec.structs.replace(row, stream=HIDDEN, topic=HIDDEN, postings="", payload="{}")
+
+
+def loaded_of(
+    log: EventStore, streams: Mapping[str, int], limit: int | None
+) -> Sequence[LoadedEvent]:
+    """Return what ``EventStore.load`` does, of a log that has its streams one by one only."""
+    return [
+        LoadedEvent.of(row)
+        for name in sorted(streams)
+        for row in itertools.islice(log.stream(name, after=streams[name]), limit)
+    ]
 
 
 def _past(log: LogAsOf) -> InvalidInput:

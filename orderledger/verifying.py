@@ -9,7 +9,6 @@ import msgspec
 
 from orderledger.commands.reactors import Reactor
 from orderledger.databases import open_audit, scratch_models
-from orderledger.ledger.as_of import LogAsOf
 from orderledger.ledger.checkpoints import SignedCheckpoint, VerifierKey
 from orderledger.ledger.ports import EventStore
 from orderledger.ledger.work_ports import WorkStore
@@ -65,7 +64,7 @@ def verification(
     """
     audit = open_audit(store)
     others: list[Other] = []
-    if beside is not None and not isinstance(store, LogAsOf):
+    if beside is not None:
         check = WorkCheck(store, beside.work, audit, scope.reactors)
         others.append(Other(Area.EFFECTS, "pieces of work", check))
         if scope.is_deep:

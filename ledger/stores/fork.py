@@ -3,11 +3,11 @@
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import chain, islice
+from itertools import chain
 from typing import Final, NoReturn
 from uuid import UUID
 
-from ..as_of import LogAsOf
+from ..as_of import LogAsOf, loaded_of
 from ..codec import decode_event
 from ..folds import fold_of
 from ..hypothetical import Hypothetical, hypothetical_name, mark_of, without_tree
@@ -47,11 +47,7 @@ class ForkStore(MemoryStore, Hypothetical):
         connection: object | None = None,
     ) -> Sequence[LoadedEvent]:
         refuse_joining(connection)
-        return [
-            LoadedEvent.of(row)
-            for name in sorted(streams)
-            for row in islice(self.stream(name, after=streams[name]), limit)
-        ]
+        return loaded_of(self, streams, limit)
 
     def stream(
         self, stream: str, *, after: int = 0, until: int | None = None
