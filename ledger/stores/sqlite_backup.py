@@ -41,8 +41,8 @@ def backed_up(
             f"{target} exists; a backup never takes the place of another file", path=str(target)
         )
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    _begin(part, target)
     try:
-        part.open("xb").close()
         with translated():
             _copy(source, part, progress)
             books = _checked(part)
@@ -51,12 +51,24 @@ def backed_up(
             os.fsync(copied.fileno())
         _give_name(part, target)
     except OSError as error:
-        raise StorageError(
-            f"the backup {target} cannot be written: {error.strerror}", path=str(target)
-        ) from error
+        raise _unwritable(target, error) from error
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+def _begin(part: Path, target: Path) -> None:
+    """Make the file of this copy: another thread's to the same target is not ours to delete."""
+    try:
+        part.open("xb").close()
+    except OSError as error:
+        raise _unwritable(target, error) from error
+
+
+def _unwritable(target: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"the backup {target} cannot be written: {error.strerror}", path=str(target)
+    )
 
 
 def _copy(source: Path, part: Path, progress: Callable[[int, int], None]) -> None:

@@ -143,6 +143,23 @@ def test_two_backups_to_one_name_leave_one(location: Location, tmp_path: Path) -
     assert left_in(tmp_path) == ["copy.db"]
 
 
+def test_a_second_backup_beside_one_that_is_under_way(location: Location, tmp_path: Path) -> None:
+    """Catches one that takes away what another in the same process is writing."""
+    refused: list[StorageError] = []
+
+    def again(done: int, pages: int) -> None:
+        if not refused:
+            with pytest.raises(StorageError, match="File exists") as caught:
+                back_up(location, tmp_path / "copy.db")
+            refused.append(caught.value)
+
+    (main, _) = back_up(location, tmp_path / "copy.db", again)
+    assert refused
+    with orderledger.open(of_copy(tmp_path / "copy.db").url) as copy:
+        assert copy.store.head().size == main.position
+    assert left_in(tmp_path) == ["copy.db"]
+
+
 def test_a_damaged_file_makes_no_backup(location: Location, tmp_path: Path) -> None:
     """Catches a backup that takes the place of good ones while the file rots."""
     path = Path(location.path)
