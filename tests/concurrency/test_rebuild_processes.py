@@ -4,7 +4,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,16 +24,12 @@ DONE, UNDER_WAY, UNAVAILABLE = 0, 40, 41
 PATIENCE_S = 60
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.pg)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture
+def url(url: str) -> str:
     """A database with a book of journal entries and no read models."""
-    made: str = f"sqlite:///{tmp_path / 'book.db'}"
-    if request.param == "postgres":
-        made = request.getfixturevalue("pg_url")
-    orderledger.migrate(made)
-    with orderledger.open(made) as book:
+    with orderledger.open(url) as book:
         fill(book.store)
-    return made
+    return url
 
 
 def start(url: str, act: Callable[[ReadModels], Any], begin: int) -> int:

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -34,16 +33,6 @@ HEADER: Final = Header(
     size=0,
     taken_at=datetime(2026, 3, 1, tzinfo=UTC),
 )
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.pg)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A prepared database."""
-    made = f"sqlite:///{tmp_path / 'book.db'}"
-    if request.param == "postgres":
-        made = request.getfixturevalue("pg_url")
-    orderledger.migrate(made)
-    return made
 
 
 def test_a_snapshot_written_during_a_sweep_keeps_its_parts(url: str) -> None:

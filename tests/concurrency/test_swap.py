@@ -4,10 +4,7 @@ Readers while a read model is rebuilt again and again under appends: never an er
 
 import threading
 import time
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 import orderledger
 from orderledger import Book
@@ -18,16 +15,6 @@ from tests.projections.toy_models import Entries, EntryRow
 
 SWAPS = 8
 ENTRIES_BEFORE = 60
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.pg)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A prepared database."""
-    made = f"sqlite:///{tmp_path / 'book.db'}"
-    if request.param == "postgres":
-        made = request.getfixturevalue("pg_url")
-    orderledger.migrate(made)
-    return made
 
 
 def _view_counter(url: str) -> Any:

@@ -106,6 +106,7 @@ def test_a_lost_disk_comes_back_as_of_an_instant(
         write(url, "before-1", "before-2")
         server.run("pg_basebackup", "-h", str(server.directory), "-U", "postgres",
                    "-D", str(server.directory / "base"), "-c", "fast")  # fmt: skip
+        server.run("pg_verifybackup", str(server.directory / "base"))
         write(url, "after-1", "after-2")
         time.sleep(STEP_S)
         instant = execute(url, "SELECT now()")
